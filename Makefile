@@ -1,0 +1,59 @@
+# Every target sets up what it needs (Debian packages, as root only; the virtual environment), so on a
+# fresh Debian 12 one command is enough. Set-up that is done already costs some milliseconds.
+
+# Programs that bundled plugins or the tests call.
+PACKAGES = curl dmidecode e2fsprogs fdisk fwupd iproute2 ipmitool kmod lshw nvme-cli openssl procps \
+           shellcheck smartmontools udev
+# What the benchmarks measure against, or compile.
+BENCH_PACKAGES = gcc libc6-dev webhook wrk
+
+VENV = .venv
+STAMP = $(VENV)/.installed
+IPA = .bench/ipa
+IPA_VERSION = 13.0.0
+
+.PHONY: help demo test lint bench run docs packages clean
+.DEFAULT_GOAL = help
+
+help: ## show this list
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 8
+
+demo: $(STAMP) packages ## the router at work on this machine
+	$(VENV)/bin/python demo/run.py $(ARGS)
+
+test: $(STAMP) packages ## all tests except the linters; ARGS="-k wipe" selects
+	$(VENV)/bin/python -m pytest -m "not lint" $(ARGS)
+
+lint: $(STAMP) packages ## ruff, mypy, shellcheck, codespell and the rules of the house; none may be missing
+	CI=true $(VENV)/bin/python -m pytest tests/test_linters.py $(ARGS)
+
+bench: $(STAMP) packages $(IPA)/.installed ## compare with webhook, a bare spawn and IPA; BENCH_QUICK=1: a short look
+	@tools/need.sh $(BENCH_PACKAGES)
+	test ! -e benchmarks/setup.sh || benchmarks/setup.sh
+	BENCH_QUICK=$(BENCH_QUICK) BENCH_IPA=$(abspath $(IPA)) $(VENV)/bin/python benchmarks/run.py $(ARGS)
+
+run: $(STAMP) ## serve on http://127.0.0.1:9999; ARGS="--port 8000" adds options
+	$(VENV)/bin/agent-router serve $(ARGS)
+
+docs: $(STAMP) ## write docs/commands.md from schemas/
+	$(VENV)/bin/python tools/commands_md.py
+
+packages:
+	@tools/need.sh $(PACKAGES)
+
+$(STAMP): setup.py pyproject.toml
+	@tools/python.sh >/dev/null 2>&1 || tools/need.sh python3 python3-venv
+	test -x $(VENV)/bin/pip || "$$(tools/python.sh)" -m venv --clear $(VENV)
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[fast,dev]'
+	@touch $@
+
+# An environment of its own: the incumbent's dependencies must not decide ours.
+$(IPA)/.installed:
+	@tools/python.sh >/dev/null 2>&1 || tools/need.sh python3 python3-venv
+	"$$(tools/python.sh)" -m venv --clear $(IPA)
+	$(IPA)/bin/python -m pip install --quiet --disable-pip-version-check ironic-python-agent==$(IPA_VERSION)
+	@touch $@
+
+clean: ## remove everything that the other targets made
+	rm -rf $(VENV) .bench build dist *.egg-info .coverage .coverage.* htmlcov .tox .mypy_cache .ruff_cache .pytest_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,1 @@
+"""The HTTP face: routes, errors as JSON, OpenAPI. It knows no plugin by name."""

@@ -1,0 +1,89 @@
+"""The Flask application: every route, one error handler, the token check."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from typing import Any
+
+from flask import Flask, Response, request
+from werkzeug.exceptions import HTTPException
+
+from agent_router.api import auth, commands, routes
+from agent_router.core.client import Client, RunnerGone
+from agent_router.core.dispatch import Call, Dispatcher
+from agent_router.core.jsontext import dumps
+from agent_router.core.problems import RequestError
+from agent_router.runner.wire import Head
+
+log = logging.getLogger("agent_router")
+
+
+class AgentApp(Flask):
+    """A Flask application with the agent's dispatcher and, per thread, a connection to the runner."""
+
+    def __init__(self, dispatcher: Dispatcher) -> None:
+        super().__init__("agent_router", static_folder=None)
+        self.agent_dispatcher = dispatcher
+        self._local = threading.local()
+
+    def ask(self, head: Head, body: bytes = b"") -> tuple[Head, bytes]:
+        """One message to the runner; RequestError 503 if it does not come back."""
+        client = getattr(self._local, "client", None)
+        if client is None:
+            client = self._local.client = Client(self.agent_dispatcher.settings.state + "/runner.sock")
+        try:
+            return client.call(head, body)  # type: ignore[no-any-return]
+        except RunnerGone as error:
+            raise RequestError(503, "runner_gone", str(error)) from None
+
+    def run_call(self, call: Call, wait: bool | None) -> bytes:
+        """Run a prepared call; the command object, running or finished."""
+        if wait:
+            call.head["wait"] = True
+        head, body = self.ask(call.head, call.body)
+        return commands.answer(self.agent_dispatcher, head, body)
+
+    def wsgi_app(self, environ: Any, start_response: Any) -> Any:
+        path = environ.get("PATH_INFO", "")
+        if path.startswith(("/commands", "/status")):  # as IPA, the paths work without /v1 too
+            environ["PATH_INFO"] = "/v1" + path
+        return super().wsgi_app(environ, start_response)
+
+
+def create_app(dispatcher: Dispatcher) -> AgentApp:
+    app = AgentApp(dispatcher)
+    app.before_request(_check_token)
+    app.register_blueprint(routes.blueprint)
+    app.register_error_handler(RequestError, _request_error)
+    app.register_error_handler(HTTPException, _http_error)
+    app.register_error_handler(Exception, _defect)
+    return app
+
+
+def _check_token() -> None:
+    from flask import current_app
+
+    assert isinstance(current_app, object)
+    token = current_app.agent_dispatcher.settings.token  # type: ignore[attr-defined]
+    query = request.query_string.decode(errors="replace")
+    auth.check(token, request.path, query, request.headers.get("Authorization", ""))
+
+
+def _request_error(error: RequestError) -> Response:
+    return Response(dumps(error.as_json()), error.status, mimetype="application/json")
+
+
+def _http_error(error: HTTPException) -> Response:
+    if error.response is not None or (error.code or 500) < 400:  # a redirect to the path with a slash
+        return error.get_response()  # type: ignore[return-value]
+    status = error.code or 500
+    code = (error.name or "error").lower().replace(" ", "_")
+    text = f"{error.description} ({request.method} {request.path})"
+    return _request_error(RequestError(status, code, text))
+
+
+def _defect(error: Exception) -> Response:
+    path = auth.without_token(request.full_path)
+    log.exception("Error handling %s %s", request.method, path)
+    return _request_error(RequestError(500, "agent_defect", f"The agent failed: {type(error).__name__}: {error}"))

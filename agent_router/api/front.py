@@ -1,0 +1,118 @@
+"""The part of the front that waits for the runner: one connection, many parked requests, all verdicts.
+
+A request that waits for a plugin costs no thread: it is parked here until the runner's answer
+or the end of its command. Every ended command comes here for its verdict.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import socket
+from collections.abc import Callable
+
+from agent_router.api import commands
+from agent_router.core.dispatch import Dispatcher
+from agent_router.core.jsontext import dumps
+from agent_router.core.problems import RequestError
+from agent_router.runner.links import Link
+from agent_router.runner.loop import Loop
+from agent_router.runner.wire import Head
+
+RECONNECT_S = 0.02
+
+Reply = Callable[[int, bytes], None]
+
+
+class Parked:
+    """One request that waits; `reply(status, body)` answers it."""
+
+    __slots__ = ("head", "body", "reply")
+
+    def __init__(self, head: Head, body: bytes, reply: Reply) -> None:
+        self.head = head
+        self.body = body
+        self.reply = reply
+
+
+class Front:
+    def __init__(self, loop: Loop, dispatcher: Dispatcher) -> None:
+        self._loop = loop
+        self._dispatcher = dispatcher
+        self._path = dispatcher.settings.state + "/runner.sock"
+        self._link: Link | None = None
+        self._numbers = itertools.count(1)
+        self._parked: dict[int, Parked] = {}
+        self._waiting: dict[str, set[int]] = {}
+        self._connect()
+
+    def ask(self, head: Head, body: bytes, reply: Reply) -> int:
+        """Park a request; returns its number for `forget`."""
+        number = next(self._numbers)
+        head["n"] = number
+        self._parked[number] = Parked(head, body, reply)
+        if head.get("wait"):
+            self._waiting.setdefault(head["id"], set()).add(number)
+        if self._link is not None:
+            self._link.send(head, body)
+        return number
+
+    def forget(self, number: int) -> None:
+        """The client of a parked request went away; its command goes on."""
+        self._take(number)
+
+    @property
+    def busy(self) -> bool:
+        return bool(self._parked)
+
+    def _take(self, number: int) -> Parked | None:
+        parked = self._parked.pop(number, None)
+        if parked is not None and parked.head.get("wait"):
+            waiting = self._waiting.get(parked.head["id"], set())
+            waiting.discard(number)
+            if not waiting:
+                self._waiting.pop(parked.head["id"], None)
+        return parked
+
+    # ---- the connection
+
+    def _connect(self) -> None:
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            sock.connect(self._path)
+        except OSError:
+            sock.close()
+            self._loop.later(RECONNECT_S, self._connect)
+            return
+        self._link = Link(self._loop, sock, self._message, self._lost)
+        self._link.send({"op": "judge"})
+        for parked in list(self._parked.values()):  # ids make the repetition safe
+            self._link.send({**parked.head, "again": True}, parked.body)
+
+    def _lost(self, _: Link) -> None:
+        self._link = None
+        self._loop.later(RECONNECT_S, self._connect)
+
+    # ---- what the runner says
+
+    def _message(self, link: Link, text: bytes, body: bytes) -> None:
+        head: Head = json.loads(text)
+        if head["op"] == "end":
+            self._end(link, head, body)
+            return
+        parked = self._take(head.get("n", 0))
+        if parked is None:
+            return
+        try:
+            parked.reply(200, commands.answer(self._dispatcher, head, body))
+        except RequestError as error:
+            parked.reply(error.status, dumps(error.as_json()))
+
+    def _end(self, link: Link, head: Head, body: bytes) -> None:
+        record = self._dispatcher.judge(head, body)
+        # Before the clients hear of it: whoever reads the list next finds it there.
+        link.send({"op": "judged", "id": head["id"]}, record)
+        for number in tuple(self._waiting.get(head["id"], ())):
+            parked = self._take(number)
+            if parked is not None:
+                parked.reply(200, record)

@@ -1,0 +1,91 @@
+"""Raw HTTP/1.1: when is a request complete in a buffer, and what does an answer look like.
+
+Parsing is gunicorn's; this only measures, so that no thread waits for a slow sender.
+"""
+
+from http import HTTPStatus
+
+MAX_HEADER = 32 << 10
+HEADER_END = b"\r\n\r\n"
+
+
+class TooLarge(Exception):
+    """The request is over a limit: `status` is 413 or 431."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class Arrival:
+    """Bytes of one request as they arrive."""
+
+    def __init__(self, max_body: int) -> None:
+        self.data = b""
+        self._parts: list[bytes] = []
+        self._have = 0
+        self._need = 0  # total length once it is known
+        self._max_body = max_body
+        self._chunk_at = -1
+        self.expects_continue = False
+
+    def feed(self, data: bytes) -> bool:
+        """Take in data; True when the request is complete. TooLarge as soon as it cannot fit."""
+        self._parts.append(data)
+        self._have += len(data)
+        if self._have < self._need:
+            return False
+        self.data = data if len(self._parts) == 1 else b"".join(self._parts)
+        self._parts = [self.data]
+        if self._chunk_at >= 0:
+            return self._chunks_complete()
+        return self._need > 0 or self._measure()
+
+    def _measure(self) -> bool:
+        end = self.data.find(HEADER_END)
+        if end < 0:
+            if self._have > MAX_HEADER:
+                raise TooLarge(431, f"The headers are larger than {MAX_HEADER >> 10} KiB")
+            return False
+        header = self.data[:end].lower()
+        self.expects_continue = b"\r\nexpect: 100-continue" in header
+        if b"\r\ntransfer-encoding:" in header:
+            self._chunk_at = end + len(HEADER_END)
+            return self._chunks_complete()
+        length = _content_length(header)
+        if length > self._max_body:
+            raise TooLarge(413, f"The body is larger than {self._max_body / (1 << 20):g} MiB (max_request_mib)")
+        self._need = end + len(HEADER_END) + length
+        return self._have >= self._need
+
+    def _chunks_complete(self) -> bool:
+        """Walk over chunk sizes; a malformed one is left to the parser to refuse."""
+        if self._have > self._max_body + MAX_HEADER:
+            raise TooLarge(413, f"The body is larger than {self._max_body / (1 << 20):g} MiB (max_request_mib)")
+        while (line_end := self.data.find(b"\r\n", self._chunk_at)) >= 0:
+            try:
+                size = int(self.data[self._chunk_at : line_end].split(b";")[0], 16)
+            except ValueError:
+                return True
+            if size == 0:
+                return self.data.find(HEADER_END, line_end - 2) >= 0
+            if line_end + 2 + size + 2 > self._have:
+                return False
+            self._chunk_at = line_end + 2 + size + 2
+        return False
+
+
+def _content_length(header: bytes) -> int:
+    at = header.find(b"\r\ncontent-length:")
+    if at < 0:
+        return 0
+    text = header[at + 17 :].split(b"\r\n", 1)[0].strip()
+    return int(text) if text.isdigit() and len(text) < 19 else 0
+
+
+def response(status: int, body: bytes, extra: str = "") -> bytes:
+    """A complete JSON answer that ends the connection."""
+    return (
+        f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\nContent-Type: application/json\r\n"
+        f"Content-Length: {len(body)}\r\nCache-Control: no-store\r\nConnection: close\r\n{extra}\r\n"
+    ).encode() + body

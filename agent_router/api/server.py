@@ -1,0 +1,51 @@
+"""gunicorn, configured: one worker with one loop, no control socket, the application preloaded."""
+
+from __future__ import annotations
+
+import signal
+from typing import Any
+
+from gunicorn.app.base import BaseApplication
+
+from agent_router.api.app import AgentApp, create_app
+from agent_router.core.dispatch import Dispatcher
+from agent_router.core.settings import Settings
+from agent_router.runner import libc
+
+WORKER_TIMEOUT_S = 60
+BACKLOG = 2048
+
+
+class Server(BaseApplication):  # type: ignore[misc]
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        super().__init__()
+
+    def load_config(self) -> None:
+        host = f"[{self._settings.host}]" if ":" in self._settings.host else self._settings.host
+        options: dict[str, Any] = {
+            "bind": f"{host}:{self._settings.port}",
+            "worker_class": "agent_router.api.worker.LoopWorker",
+            "workers": 1,
+            "timeout": WORKER_TIMEOUT_S,
+            "graceful_timeout": 2,
+            "backlog": BACKLOG,
+            "preload_app": True,
+            "control_socket_disable": True,
+            "loglevel": "warning",
+            "certfile": self._settings.cert or None,
+            "keyfile": self._settings.key or None,
+            "limit_request_line": 8190,
+        }
+        for name, value in options.items():
+            self.cfg.set(name, value)
+
+    def load(self) -> AgentApp:
+        return create_app(Dispatcher(self._settings))
+
+
+def run(settings: Settings) -> None:
+    """The main function of the front process."""
+    # The front is stateless: when the supervisor dies it goes too, and frees the port for the next.
+    libc.prctl(libc.PR_SET_PDEATHSIG, signal.SIGTERM)
+    Server(settings).run()

@@ -1,0 +1,13 @@
+"""The agent-router command. `serve` stays lean; everything a person types loads click and rich."""
+
+import sys
+
+
+def main() -> None:
+    if sys.argv[1:2] == ["serve"]:
+        from agent_router.cli import serve
+
+        raise SystemExit(serve.main(sys.argv[2:]))
+    from agent_router.cli import commands
+
+    commands.main()

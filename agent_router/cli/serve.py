@@ -1,0 +1,102 @@
+"""agent-router serve: read the settings, become the supervisor of the runner and the front."""
+
+import argparse
+import os
+import sys
+from typing import Any, NoReturn
+
+from agent_router.core import settings as settings_module
+from agent_router.core.settings import Settings, SettingsError
+
+EPILOG = """Each option is also an environment variable (AGENT_ROUTER_PORT, …; lists separated by commas) and a
+key of the settings file (host, port, token, cert, key, plugins, schemas, bundled, state, devices, insecure,
+max_request_mib, history). The command line wins, then the environment, then the file."""
+
+
+def parser() -> argparse.ArgumentParser:
+    made = argparse.ArgumentParser(
+        "agent-router serve", description="Serve the REST API.", epilog=EPILOG, argument_default=argparse.SUPPRESS
+    )
+    made.add_argument("--config", metavar="FILE", help="settings file (TOML)")
+    made.add_argument("--host", help="address to listen on (127.0.0.1)")
+    made.add_argument("--port", type=int, help="port to listen on (9999)")
+    made.add_argument("--token", help="token that requests must carry (none: anybody)")
+    made.add_argument("--cert", metavar="FILE", help="TLS certificate, PEM")
+    made.add_argument("--key", metavar="FILE", help="TLS key, PEM")
+    add_directories(made)
+    made.add_argument("--state", metavar="DIR", help="directory for the running state (/run/agent-router)")
+    made.add_argument("--insecure", action="store_true", help="allow to listen anywhere without token or TLS")
+    made.add_argument("--max-request-mib", type=float, metavar="N", help="largest request body, MiB (8)")
+    made.add_argument("--history", type=int, metavar="N", help="finished commands to remember (10000)")
+    return made
+
+
+def add_directories(made: argparse.ArgumentParser) -> None:
+    made.add_argument(
+        "--plugins", action="append", metavar="DIR", help="directory of more plugins; repeatable (/etc/agent-router/plugins.d)"
+    )
+    made.add_argument(
+        "--schemas", action="append", metavar="DIR", help="directory of more manifests; repeatable (/etc/agent-router/schemas)"
+    )
+    made.add_argument("--no-bundled", dest="bundled", action="store_false", help="leave the bundled plugins out")
+    made.add_argument(
+        "--devices", action="append", metavar="GLOB",
+        help="block devices that destructive plugins may touch; !GLOB excludes; repeatable (none)",
+    )  # fmt: skip
+
+
+def main(argv: list[str]) -> int:
+    flags: dict[str, Any] = vars(parser().parse_args(argv))
+    config = flags.pop("config", "")
+    try:
+        settings = settings_module.load(flags, os.environ, config)
+        _prepare_state(settings.state)
+    except SettingsError as error:
+        print(f"agent-router: {error}", file=sys.stderr)
+        return 2
+    return _supervise(settings)
+
+
+def _prepare_state(state: str) -> None:
+    try:
+        os.makedirs(state, 0o700, exist_ok=True)
+        os.chmod(state, 0o700)
+        with open(state + "/.writable", "w") as file:
+            file.write("yes")
+        os.unlink(state + "/.writable")
+    except OSError as error:
+        raise SettingsError(
+            f"the state directory {state} cannot be used: {error.strerror}; give another with --state"
+        ) from None
+
+
+def _supervise(settings: Settings) -> int:
+    from agent_router.runner.supervisor import Supervisor
+
+    settings.state = os.path.abspath(settings.state)
+    _announce(settings)
+    return Supervisor(settings.state, {"runner": lambda: _runner(settings), "front": lambda: _front(settings)}).run()
+
+
+def _runner(settings: Settings) -> None:
+    from agent_router.runner import service
+
+    service.run(settings.state, settings.history)
+
+
+def _front(settings: Settings) -> None:
+    from agent_router.api import server
+
+    server.run(settings)
+
+
+def _announce(settings: Settings) -> None:
+    scheme = "https" if settings.cert else "http"
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    guard = "token" if settings.token else "no token"
+    print(f"agent-router: {scheme}://{host}:{settings.port}/ ({guard}, state in {settings.state})", flush=True)
+
+
+def stop(message: str) -> NoReturn:
+    print(f"agent-router: {message}", file=sys.stderr)
+    raise SystemExit(2)

@@ -1,0 +1,71 @@
+"""A blocking connection to the runner, for threads of the front and for the command line."""
+
+import json
+import socket
+import time
+
+from agent_router.runner.wire import Frames, Head, pack
+
+RETRY_S = 0.02
+
+
+class RunnerGone(Exception):
+    """The runner did not answer in time; it may be restarting."""
+
+
+class Client:
+    """One request at a time. A lost connection is made anew and the request repeated: ids make that safe."""
+
+    def __init__(self, path: str, patience_s: float = 30) -> None:
+        self._path = path
+        self._patience_s = patience_s
+        self._sock: socket.socket | None = None
+        self._frames = Frames()
+
+    def call(self, head: Head, body: bytes = b"") -> tuple[Head, bytes]:
+        """Send one message and return its answer; waits as long as the answer takes."""
+        give_up = time.monotonic() + self._patience_s
+        while True:
+            try:
+                return self._exchange(head, body)
+            except (OSError, ValueError) as error:
+                self.close()
+                if time.monotonic() > give_up:
+                    raise RunnerGone(f"the runner does not answer on {self._path}: {error}") from None
+                time.sleep(RETRY_S)
+                head = {**head, "again": True}
+
+    def send(self, head: Head, body: bytes = b"") -> None:
+        """Send without waiting for an answer."""
+        self._connected().sendall(pack(head, body))
+
+    def receive(self) -> tuple[Head, bytes]:
+        """The next frame; OSError when the runner goes away."""
+        sock = self._connected()
+        while True:
+            data = sock.recv(65536)
+            if not data:
+                raise ConnectionError("the runner closed the connection")
+            for head, body in self._frames.feed(data):
+                return json.loads(head), body
+
+    def close(self) -> None:
+        if self._sock is not None:
+            self._sock.close()
+        self._sock = None
+        self._frames = Frames()
+
+    def _exchange(self, head: Head, body: bytes) -> tuple[Head, bytes]:
+        self.send(head, body)
+        return self.receive()
+
+    def _connected(self) -> socket.socket:
+        if self._sock is None:
+            sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            try:
+                sock.connect(self._path)
+            except OSError:
+                sock.close()
+                raise
+            self._sock = sock
+        return self._sock

@@ -1,0 +1,226 @@
+"""From a request to a message for the runner, and from an ended command to its verdict.
+
+Everything a front knows is here, without HTTP: the API and the command line both use it.
+"""
+
+import math
+import os
+import re
+import sys
+import time
+import uuid
+from collections import OrderedDict
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from agent_router import plugin
+from agent_router.core import annotations, execspec
+from agent_router.core.hardware import SYSTEM_PATH
+from agent_router.core.jsontext import dumps
+from agent_router.core.manifest import TEMPLATE, Manifest
+from agent_router.core.problems import Problem, RequestError
+from agent_router.core.registry import Registry
+from agent_router.core.settings import Settings
+from agent_router.core.verdict import Ended, Verdict, command_object, judge
+from agent_router.plugin import devices
+from agent_router.runner.wire import Head
+
+ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+PARAM_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+PARAM_BYTES, PARAMS_BYTES = 32 << 10, 128 << 10
+REMEMBERED = 512
+
+
+@dataclass(slots=True)
+class Call:
+    """One prepared command: the message for the runner and the bytes for the plugin's stdin."""
+
+    id: str
+    head: Head
+    body: bytes
+
+
+class Dispatcher:
+    """Prepares calls and judges their ends. Holds no state that could not be made anew."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.search_path = f"{os.path.dirname(sys.executable)}:{SYSTEM_PATH}"
+        self.registry = Registry(settings.plugin_dirs(), settings.schema_dirs(), self.search_path)
+        self._environ = {
+            "PATH": self.search_path, "LANG": "C.UTF-8", "TERM": "dumb", "AGENT_PROTOCOL": "1",
+            "AGENT_EVENTS": "/dev/fd/3", "AGENT_LIB": str(Path(plugin.__file__).parent),
+            "AGENT_STATE_DIR": settings.state, "AGENT_DEVICES": ",".join(settings.devices),
+        }  # fmt: skip
+        self._used: OrderedDict[str, tuple[Manifest, list[str]]] = OrderedDict()
+
+    # ---- before
+
+    def prepare(self, name: str, params: Any, *, id: str = "", action: str = "run",
+                timeout_s: float | None = None) -> Call:  # fmt: skip
+        """Check one request completely; RequestError holds every problem with its JSON path."""
+        method = self.registry.find(name)
+        manifest = method.usable()
+        if action != "run" and action not in manifest.supports:
+            raise RequestError(400, "action_unsupported", f"{name} does not support {action}")
+        hidden = annotations.secrets(manifest.data["request"], params) if manifest.has_secrets else []
+        problems = manifest.request.problems(params)
+        if problems:
+            problems = [Problem(item.path, annotations.mask(item.message, hidden)) for item in problems]
+            text = "; ".join(map(str, problems[:3])) + (" …" if len(problems) > 3 else "")
+            raise RequestError(400, "request_invalid", f"{name}: {text}", problems)
+        request = _with_defaults(manifest.data["request"], params)
+        if id and not ID.fullmatch(id):
+            raise RequestError(400, "id_invalid", "id must be 1 to 64 letters, digits, - and _")
+        call_id = id or str(uuid.UUID(bytes=os.urandom(16), version=4))
+        head = self._head(name, str(method.executables[0]), manifest, request, hidden)
+        head |= {"id": call_id, "action": action, "timeout_s": _timeout(manifest, timeout_s)}
+        head["env"]["AGENT_COMMAND_ID"] = call_id
+        if id:
+            head["again"] = True
+        if action != "run":
+            head["locks"] = []
+        elif refusal := self._device_refusal(manifest, request):
+            head["refused"] = refusal
+        self._remember(call_id, manifest, hidden)
+        stdin = b"" if manifest.exec and manifest.exec.get("stdin", "none") == "none" else dumps(request)
+        return Call(call_id, head, stdin)
+
+    def _head(self, name: str, path: str, manifest: Manifest, request: dict[str, Any], hidden: list[str]) -> Head:
+        argv = [path]
+        if manifest.exec is not None:
+            argv += execspec.argv(manifest.exec, request, manifest.data["request"])
+        environ = {**self._environ, "AGENT_METHOD": name, **_param_variables(manifest, request)}
+        head: Head = {
+            "op": "run", "id": "", "name": name, "argv": argv, "at": time.time(), "env": environ,
+            "locks": _locks(manifest.locks, request), "grace_s": manifest.grace_s,
+            "out_limit": manifest.output_limit, "log_limit": manifest.log_limit,
+        }  # fmt: skip
+        if manifest.exec is not None:
+            head["exec"] = True
+        if not manifest.abortable:
+            head["abortable"] = False
+        if "cleanup" in manifest.supports:
+            head["cleanup"] = True
+        if hidden:
+            head["secrets"] = hidden
+        return head
+
+    def _device_refusal(self, manifest: Manifest, request: dict[str, Any]) -> str:
+        if not manifest.has_devices:
+            return ""
+        found = annotations.marked(manifest.data["request"], request, "format", "block-device")
+        reasons = (devices.refusal(device, self.settings.devices) for device in found if isinstance(device, str))
+        return next(filter(None, reasons), "")
+
+    # ---- after
+
+    def judge(self, head: Head, out: bytes) -> bytes:
+        """The finished command object for an `end` message of the runner."""
+        ended = Ended(
+            head["id"], head["name"], head["reason"], head["status"], head["message"], head["started_at"],
+            head["ended_at"], head["progress"], head["warnings"], out, events_bad=head["events_bad"],
+        )  # fmt: skip
+        if ended.reason != "done" or ended.status:
+            ended.log_tail = self._log_tail(ended.id)
+        manifest, hidden = self._recall(ended)
+        try:
+            verdict = judge(ended, manifest)
+        except Exception as error:  # a defect of ours must not leave the command without an end
+            text = f"the agent failed to judge it: {type(error).__name__}: {error}"
+            verdict = Verdict(error={"type": "AgentDefect", "code": 500, "message": text, "details": text})
+        if hidden:
+            verdict = Verdict(
+                result=annotations.mask_value(verdict.result, hidden),
+                error=annotations.mask_value(verdict.error, hidden),
+                warnings=annotations.mask_value(verdict.warnings, hidden),
+            )
+            ended.warnings = annotations.mask_value(ended.warnings, hidden)
+        return command_object(ended, verdict)
+
+    def _log_tail(self, id: str) -> bytes:
+        from agent_router.runner.files import tail
+
+        return tail(f"{self.settings.state}/c/{id}")
+
+    def _remember(self, id: str, manifest: Manifest, hidden: list[str]) -> None:
+        self._used[id] = manifest, hidden
+        if len(self._used) > REMEMBERED:
+            self._used.popitem(last=False)
+
+    def _recall(self, ended: Ended) -> tuple[Manifest | None, list[str]]:
+        """Manifest and secrets of a command: the ones it was started with, if this process knows them."""
+        known = self._used.pop(ended.id, None)
+        if known:
+            return known
+        hidden = self.secrets_of(ended.id)
+        try:
+            return self.registry.find(ended.name).manifest, hidden
+        except RequestError:
+            return None, hidden
+
+    def secrets_of(self, id: str) -> list[str]:
+        """The secrets in the request of a command whose directory still exists."""
+        import json
+
+        try:
+            with open(f"{self.settings.state}/c/{id}/secrets") as file:
+                found: list[str] = json.load(file)
+                return found
+        except (OSError, ValueError):
+            return []
+
+
+def _timeout(manifest: Manifest, asked: float | None) -> float:
+    if asked is None:
+        return manifest.timeout_s
+    if not math.isfinite(asked) or asked <= 0:
+        raise RequestError(400, "timeout_invalid", "timeout_s must be a number of seconds above 0")
+    return min(asked, manifest.timeout_s)  # a request may shorten it, never lengthen it
+
+
+def _with_defaults(schema: dict[str, Any], params: dict[str, Any]) -> dict[str, Any]:
+    """The request with the defaults of its top-level properties filled in."""
+    defaults = {
+        key: part["default"]
+        for key, part in schema.get("properties", {}).items()
+        if key not in params and isinstance(part, dict) and "default" in part
+    }
+    return {**params, **defaults} if defaults else params
+
+
+def _locks(templates: list[str], request: dict[str, Any]) -> list[str]:
+    return [TEMPLATE.sub(lambda match: _lock_value(request[match.group(1)]), text) for text in templates]
+
+
+def _lock_value(value: Any) -> str:
+    text = str(value)
+    if text.startswith("/dev/"):  # one lock for a disk, however it is called
+        return devices.whole_disk(os.path.realpath(text))
+    return text
+
+
+def _param_variables(manifest: Manifest, request: dict[str, Any]) -> dict[str, str]:
+    """PARAM_… for the scalar values that are no secret, have a good name and fit an environment."""
+    found: dict[str, str] = {}
+    schema = manifest.data["request"]
+    hidden = annotations.marked(schema, request, "writeOnly", True) if manifest.has_secrets else []
+    total = 0
+    for key, value in request.items():
+        if any(value is secret for secret in hidden) or not PARAM_NAME.fullmatch(key):
+            continue
+        if isinstance(value, bool):
+            text = "true" if value else "false"
+        elif isinstance(value, str):
+            text = value
+        elif isinstance(value, dict | list) or value is None:
+            continue
+        else:
+            text = dumps(value).decode()
+        size = len(text.encode())
+        if "\0" in text or size > PARAM_BYTES or total + size > PARAMS_BYTES:
+            continue
+        total += size
+        found["PARAM_" + key] = text
+    return found

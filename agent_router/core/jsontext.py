@@ -1,0 +1,107 @@
+"""JSON text in and out, strict on the way in.
+
+Refused: anything but UTF-8, duplicate keys, NaN and Infinity, numbers beyond a double,
+lone surrogates, nesting deeper than MAX_DEPTH. Kept exact: integers of any size up to 4,300
+digits (Python's own limit for int()), decimals that a double cannot hold (as Decimal).
+"""
+
+import math
+import re
+from decimal import Decimal
+from typing import Any, NoReturn
+
+import simplejson
+
+MAX_DEPTH = 64
+
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+
+
+class BadJSON(ValueError):
+    """The text is not acceptable JSON; str() is a sentence that says where and why."""
+
+
+def parse(raw: bytes) -> Any:
+    """Return the one JSON value in `raw`; BadJSON says what is wrong with it."""
+    try:
+        text = raw.decode()
+    except UnicodeDecodeError as error:
+        raise BadJSON(f"not UTF-8: byte {error.start} is 0x{raw[error.start]:02x}") from None
+    try:
+        value = _DECODER.decode(text)
+    except BadJSON:
+        raise
+    except RecursionError:
+        raise BadJSON(f"nested deeper than {MAX_DEPTH} levels") from None
+    except simplejson.JSONDecodeError as error:
+        raise BadJSON(f"not JSON: {error.msg} at line {error.lineno} column {error.colno}") from None
+    except ValueError:
+        raise BadJSON("an integer has more than 4300 digits") from None
+    # A document with few brackets cannot be nested deeply; only others are measured.
+    if raw.count(b"{") + raw.count(b"[") > MAX_DEPTH and _depth(value) > MAX_DEPTH:
+        raise BadJSON(f"nested deeper than {MAX_DEPTH} levels")
+    if _SURROGATE.search(raw):
+        _refuse_lone_surrogates(value)
+    return value
+
+
+def dumps(value: Any) -> bytes:
+    """Compact UTF-8 JSON; Decimals are written digit for digit."""
+    return _ENCODE(value).encode()
+
+
+def pretty(value: Any) -> str:
+    return str(simplejson.dumps(value, indent=2, ensure_ascii=False, use_decimal=True))
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) != len(pairs):
+        seen: set[str] = set()
+        for key, _ in pairs:
+            if key in seen:
+                raise BadJSON(f"the key {key!r} stands twice in one object")
+            seen.add(key)
+    return value
+
+
+def _float(text: str) -> float | Decimal:
+    value = float(text)
+    if math.isinf(value):
+        raise BadJSON(f"the number {text[:40]} is too large")
+    if repr(value) == text:
+        return value
+    exact = Decimal(text)
+    return value if Decimal(repr(value)) == exact else exact
+
+
+def _constant(text: str) -> NoReturn:
+    raise BadJSON(f"{text} is not JSON")
+
+
+def _depth(value: Any) -> int:
+    depth, level = 0, [value]
+    while level and depth <= MAX_DEPTH:
+        depth += 1
+        level = [
+            item
+            for container in level
+            if isinstance(container, dict | list)
+            for item in (container.values() if isinstance(container, dict) else container)
+            if isinstance(item, dict | list)
+        ]
+    return depth
+
+
+def _refuse_lone_surrogates(value: Any) -> None:
+    try:
+        simplejson.dumps(value, ensure_ascii=False, use_decimal=True).encode()
+    except UnicodeEncodeError:
+        raise BadJSON("a string holds half of a surrogate pair (\\ud800 to \\udfff alone)") from None
+
+
+_DECODER = simplejson.JSONDecoder(object_pairs_hook=_object, parse_float=_float, parse_constant=_constant,
+                                  allow_nan=True)  # fmt: skip
+_ENCODE = simplejson.JSONEncoder(
+    separators=(",", ":"), ensure_ascii=False, use_decimal=True, allow_nan=False, for_json=False
+).encode

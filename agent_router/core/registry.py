@@ -1,0 +1,99 @@
+"""Which methods there are: the plugin directories beside the schema directories.
+
+A directory is read again when its mtime changed, so a file copied in is there at the next
+request; manifests are parsed at first use; nothing is ever run to learn about it.
+"""
+
+import difflib
+import os
+import re
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+from agent_router.core.hardware import SYSTEM_PATH
+from agent_router.core.method import Method
+from agent_router.core.problems import RequestError
+
+# A change within the same clock tick as our reading leaves the mtime as it was (ext4: 4 ms).
+TICK_NS = 20_000_000
+IGNORED = re.compile(r"^\.|~$|^#|\.(rpmsave|rpmorig|rpmnew|swp|bak|orig|tmp|dpkg-[a-z]+)$|^__pycache__$|^README")
+
+
+class Registry:
+    """All methods of several plugin and schema directories; a missing directory is an empty one."""
+
+    def __init__(self, plugins: Iterable[Path], schemas: Iterable[Path], search_path: str = SYSTEM_PATH) -> None:
+        self.plugins = [Path(os.path.abspath(path)) for path in plugins]
+        self.schemas = [Path(os.path.abspath(path)) for path in schemas]
+        self.search_path = search_path
+        self._watched = [str(path) for path in (*self.plugins, *self.schemas)]
+        self._methods: dict[str, Method] = {}
+        self._ignored: list[Path] = []
+        self._seen: tuple[int, ...] = ()
+
+    def names(self) -> list[str]:
+        self._rescan_if_changed()
+        return sorted(self._methods)
+
+    def find(self, name: str) -> Method:
+        """The method `name`, its state up to date; RequestError 404 with the nearest names."""
+        self._rescan_if_changed()
+        method = self._methods.get(name)
+        if method is None:
+            raise self._unknown(name)
+        method.refresh(self.search_path)
+        return method
+
+    def all(self) -> list[Method]:
+        """Every method, states up to date; ignored files come last with their file name as name."""
+        methods = [self.find(name) for name in self.names()]
+        ignored = [
+            Method(path.name, [path], state="ignored", reason=f"{path} has the name of a backup, a hidden file or a text")
+            for path in self._ignored
+        ]
+        return methods + ignored
+
+    def _unknown(self, name: str) -> RequestError:
+        near = difflib.get_close_matches(name, self._methods, n=3, cutoff=0.5) if len(name) < 200 else []
+        hint = f"; did you mean {' or '.join(near)}?" if near else "; GET /v1/methods lists all"
+        return RequestError(404, "method_unknown", f"There is no method {name[:100]!r}{hint}")
+
+    def _rescan_if_changed(self) -> None:
+        now = tuple(map(_mtime, self._watched))
+        if now != self._seen:
+            self._scan()
+            fresh = time.time_ns() - TICK_NS
+            self._seen = tuple(-1 if mtime > fresh else mtime for mtime in now)
+
+    def _scan(self) -> None:
+        found: dict[str, Method] = {}
+        self._ignored = []
+        for directory in dict.fromkeys(self.plugins):
+            for path in self._files(directory):
+                found.setdefault(path.name, Method(path.name)).executables.append(path)
+        for directory in dict.fromkeys(self.schemas):
+            for path in self._files(directory, ".json"):
+                name = path.name.removesuffix(".json")
+                found.setdefault(name, Method(name)).manifests.append(path)
+        for name, method in found.items():
+            known = self._methods.get(name)
+            if known and (known.executables, known.manifests) == (method.executables, method.manifests):
+                found[name] = known
+        self._methods = found
+
+    def _files(self, directory: Path, suffix: str = "") -> list[Path]:
+        try:
+            names = sorted(os.listdir(directory))
+        except OSError:
+            return []
+        good = [name for name in names if name.endswith(suffix) and not IGNORED.search(name)]
+        self._ignored += [directory / name for name in names if name not in good]
+        return [directory / name for name in good]
+
+
+def _mtime(directory: str) -> int:
+    try:
+        return os.stat(directory).st_mtime_ns
+    except OSError:
+        return 0

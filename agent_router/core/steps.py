@@ -1,0 +1,47 @@
+"""Ironic's step catalogue, computed from manifests alone: nothing is run to make it."""
+
+from typing import Any
+
+from agent_router.core.method import READY
+from agent_router.core.registry import Registry
+
+PHASES = ("clean", "deploy", "service")
+
+
+def catalogue(registry: Registry) -> dict[str, list[dict[str, Any]]]:
+    """{"clean": [step, …], "deploy": […], "service": […]}, highest priority first.
+
+    A step has interface, step, priority, reboot_requested, abortable, argsinfo and the method.
+    """
+    found: dict[str, list[dict[str, Any]]] = {phase: [] for phase in PHASES}
+    for method in registry.all():
+        if method.state == READY and method.manifest is not None:
+            for step in method.manifest.data.get("steps", ()):
+                for phase in step["phases"]:
+                    found[phase].append(_step(method.name, method.manifest.data, step, phase))
+    for steps in found.values():
+        steps.sort(key=lambda step: (-step["priority"], step["interface"], step["step"]))
+    return found
+
+
+def _step(name: str, manifest: dict[str, Any], step: dict[str, Any], phase: str) -> dict[str, Any]:
+    shown = {
+        "step": step["step"],
+        "interface": step["interface"],
+        "priority": step.get("priority", {}).get(phase, 0),
+        "reboot_requested": step.get("reboot_requested", False),
+        "abortable": step.get("abortable", manifest.get("abortable", True)),
+        "method": name,
+    }
+    arguments = _arguments(manifest["request"], step.get("input", {}))
+    if arguments:
+        shown["argsinfo"] = arguments
+    return shown
+
+
+def _arguments(schema: dict[str, Any], given: dict[str, str]) -> dict[str, Any]:
+    required = schema.get("required", ())
+    return {
+        key: {"description": part.get("description", ""), "required": key in required and key not in given}
+        for key, part in schema.get("properties", {}).items()
+    }

@@ -1,0 +1,47 @@
+"""`cpu` and `memory.total` of the inventory, from /proc and sysfs."""
+
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+from agent_router.storage.blockdev import PROC, SYS, read, read_int
+
+
+def cpu(sys: Path = SYS, proc: Path = PROC) -> dict[str, Any]:
+    """count is of logical CPUs; frequency is the highest one in MHz, as text, "" if unknown."""
+    entries = _entries(read(proc / "cpuinfo") or "")
+    first = entries[0] if entries else {}
+    # x86 says flags, Arm says Features. An Arm core has no model name.
+    flags = first.get("flags") or first.get("Features") or ""
+    sockets = {entry["physical id"] for entry in entries if "physical id" in entry}
+    return {
+        "model_name": first.get("model name", ""),
+        "frequency": _frequency(first, sys),
+        "count": len(entries),
+        "architecture": os.uname().machine,
+        "flags": flags.split(),
+        "socket_count": len(sockets) or _sockets(sys) or 1,
+    }
+
+
+def _entries(text: str) -> list[dict[str, str]]:
+    """One dictionary per logical CPU. Some architectures add a last block about the board."""
+    blocks = [dict(re.findall(r"^([^\t:]+?)\s*:[ \t]*(.*)$", block, re.M)) for block in text.split("\n\n")]
+    return [block for block in blocks if "processor" in block]
+
+
+def _frequency(entry: dict[str, str], sys: Path) -> str:
+    khz = read_int(sys / "devices/system/cpu/cpu0/cpufreq/cpuinfo_max_freq")
+    return f"{khz / 1000:.4f}" if khz else entry.get("cpu MHz", "")
+
+
+def _sockets(sys: Path) -> int:
+    files = (sys / "devices/system/cpu").glob("cpu[0-9]*/topology/physical_package_id")
+    return len({text for text in map(read, files) if text not in (None, "-1")})
+
+
+def memory_total(proc: Path = PROC) -> int:
+    """Bytes of memory that the kernel sees."""
+    match = re.search(r"^MemTotal:\s*(\d+) kB$", read(proc / "meminfo") or "", re.M)
+    return int(match[1]) * 1024 if match else 0

@@ -1,0 +1,111 @@
+"""System, firmware and memory as the firmware tells them: dmidecode, else sysfs, else lshw.
+
+Structure types and fields: DMTF DSP0134 (SMBIOS), dmidecode(8).
+"""
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from agent_router.hardware.probe import ask
+from agent_router.storage.blockdev import SYS, read
+
+BIOS, SYSTEM, MEMORY_DEVICE = 0, 1, 17
+# Since SMBIOS these have been powers of two; dmidecode prints KiB as kB.
+_MIB_PER = {"kB": 1 / 1024, "KB": 1 / 1024, "MB": 1, "GB": 1024, "TB": 1024 * 1024}
+# What vendors leave in fields they did not fill in.
+_FILLERS = {"", "not specified", "to be filled by o.e.m.", "default string", "system serial number", "none"}
+
+
+@dataclass
+class Structure:
+    type: int
+    fields: dict[str, str] = field(default_factory=dict)
+
+
+def parse(text: str) -> list[Structure]:
+    """The structures of dmidecode's output; lists inside a structure (features) are left out."""
+    found: list[Structure] = []
+    for line in text.splitlines():
+        if match := re.match(r"Handle 0x[0-9A-Fa-f]+, DMI type (\d+),", line):
+            found.append(Structure(int(match[1])))
+        elif found and (match := re.match(r"\t([^\t:][^:]*):\s*(.*)$", line)):
+            found[-1].fields[match[1]] = match[2].strip()
+    return found
+
+
+def memory_mib(structures: list[Structure]) -> int:
+    """Sum of the sizes of all memory devices, MiB; 0 if none is told."""
+    total = 0.0
+    for structure in structures:
+        # "No Module Installed" and "Unknown" are no sizes.
+        size = structure.fields.get("Size", "") if structure.type == MEMORY_DEVICE else ""
+        if match := re.fullmatch(r"(\d+) (kB|KB|MB|GB|TB)", size):
+            total += int(match[1]) * _MIB_PER[match[2]]
+    return int(total)
+
+
+def clean(value: str | None) -> str:
+    value = (value or "").strip()
+    return "" if value.lower() in _FILLERS else value
+
+
+def vendor(structures: list[Structure], sys: Path = SYS) -> dict[str, Any]:
+    """`system_vendor` of the inventory; "" for what nobody tells."""
+
+    def fact(kind: int, name: str, file: str) -> str:
+        told = next((entry.fields.get(name) for entry in structures if entry.type == kind), None)
+        return clean(told) or clean(read(sys / "class/dmi/id" / file))
+
+    return {
+        "product_name": fact(SYSTEM, "Product Name", "product_name"),
+        "serial_number": fact(SYSTEM, "Serial Number", "product_serial"),
+        "manufacturer": fact(SYSTEM, "Manufacturer", "sys_vendor"),
+        "firmware": {
+            "vendor": fact(BIOS, "Vendor", "bios_vendor"),
+            "version": fact(BIOS, "Version", "bios_version"),
+            "build_date": fact(BIOS, "Release Date", "bios_date"),
+        },
+    }
+
+
+def lshw_nodes(text: str) -> list[dict[str, Any]]:
+    """All nodes of lshw's JSON tree, the system itself first; [] if it is not JSON."""
+    try:
+        tree = json.loads(text)
+    except ValueError:
+        return []
+
+    def walk(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        yield node
+        for child in node.get("children", []):
+            yield from walk(child)
+
+    # Newer releases put the tree into a list.
+    roots = tree if isinstance(tree, list) else [tree]
+    return [node for root in roots for node in walk(root)]
+
+
+def lshw_memory_mib(nodes: list[dict[str, Any]]) -> int:
+    """Memory by lshw, MiB: its banks, else the "System memory" node; 0 if it tells nothing."""
+    memory = [node for node in nodes if node.get("class") == "memory" and isinstance(node.get("size"), int)]
+    banks = sum(node["size"] for node in memory if str(node.get("id", "")).startswith("bank"))
+    whole = sum(node["size"] for node in memory if re.fullmatch(r"memory(:\d+)?", str(node.get("id", ""))))
+    return int(banks or whole) >> 20
+
+
+def gather(total_bytes: int) -> tuple[dict[str, Any], int]:
+    """(system_vendor, physical_mb). lshw takes seconds, so it is asked only if the others told too little."""
+    structures = parse(ask("dmidecode", "--type", "0,1,17") or "")
+    system, mib = vendor(structures), memory_mib(structures)
+    if mib and system["product_name"]:
+        return system, mib
+    nodes = lshw_nodes(ask("lshw", "-quiet", "-json", limit_s=60) or "")
+    if nodes:
+        system["product_name"] = system["product_name"] or clean(nodes[0].get("product"))
+        system["manufacturer"] = system["manufacturer"] or clean(nodes[0].get("vendor"))
+        system["serial_number"] = system["serial_number"] or clean(nodes[0].get("serial"))
+    return system, mib or lshw_memory_mib(nodes) or total_bytes >> 20

@@ -1,0 +1,92 @@
+"""`interfaces` of the inventory: network interfaces from sysfs, addresses from `ip`."""
+
+import json
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+from agent_router.hardware.probe import ask
+from agent_router.storage.blockdev import SYS, read
+
+# linux/if_arp.h
+ETHER, INFINIBAND = "1", "32"
+MELLANOX = "0x15b3"
+# RFC 4390: DHCP client id over InfiniBand; type and prefix as the Mellanox firmware sends them at PXE.
+CLIENT_ID_PREFIX = "ff:00:00:00:00:00:02:00:00:02:c9:00:"
+PCI_ADDRESS = re.compile(r"[0-9a-f]{4,}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]")
+
+
+def interfaces(sys: Path = SYS) -> list[dict[str, Any]]:
+    """Those with a device behind them; if there is none (a container), all Ethernet ones but lo."""
+    addresses = parse_addresses(ask("ip", "-j", "addr") or "[]")
+    named = shutil.which("biosdevname") is not None
+    return [_describe(name, addresses.get(name, []), named, sys) for name in choose(sys)]
+
+
+def choose(sys: Path = SYS) -> list[str]:
+    """Names of the interfaces that count, in order of name."""
+    directory = sys / "class/net"
+    all_ = sorted(path.name for path in directory.iterdir()) if directory.is_dir() else []
+    wired = [name for name in all_ if read(directory / name / "type") in (ETHER, INFINIBAND)]
+    real = [name for name in wired if (directory / name / "device").exists()]
+    return real or wired
+
+
+def parse_addresses(text: str) -> dict[str, list[dict[str, Any]]]:
+    """`ip -j addr`: interface name to its addresses; {} for what is not JSON."""
+    try:
+        links = json.loads(text)
+    except ValueError:
+        return {}
+    return {link["ifname"]: link.get("addr_info", []) for link in links if "ifname" in link}
+
+
+def pick_address(addresses: list[dict[str, Any]], family: str) -> str | None:
+    """One address of the family, "inet" or "inet6", without prefix; a global one before a link-local one."""
+    found = [address for address in addresses if address.get("family") == family]
+    found.sort(key=lambda address: address.get("scope") != "global")
+    return found[0].get("local") if found else None
+
+
+def _describe(name: str, addresses: list[dict[str, Any]], named: bool, sys: Path) -> dict[str, Any]:
+    directory = sys / "class/net" / name
+    device = directory / "device"
+    vendor = read(device / "vendor")
+    mac, client_id = hardware_address(read(directory / "address") or "", vendor)
+    return {
+        "name": name,
+        "mac_address": mac,
+        "ipv4_address": pick_address(addresses, "inet"),
+        "ipv6_address": pick_address(addresses, "inet6"),
+        "has_carrier": read(directory / "carrier") == "1",  # not readable while the interface is down
+        "lldp": None,
+        "vendor": vendor,
+        "product": read(device / "device"),
+        "client_id": client_id,
+        "biosdevname": (ask("biosdevname", "-i", name, limit_s=5) or "").strip() or None if named else None,
+        "speed_mbps": speed(read(directory / "speed")),
+        "pci_address": pci_address(device),
+        "driver": (device / "driver").resolve().name if (device / "driver").exists() else None,
+    }
+
+
+def hardware_address(address: str, vendor: str | None) -> tuple[str, str | None]:
+    """(MAC, DHCP client id). The 20 bytes of InfiniBand end in a GUID; its outer bytes are the port's MAC."""
+    octets = address.split(":")
+    if len(octets) != 20:
+        return address, None
+    guid = octets[12:]
+    client_id = CLIENT_ID_PREFIX + ":".join(guid) if vendor == MELLANOX else None
+    return ":".join(guid[:3] + guid[5:]), client_id
+
+
+def speed(text: str | None) -> int | None:
+    """Mbit/s; drivers without a link say -1."""
+    return int(text) if text and text.isdigit() else None
+
+
+def pci_address(device: Path) -> str | None:
+    """Of the nearest PCI device: a virtio interface hangs on a virtio device that hangs on it."""
+    parts = device.resolve().parts
+    return next((part for part in reversed(parts) if PCI_ADDRESS.fullmatch(part)), None)

@@ -1,0 +1,57 @@
+"""The device allow-list: which block devices may a destructive plugin touch?
+
+Patterns are globs of device paths, separated by commas; a leading "!" excludes. The router
+asks this before it starts a plugin; a plugin that chooses devices by itself (erase all disks)
+asks it with the patterns of AGENT_DEVICES. One rule, stated once.
+"""
+
+import glob
+import os
+import stat
+from collections.abc import Iterable
+
+SYS_BLOCK = "/sys/dev/block"
+
+
+def refusal(device: str, patterns: Iterable[str]) -> str:
+    """Why `device` must not be touched, as a sentence, or "" if it may.
+
+    A partition is allowed if its disk is. Links (/dev/disk/by-id/…) are followed on both sides.
+    """
+    real = os.path.realpath(device)
+    try:
+        mode = os.stat(real).st_mode
+    except (OSError, ValueError):
+        return f"{device} does not exist"
+    if not stat.S_ISBLK(mode):
+        return f"{device} is not a block device"
+    names = {real, whole_disk(real)}
+    patterns = list(patterns)
+    for pattern in patterns:
+        if pattern.startswith("!") and names & _expand(pattern[1:]):
+            return f"{device} is protected by {pattern!r} in the agent's device allow-list"
+    if any(names & _expand(pattern) for pattern in patterns if not pattern.startswith("!")):
+        return ""
+    listed = ", ".join(patterns) or "empty"
+    return f"{device} is not in the agent's device allow-list ({listed}); start the agent with --devices {real}"
+
+
+def patterns_of(text: str) -> list[str]:
+    """The patterns in the value of AGENT_DEVICES."""
+    return [pattern for pattern in text.split(",") if pattern]
+
+
+def whole_disk(real: str) -> str:
+    """/dev/sda for /dev/sda1; anything that is not a partition is its own disk."""
+    try:
+        device = os.stat(real).st_rdev
+    except (OSError, ValueError):
+        return real
+    place = os.path.realpath(f"{SYS_BLOCK}/{os.major(device)}:{os.minor(device)}")
+    if os.path.exists(place + "/partition"):
+        return "/dev/" + os.path.basename(os.path.dirname(place)).replace("!", "/")
+    return real
+
+
+def _expand(pattern: str) -> set[str]:
+    return {os.path.realpath(path) for path in glob.glob(pattern)}

@@ -1,0 +1,66 @@
+"""What a running plugin says: progress, warnings and critical sections on the event stream.
+
+Events are JSON lines on the file that AGENT_EVENTS names (protocol: docs/plugin-protocol.md).
+Without that variable (a plugin started by hand) they are dropped, the log still goes to stderr.
+"""
+
+import contextlib
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator
+from typing import Any
+
+PROGRESS_INTERVAL_S = 0.1
+
+_LEVELS = {"error": 3, "warning": 4, "notice": 5, "info": 6, "debug": 7}
+_last_progress = 0.0
+
+
+def _send(event: dict[str, Any]) -> None:
+    if not os.environ.get("AGENT_EVENTS"):
+        return
+    # Opened per event by descriptor number: the stream is file descriptor 3 by protocol,
+    # and a line written by one write(2) to an O_APPEND file never mixes with another.
+    with contextlib.suppress(OSError):
+        os.write(3, json.dumps(event).encode() + b"\n")
+
+
+def progress(done: float, total: float | None = None, unit: str = "", message: str = "") -> None:
+    """Report progress; at most ten reports a second are sent, the last one (done == total) always."""
+    global _last_progress
+    now = time.monotonic()
+    if done != total and now - _last_progress < PROGRESS_INTERVAL_S:
+        return
+    _last_progress = now
+    event: dict[str, Any] = {"done": done}
+    if total is not None:
+        event["total"] = total
+    if unit:
+        event["unit"] = unit
+    if message:
+        event["message"] = message
+    _send(event)
+
+
+def warn(text: str) -> None:
+    """Tell the caller about something that went less well than asked; it is kept with the result."""
+    _send({"warn": text})
+
+
+@contextlib.contextmanager
+def critical() -> Iterator[None]:
+    """While inside, the agent neither cancels this plugin nor ends it for its time limit."""
+    _send({"critical": True})
+    try:
+        yield
+    finally:
+        _send({"critical": False})
+
+
+def log(text: str, level: str = "info") -> None:
+    """Write lines to the log (stderr); level is error, warning, notice, info or debug."""
+    mark = f"<{_LEVELS[level]}>"
+    for line in text.splitlines() or [""]:
+        print(f"{mark}{line}", file=sys.stderr, flush=True)

@@ -1,0 +1,45 @@
+"""The frame of a Python plugin: read the request, call the handler, print the answer."""
+
+import json
+import os
+import sys
+import traceback
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+from agent_router.plugin.errors import Failed
+
+Handler = Callable[[dict[str, Any]], Any]
+
+
+def main(run: Handler, plan: Handler | None = None, cleanup: Handler | None = None) -> NoReturn:
+    """Run the handler that AGENT_ACTION names and exit with the status of docs/plugin-protocol.md.
+
+    A handler takes the request (dict) and returns the response; it raises Failed (or one of
+    its kinds) to say what went wrong. Any other exception is a defect: its traceback goes to
+    the log and its last line becomes the error message.
+    """
+    handlers = {"run": run, "plan": plan, "cleanup": cleanup}
+    action = os.environ.get("AGENT_ACTION", "run")
+    handler = handlers.get(action)
+    if handler is None:
+        _stop(64, {"error": {"code": "action_unsupported", "message": f"this plugin cannot {action}"}})
+    try:
+        request = json.loads(sys.stdin.buffer.read() or b"{}")
+    except ValueError as error:
+        _stop(64, {"error": {"code": "bad_request", "message": f"stdin is not JSON: {error}"}})
+    try:
+        answer = handler(request)
+    except Failed as error:
+        _stop(error.exit_status, error.as_json())
+    except Exception as error:
+        traceback.print_exc()
+        message = f"{type(error).__name__}: {error}"
+        _stop(1, {"error": {"code": "plugin_defect", "message": message}})
+    _stop(0, answer)
+
+
+def _stop(status: int, answer: Any) -> NoReturn:
+    sys.stdout.write(json.dumps(answer, allow_nan=False) + "\n")
+    sys.stdout.flush()
+    raise SystemExit(status)

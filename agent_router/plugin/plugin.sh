@@ -1,0 +1,75 @@
+# plugin.sh: helpers for bash plugins; the contract is docs/plugin-protocol.md.
+#   . "${AGENT_LIB:?}/plugin.sh"
+#   reply key[:type] value …   print the answer; types: string (default), number, bool, json,
+#                              null (no value), array (of strings, takes all that follows)
+#   fail CODE MESSAGE          print an error and exit 1; refuse: exit 77, retry: 75, incompatible: 69
+#   progress DONE [TOTAL [UNIT [MESSAGE]]]; warn TEXT; critical on|off; log TEXT
+# Call fail outside $( ): inside, its answer would be captured instead of printed.
+set -euo pipefail
+
+json_string() { # sets REPLY to the JSON text of $1; pure bash, because jq costs 25 ms a call
+    local s=$1 i c
+    s=${s//\\/\\\\} s=${s//\"/\\\"} s=${s//$'\n'/\\n} s=${s//$'\t'/\\t} s=${s//$'\r'/\\r}
+    if [[ $s == *[$'\x01'-$'\x1f'$'\x7f']* ]]; then
+        for i in {1..31} 127; do
+            printf -v c '%b' "\\x$(printf %02x "$i")"
+            printf -v REPLY '\\u%04x' "$i"
+            s=${s//"$c"/$REPLY}
+        done
+    fi
+    REPLY="\"$s\""
+}
+
+json_array() { # sets REPLY to a JSON array of the strings given
+    local out='' item
+    for item; do
+        json_string "$item"
+        out+=${out:+, }$REPLY
+    done
+    REPLY="[$out]"
+}
+
+reply() {
+    local out='' key type
+    while (($#)); do
+        key=${1%%:*} type=string
+        [[ $1 == *:* ]] && type=${1#*:}
+        shift
+        case $type in
+            null) REPLY=null ;;
+            array) json_array "$@" && set -- ;;
+            string) json_string "${1?reply: $key has no value}" && shift ;;
+            number | bool | json) REPLY=${1?reply: $key has no value} && shift ;;
+            *) echo "reply: unknown type $type of $key" >&2 && exit 70 ;;
+        esac
+        local value=$REPLY
+        json_string "$key"
+        out+="${out:+, }$REPLY: $value"
+    done
+    printf '{%s}\n' "$out"
+}
+
+_error() { # STATUS CODE MESSAGE
+    json_string "$2"
+    local code=$REPLY
+    json_string "${3:-$2}"
+    printf '{"error": {"code": %s, "message": %s}}\n' "$code" "$REPLY"
+    exit "$1"
+}
+fail() { _error 1 "$@"; }
+invalid() { _error 64 "$@"; }
+incompatible() { _error 69 "$@"; }
+retry() { _error 75 "$@"; }
+refuse() { _error 77 "$@"; }
+
+_event() { if [[ ${AGENT_EVENTS-} ]]; then printf '%s\n' "$1" >&3; fi; }
+progress() {
+    local out="\"done\": $1"
+    [[ ${2-} ]] && out+=", \"total\": $2"
+    [[ ${3-} ]] && json_string "$3" && out+=", \"unit\": $REPLY"
+    [[ ${4-} ]] && json_string "$4" && out+=", \"message\": $REPLY"
+    _event "{$out}"
+}
+warn() { json_string "$1" && _event "{\"warn\": $REPLY}"; }
+critical() { case $1 in on) _event '{"critical": true}' ;; *) _event '{"critical": false}' ;; esac; }
+log() { printf '<6>%s\n' "$*" >&2; }

@@ -1,0 +1,41 @@
+"""Call a system tool from a plugin: readable, and a failure names the tool and its last words."""
+
+from collections.abc import Iterable
+
+from agent_router.plugin.errors import Failed
+
+
+def tool(name: str, *args: object, stdin: str | bytes = "", ok: Iterable[int] = (0,),
+         encoding: str = "utf-8") -> str:  # fmt: skip
+    """Run `name` with `args` and return its stdout as text.
+
+    An exit status outside `ok` raises Failed("tool_failed") with the last line of stderr; a
+    tool that is not installed raises Failed("tool_missing").
+    """
+    import sh  # 50 ms of CPU: only plugins that call a tool pay for it
+
+    try:
+        command = sh.Command(name)
+    except sh.CommandNotFound:
+        raise Failed("tool_missing", f"{name} is not installed in this ramdisk") from None
+    try:
+        # A terminal would make tools colour and page their output (the default of sh).
+        done = command(*map(str, args), _in=stdin, _tty_out=False, _ok_code=list(ok), _return_cmd=True)
+    except sh.ErrorReturnCode as error:
+        raise Failed("tool_failed", _sentence(name, error), details=_details(error)) from None
+    return bytes(done.stdout).decode(encoding, errors="replace")
+
+
+def _sentence(name: str, error: object) -> str:
+    text = bytes(getattr(error, "stderr", b"") or getattr(error, "stdout", b"")).decode(errors="replace")
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    status = getattr(error, "exit_code", None)
+    return f"{name} ended with {status}: {lines[-1] if lines else 'it said nothing'}"
+
+
+def _details(error: object) -> dict[str, object]:
+    return {
+        "command": getattr(error, "full_cmd", ""),
+        "exit_status": getattr(error, "exit_code", None),
+        "stderr": bytes(getattr(error, "stderr", b"")).decode(errors="replace")[-4000:],
+    }

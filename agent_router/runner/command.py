@@ -1,0 +1,65 @@
+"""One command in the runner: what was asked, the process, and how it ended."""
+
+import time
+from typing import Any
+
+from agent_router.runner.wire import Head
+
+# Why a command ended. done: the process ended by itself, its status tells.
+DONE, TIMEOUT, CANCELLED = "done", "timeout", "cancelled"
+OUTPUT_LIMIT, LOG_LIMIT = "output_limit", "log_limit"
+NOT_STARTED, UNKNOWN, REFUSED, STUCK = "not_started", "outcome_unknown", "refused", "stuck"
+
+
+class Command:
+    """State of one command; `reason` is empty while it runs.
+
+    `ending` is the reason decided for a process that is still being stopped. `phase` is
+    "running", "terminating" (SIGTERM sent), "killing" (SIGKILL sent), "cleanup" or "stuck".
+    """
+
+    __slots__ = (
+        "head", "head_text", "id", "name", "pid", "pidfd", "status", "reason", "ending", "phase", "out", "log",
+        "events", "watch", "critical", "progress", "warnings", "events_read", "events_bad", "events_tokens",
+        "events_refilled", "started_at", "started_boot", "ended_at", "waiters", "adopted_until", "pushed", "message",
+        "stream_seq", "printed",
+    )  # fmt: skip
+
+    def __init__(self, head: Head, head_text: bytes) -> None:
+        self.head = head
+        self.head_text = head_text
+        self.id: str = head["id"]
+        self.name: str = head["name"]
+        self.pid = 0
+        self.pidfd = -1
+        self.status: int | None = None
+        self.reason = ""
+        self.ending = ""
+        self.phase = "running"
+        self.out = self.log = self.events = -1
+        self.watch = -1
+        self.critical = False
+        self.progress: dict[str, Any] | None = None
+        self.warnings: list[str] = []
+        self.events_read = self.events_bad = 0
+        self.events_tokens, self.events_refilled = 0.0, 0.0
+        self.started_at: float = head.get("at") or time.time()
+        self.started_boot = 0.0
+        self.ended_at = 0.0
+        self.waiters: list[int] = []
+        self.adopted_until = 0.0
+        self.pushed = False
+        self.message = ""
+        self.stream_seq = 0
+        self.printed = b""
+
+    @property
+    def running(self) -> bool:
+        return not self.reason
+
+    def summary(self) -> Head:
+        """What a reader gets about a command that has not been judged yet."""
+        return {
+            "id": self.id, "name": self.name, "phase": self.phase, "started_at": self.started_at,
+            "progress": self.progress, "warnings": self.warnings, "critical": self.critical,
+        }  # fmt: skip

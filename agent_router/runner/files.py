@@ -1,0 +1,101 @@
+"""The directory of one command on tmpfs: stdin, out, log and events as files, a private cwd.
+
+Files, not pipes: the plugin never talks to this process, so nothing it does can fail because
+this process is gone.
+"""
+
+import contextlib
+import json
+import os
+import shutil
+
+OPEN = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+
+
+def create(base: str, body: bytes, secrets: list[str]) -> tuple[int, int, int, int]:
+    """Make the directory; returns the descriptors for stdin, stdout, stderr and events."""
+    os.mkdir(base, 0o700)
+    os.mkdir(base + "/cwd", 0o700)
+    opened: list[int] = []
+    try:
+        opened.append(os.open(base + "/stdin", OPEN, 0o600))
+        if os.write(opened[0], body) != len(body):
+            raise OSError("the state directory is full")
+        if body:
+            os.lseek(opened[0], 0, os.SEEK_SET)
+        for name in ("/out", "/log", "/events"):
+            opened.append(os.open(base + name, OPEN, 0o600))
+        if secrets:
+            with open(base + "/secrets", "w") as file:
+                json.dump(secrets, file)
+    except OSError:
+        for fd in opened:
+            os.close(fd)
+        shutil.rmtree(base, ignore_errors=True)
+        raise
+    return opened[0], opened[1], opened[2], opened[3]
+
+
+def read_out(base: str, fd: int, limit: int) -> bytes:
+    """What the plugin printed, `limit` bytes at the most."""
+    if fd < 0:
+        try:
+            with open(base + "/out", "rb") as file:
+                return file.read(limit)
+        except OSError:
+            return b""
+    # A read of the whole limit would map and unmap that much memory on each call.
+    data = os.pread(fd, 8192, 0)
+    return data if len(data) < 8192 else os.pread(fd, limit, 0)
+
+
+def tail(base: str, name: str = "log", length: int = 4096) -> bytes:
+    """The last bytes of a file of the command."""
+    try:
+        with open(f"{base}/{name}", "rb") as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - length))
+            return file.read(length)
+    except OSError:
+        return b""
+
+
+def close(base: str) -> bool:
+    """After the verdict: drop stdin, out and cwd; keep log and events if there are any.
+
+    Returns whether something is kept.
+    """
+    for name in ("/stdin", "/out", "/events"):
+        with contextlib.suppress(OSError):
+            os.unlink(base + name)
+    try:
+        os.rmdir(base + "/cwd")
+    except OSError:
+        shutil.rmtree(base + "/cwd", ignore_errors=True)
+    keep = False
+    for name in ("/log", "/stream"):
+        try:
+            if os.stat(base + name).st_size:
+                keep = True
+            else:
+                os.unlink(base + name)
+        except OSError:
+            continue
+    if not keep:
+        remove(base)
+    return keep
+
+
+def remove(base: str) -> None:
+    try:
+        os.rmdir(base)
+    except OSError:
+        shutil.rmtree(base, ignore_errors=True)
+
+
+def size(base: str) -> int:
+    """Bytes kept in the directory of a judged command."""
+    total = 0
+    for name in ("/log", "/stream"):
+        with contextlib.suppress(OSError):
+            total += os.stat(base + name).st_size
+    return total

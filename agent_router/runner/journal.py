@@ -1,0 +1,89 @@
+"""The journal: what was started, what ended, in an order that makes every death of the runner harmless.
+
+Lines, each by one write(2) to an O_APPEND file:
+
+    B {head}                    the intent to run, before the process exists
+    P id pid boottime           it exists
+    X id status reason          it ended; written before the process is reaped
+
+A child without X has not been reaped by us, so its status reaches the supervisor.
+"""
+
+import json
+import os
+from collections.abc import Iterable
+from typing import Any
+
+from agent_router.runner.clock import boottime
+from agent_router.runner.command import Command
+
+COMPACT_BYTES = 1 << 20
+FLAGS = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+
+
+class Journal:
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._fd = os.open(path, FLAGS, 0o600)
+        self._size = os.fstat(self._fd).st_size
+
+    def begin(self, head_text: bytes) -> None:
+        self._write(b"B " + head_text + b"\n")
+
+    def started(self, command: Command) -> None:
+        command.started_boot = boottime()
+        self._write(b"P %s %d %.3f\n" % (command.id.encode(), command.pid, command.started_boot))
+
+    def ended(self, command: Command) -> None:
+        status = "-" if command.status is None else str(command.status)
+        self._write(f"X {command.id} {status} {command.reason}\n".encode())
+
+    def _write(self, line: bytes) -> None:
+        try:
+            os.write(self._fd, line)
+        except OSError as error:  # a full state directory must not end the runner
+            print(f"<3>journal: {error.strerror}; a restart of the agent may forget commands", flush=True)
+        self._size += len(line)
+
+    def compact_if_large(self, live: Iterable[Command]) -> None:
+        """Rewrite with the live commands only; rename(2) makes it all or nothing."""
+        if self._size < COMPACT_BYTES:
+            return
+        text = b""
+        for command in live:
+            text += b"B " + command.head_text + b"\n"
+            if command.pid:
+                text += b"P %s %d %.3f\n" % (command.id.encode(), command.pid, command.started_boot)
+            if command.reason:
+                status = "-" if command.status is None else str(command.status)
+                text += f"X {command.id} {status} {command.reason}\n".encode()
+        fd = os.open(self._path + ".new", FLAGS | os.O_TRUNC, 0o600)
+        try:
+            os.write(fd, text)
+            os.rename(self._path + ".new", self._path)
+        except OSError:
+            os.close(fd)
+            return
+        os.close(self._fd)
+        self._fd, self._size = fd, len(text)
+
+    def replay(self) -> list[Command]:
+        """The commands of the journal in order, as far as its lines tell."""
+        found: dict[str, Command] = {}
+        for line in os.pread(self._fd, self._size, 0).split(b"\n"):
+            kind, _, rest = line.partition(b" ")
+            try:
+                if kind == b"B":
+                    head: dict[str, Any] = json.loads(rest)
+                    found[head["id"]] = Command(head, rest)
+                elif kind == b"P":
+                    id, pid, boot = rest.decode().split()
+                    found[id].pid, found[id].started_boot = int(pid), float(boot)
+                elif kind == b"X":
+                    id, status, reason = rest.decode().split()
+                    found[id].status = None if status == "-" else int(status)
+                    found[id].reason = reason
+            except (ValueError, KeyError):
+                continue  # a line cut short by a full disk
+        return list(found.values())
+

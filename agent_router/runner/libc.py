@@ -1,0 +1,75 @@
+"""The few system calls that Python does not offer."""
+
+import ctypes
+import os
+import struct
+from collections.abc import Iterator
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+PR_SET_NAME, PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 15, 1, 36
+IN_MODIFY, IN_NONBLOCK, IN_CLOEXEC = 0x2, 0o4000, 0o2000000
+
+
+def prctl(option: int, value: int) -> None:
+    if _libc.prctl(option, value, 0, 0, 0):
+        raise OSError(ctypes.get_errno(), "prctl")
+
+
+class Inotify:
+    """Which watched files were written to since the last look."""
+
+    def __init__(self) -> None:
+        self.fd: int = _libc.inotify_init1(IN_NONBLOCK | IN_CLOEXEC)
+        if self.fd < 0:
+            raise OSError(ctypes.get_errno(), "inotify_init1")
+
+    def add(self, path: str) -> int:
+        """Watch a directory for writes; -1 if the kernel has no watch left (the 1 s look remains)."""
+        return int(_libc.inotify_add_watch(self.fd, path.encode(), IN_MODIFY))
+
+    def remove(self, watch: int) -> None:
+        _libc.inotify_rm_watch(self.fd, watch)
+
+    def read(self) -> set[int]:
+        try:
+            data = os.read(self.fd, 65536)
+        except BlockingIOError:
+            return set()
+        return set(_watches(data))
+
+
+def _watches(data: bytes) -> Iterator[int]:
+    offset = 0
+    while offset < len(data):
+        watch, _, _, length = struct.unpack_from("iIII", data, offset)
+        offset += 16 + length
+        yield watch
+
+
+def _argv_area() -> tuple[int, int]:
+    with open("/proc/self/stat", "rb") as file:
+        fields = file.read().rsplit(b")", 1)[1].split()
+    return int(fields[45]), int(fields[46])  # arg_start, arg_end of proc(5), counted after comm
+
+
+def set_title(title: str) -> None:
+    """Show `title` in ps and top instead of the command line this process was forked with."""
+    start, end = _title_area()
+    text = title.encode()[: end - start - 1]
+    if end > start:
+        ctypes.memmove(start, text.ljust(end - start, b"\0"), end - start)
+    _libc.prctl(PR_SET_NAME, ctypes.c_char_p(title.encode()[:15]), 0, 0, 0)
+
+
+_area: tuple[int, int] | None = None
+
+
+def _title_area() -> tuple[int, int]:
+    global _area
+    if _area is None:
+        try:
+            _area = _argv_area()
+        except (OSError, ValueError, IndexError):
+            _area = (0, 0)
+    return _area

@@ -1,0 +1,245 @@
+"""The runner: takes messages of the fronts, owns the table of commands, answers.
+
+Messages (head of a frame, see wire):
+
+    run     id, name, argv, env, …: start a command, or join the one of that id; wait: answer at its end
+    get     id, wait           cancel  id        list        ping
+    judge   this connection wants every ended command, to give its verdict
+    judged  id, body = the finished command object, to be remembered and answered to all who wait
+"""
+
+import contextlib
+import fcntl
+import json
+import os
+import socket
+
+from agent_router.runner import command as why
+from agent_router.runner import files, recovery
+from agent_router.runner.command import Command
+from agent_router.runner.execution import Execution
+from agent_router.runner.history import History
+from agent_router.runner.journal import Journal
+from agent_router.runner.links import Link
+from agent_router.runner.locks import Locks
+from agent_router.runner.loop import Loop
+from agent_router.runner.wire import Head
+
+MAX_KEPT_LOGS, MAX_KEPT_BYTES = 500, 64 << 20
+HOUSEKEEPING_S = 2.0
+
+
+class Runner:
+    def __init__(self, state: str, keep: int = 10_000) -> None:
+        os.umask(0o077)
+        os.makedirs(state + "/c", exist_ok=True)
+        self.state = state
+        self._lock = os.open(state + "/runner.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC)
+        fcntl.flock(self._lock, fcntl.LOCK_EX)  # a second runner waits here until the first is gone
+        self._parent = os.getppid()
+        self.loop = Loop()
+        self.journal = Journal(state + "/journal")
+        self.history = History(state + "/history", keep)
+        self.locks = Locks()
+        self.execution = Execution(self.loop, self.journal, state, self._ended)
+        self.unjudged: dict[str, Command] = {}
+        self._judge: Link | None = None
+        self._links: set[Link] = set()
+        self._waiters: dict[str, list[Link]] = {}
+        self._kept: list[tuple[str, int]] = []
+        self._listener: socket.socket | None = None
+        recovery.recover(self)
+        self._kept = recovery.kept_logs(state, set(self.execution.live) | set(self.unjudged))
+
+    def listen(self) -> None:
+        path = self.state + "/runner.sock"
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
+        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._listener.bind(path)
+        self._listener.listen(1024)
+        self._listener.setblocking(False)
+        self.loop.watch(self._listener.fileno(), self._accept)
+
+    def serve(self) -> None:
+        self.loop.later(HOUSEKEEPING_S, self._housekeeping)
+        while not self._orphaned():
+            self.loop.run_once()
+
+    def _orphaned(self) -> bool:
+        """The supervisor died: its successor starts a new runner, which waits for us to go."""
+        return os.getppid() != self._parent and not self.execution.live and not self.unjudged
+
+    def _housekeeping(self) -> None:
+        self.journal.compact_if_large([*self.execution.live.values(), *self.unjudged.values()])
+        self.loop.later(HOUSEKEEPING_S, self._housekeeping)
+
+    # ---- messages
+
+    def _accept(self, _: int) -> None:
+        assert self._listener is not None
+        while True:
+            try:
+                sock, _address = self._listener.accept()
+            except OSError:
+                return
+            self._links.add(Link(self.loop, sock, self._message, self._closed))
+
+    def _closed(self, link: Link) -> None:
+        self._links.discard(link)
+        if self._judge is link:
+            self._judge = None
+        for waiting in self._waiters.values():
+            while link in waiting:
+                waiting.remove(link)
+
+    def _message(self, link: Link, text: bytes, body: bytes) -> None:
+        head: Head = json.loads(text)
+        op = head["op"]
+        if op == "run":
+            self._run(link, head, text, body)
+        elif op == "judged":
+            self._judged(link, head["id"], body)
+        elif op == "get":
+            self._get(link, head)
+        elif op == "list":
+            link.send({**_echo(head), "running": self._running(), "history": self.history.place()})
+        elif op == "cancel":
+            link.send({**_echo(head), **self._cancel(head)})
+        elif op == "judge":
+            self._judge = link
+            for command in self.unjudged.values():
+                self._push(command)
+        elif op == "ping":
+            link.send({**_echo(head), "pid": os.getpid(), "live": len(self.execution.live)})
+
+    def _running(self) -> list[Head]:
+        """Commands without a verdict, oldest first; a stuck one has its verdict but is still live."""
+        commands = {**self.execution.live, **self.unjudged}.values()
+        return [command.summary() for command in commands if command.running or command.id in self.unjudged]
+
+    def _run(self, link: Link, head: Head, text: bytes, body: bytes) -> None:
+        id = head["id"]
+        if head.get("again") and self._join(link, head):
+            return
+        holder = self.locks.holder(head.get("locks", []))
+        if holder is not None:
+            link.send({**_echo(head), "state": "busy", "by": holder.name, "holder": holder.id})
+            return
+        command = Command(head, text)
+        if head.get("wait"):
+            self._waiters.setdefault(id, []).append(link)
+        self.journal.begin(text)
+        if "refused" in head:
+            self.execution.live[id] = command
+            command.status = 77
+            self.execution.finish(command, why.REFUSED, head["refused"])
+        else:
+            self.locks.take(command)
+            self.execution.start(command, body)
+        if not head.get("wait"):
+            link.send({**_echo(head), "state": "running", **command.summary()})
+
+    def _join(self, link: Link, head: Head) -> bool:
+        """Whether a command of this id exists: then the repeated request gets its answer."""
+        known = self.execution.live.get(head["id"]) or self.unjudged.get(head["id"])
+        record = None if known else self.history.find(head["id"])
+        if not known and record is None:
+            return False
+        if known and known.name != head["name"] or record and b'"name":"%s"' % head["name"].encode() not in record:
+            link.send({**_echo(head), "state": "other"})
+        else:
+            self._get(link, head)
+        return True
+
+    def _get(self, link: Link, head: Head) -> None:
+        id = head["id"]
+        command = self.execution.live.get(id) or self.unjudged.get(id)
+        record = None
+        if command is None or command.reason == why.STUCK:
+            record = self.history.find(id)
+        if record is not None:
+            link.send({**_echo(head), "state": "ended"}, record)
+        elif command is None:
+            link.send({**_echo(head), "state": "unknown"})
+        elif head.get("wait"):
+            self._waiters.setdefault(id, []).append(link)
+        else:
+            link.send({**_echo(head), "state": "running", **command.summary()})
+
+    def _cancel(self, head: Head) -> Head:
+        command = self.execution.live.get(head["id"])
+        if command is None:
+            known = head["id"] in self.unjudged or self.history.find(head["id"]) is not None
+            return {"state": "ended" if known else "unknown"}
+        if command.phase == "stuck":
+            return {"state": "refused", "message": "its process does not react to SIGKILL (it hangs in the kernel)"}
+        if command.critical:
+            return {"state": "refused", "message": "it is in a critical section; try again when that is over"}
+        if not command.head.get("abortable", True):
+            return {"state": "refused", "message": "its manifest says that it must not be interrupted"}
+        self.execution.stop(command, why.CANCELLED)
+        return {"state": "cancelling"}
+
+    # ---- ends and verdicts
+
+    def _ended(self, command: Command) -> None:
+        """Called at the end of a command, and for a stuck one a second time when it is really gone."""
+        if command.id not in self.execution.live:
+            self.locks.release(command)
+        if not command.pushed:
+            command.pushed = True
+            self.unjudged[command.id] = command
+            self._push(command)
+
+    def _push(self, command: Command) -> None:
+        if self._judge is not None:
+            head = {
+                "op": "end", **command.summary(), "reason": command.reason, "status": command.status,
+                "message": command.message, "ended_at": command.ended_at, "events_bad": command.events_bad,
+            }  # fmt: skip
+            self._judge.send(head, command.printed)
+
+    def _judged(self, link: Link, id: str, record: bytes) -> None:
+        command = self.unjudged.pop(id, None)
+        if command is None:
+            return
+        try:
+            self.history.append(record, command.started_at)
+        except OSError as error:
+            print(f"<3>history: {error}; command {id} is forgotten", flush=True)
+        for waiter in self._waiters.pop(id, ()):
+            if waiter is not link:  # the judge has answered its own clients already
+                waiter.send({"op": "get", "id": id, "state": "ended"}, record)
+        if id not in self.execution.live:
+            self._close_files(command)
+
+    def _close_files(self, command: Command) -> None:
+        base = self.execution.base(command)
+        if files.close(base):
+            self._kept.append((base, files.size(base)))
+            while len(self._kept) > MAX_KEPT_LOGS or sum(size for _, size in self._kept) > MAX_KEPT_BYTES:
+                files.remove(self._kept.pop(0)[0])
+
+
+def _echo(head: Head) -> Head:
+    """What lets the asker find its question: n is its own number."""
+    return {"op": head["op"], "n": head.get("n"), "id": head.get("id")}
+
+
+def run(state: str, keep: int) -> None:
+    """The main function of the runner process; returns when it is no longer needed."""
+    import gc
+
+    for number in range(4):  # 0 to 3 stay taken: no descriptor of ours equals one of the plugin's
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+    import agent_router.plugin  # noqa: F401  (what a warm Python plugin finds imported)
+
+    runner = Runner(state, keep)
+    runner.listen()
+    gc.collect()
+    gc.freeze()
+    runner.serve()

@@ -1,0 +1,97 @@
+"""The parent of the runner and of the HTTP front: starts them, starts them again, notes orphans.
+
+A child subreaper: it inherits the plugins of a dead runner and appends "pid status leader time"
+to `orphans` before it reaps, which the next runner reads. It does nothing else, so that it has
+no reason to die. Both children are forks, so the interpreter's memory is shared.
+"""
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+
+from agent_router.runner import libc, strays
+from agent_router.runner.clock import boottime
+
+SHORT_LIFE_S = 0.2
+Main = Callable[[], None]
+
+
+class Supervisor:
+    def __init__(self, state: str, mains: dict[str, Main]) -> None:
+        os.makedirs(state, 0o700, exist_ok=True)
+        self._mains = mains
+        self._pids: dict[int, str] = {}
+        self._born: dict[str, float] = {}
+        self._orphans = os.open(
+            state + "/orphans", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600
+        )
+        self._state = state
+        self._stopping = False
+
+    def run(self) -> int:
+        libc.prctl(libc.PR_SET_CHILD_SUBREAPER, 1)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._stop)
+        self._note_pid()
+        for name in self._mains:
+            self._start(name)
+        libc.set_title("agent-router: supervisor")
+        while self._pids:
+            self._wait_for_one()
+        return 0
+
+    def _note_pid(self) -> None:
+        with open(self._state + "/supervisor.pid", "w") as file:
+            file.write(f"{os.getpid()}\n")
+
+    def _start(self, name: str) -> None:
+        self._born[name] = time.monotonic()
+        sys.stdout.flush()
+        pid = os.fork()
+        if pid == 0:
+            self._become(name)
+        self._pids[pid] = name
+
+    def _become(self, name: str) -> None:
+        status = 1
+        try:
+            os.close(self._orphans)
+            for number in (signal.SIGTERM, signal.SIGINT):
+                signal.signal(number, signal.SIG_DFL)
+            libc.set_title(f"agent-router: {name}")
+            self._mains[name]()
+            status = 0
+        except SystemExit as error:
+            status = error.code if isinstance(error.code, int) else 1
+        except BaseException:
+            import traceback
+
+            traceback.print_exc()
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(status)
+
+    def _wait_for_one(self) -> None:
+        info = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT)
+        if info is None:
+            return
+        name = self._pids.pop(info.si_pid, None)
+        if name is None:
+            status = info.si_status if info.si_code == os.CLD_EXITED else -info.si_status
+            leader = strays.stat_fields(info.si_pid)[3:4] == [str(info.si_pid).encode()]
+            note = b"%d %d %d %.3f\n" % (info.si_pid, status, leader, boottime())
+            os.write(self._orphans, note)  # first write, then reap
+        os.waitpid(info.si_pid, 0)
+        if name is not None and not self._stopping:
+            if time.monotonic() - self._born[name] < SHORT_LIFE_S:
+                time.sleep(SHORT_LIFE_S)  # a crash loop stays cheap
+            self._start(name)
+
+    def _stop(self, *_: object) -> None:
+        """End both children and leave; plugins go on, the next supervisor's runner finds them."""
+        self._stopping = True
+        for pid in self._pids:
+            os.kill(pid, signal.SIGTERM)

@@ -1,0 +1,153 @@
+"""Erase a whole disk: decide how, then do it in chunks that can be watched and stopped.
+
+`choose` decides from facts alone. Nothing here trusts discard: a disk may give old data back
+for discarded blocks (the kernel promises nothing), so zeros are written after it, which costs
+little on the disks that can discard.
+"""
+
+import fcntl
+import os
+import struct
+import time
+from collections.abc import Callable
+from typing import Any
+
+from agent_router import plugin
+from agent_router.storage import blockdev, secure
+from agent_router.storage.stop import Stop
+
+# linux/fs.h: _IO(0x12, 119) and _IO(0x12, 127); both take {start, length} in bytes.
+BLKDISCARD = 0x1277
+BLKZEROOUT = 0x127F
+# About a second on a slow disk: the time that a cancel has to wait.
+CHUNK = 64 << 20
+SAMPLE = 64 << 10
+
+
+def choose(method: str, *, secure_kind: str | None, secure_reason: str, discards: bool) -> list[str]:
+    """The stages for a method on a disk with these abilities; raises Failed("unsupported").
+
+    Stages: "secure", "discard", "zero". `secure_reason` says why the disk cannot erase itself.
+    """
+    if method == "secure" and not secure_kind:
+        raise plugin.Failed("unsupported", f"{secure_reason}; use method auto or zero")
+    if method == "discard" and not discards:
+        raise plugin.Failed("unsupported", "the disk cannot discard; use method zero or auto")
+    if method == "auto":
+        if secure_kind:
+            return ["secure"]
+        return ["discard", "zero"] if discards else ["zero"]
+    return [method]
+
+
+def plan(request: dict[str, Any]) -> dict[str, Any]:
+    """What erase() would do, without writing."""
+    device = request["device"]
+    name = _checked(device)
+    stages, _ = _decide(request, name)
+    return {"device": device, "stages": stages, "bytes": 0, "seconds": 0.0}
+
+
+def erase(request: dict[str, Any]) -> dict[str, Any]:
+    """Erase `device` by `method`; returns {"device", "stages", "bytes", "seconds"}.
+
+    Raises Failed("stopped") after SIGTERM, with how far it came in `partial`.
+    """
+    device = request["device"]
+    name = _checked(device)
+    stages, kind = _decide(request, name)
+    size = blockdev.size_bytes(name)
+    started = time.monotonic()
+    if stages == ["secure"]:
+        try:
+            # Only to see that nobody else has it: the tools open the disk themselves.
+            os.close(blockdev.open_exclusive(device))
+            secure.run(kind or "", name)
+        except plugin.Failed as error:
+            if request.get("method", "auto") != "auto" or isinstance(error, plugin.Refused):
+                raise
+            plugin.warn(f"{device} did not erase itself ({error.message}); zeros are written instead")
+            stages = _choose(name, "auto", None, "")
+    if stages == ["discard"]:
+        plugin.warn("Discard does not promise that old data is gone; method auto also writes zeros")
+    for stage in stages:
+        if stage != "secure":
+            _sweep(device, stage, size, request.get("passes", 1) if stage == "zero" else 1)
+    seconds = round(time.monotonic() - started, 3)
+    return {"device": device, "stages": stages, "bytes": size, "seconds": seconds}
+
+
+def _checked(device: str) -> str:
+    name = blockdev.kernel_name(device)
+    blockdev.refuse_if_used(device, name)
+    if blockdev.limits(name).read_only:
+        raise plugin.Refused("read_only", f"{device} is write-protected")
+    if blockdev.size_bytes(name) == 0:
+        raise plugin.Failed("no_medium", f"{device} has no medium, or none that answers")
+    return name
+
+
+def _decide(request: dict[str, Any], name: str) -> tuple[list[str], str | None]:
+    method = request.get("method", "auto")
+    kind, reason = None, ""
+    if method in ("auto", "secure"):
+        kind, reason = secure.ability(name)
+        if method == "auto" and reason:
+            plugin.log(f"no secure erase: {reason}")
+    return _choose(name, method, kind, reason), kind
+
+
+def _choose(name: str, method: str, kind: str | None, reason: str) -> list[str]:
+    discards = blockdev.limits(name).discard_max > 0
+    return choose(method, secure_kind=kind, secure_reason=reason, discards=discards)
+
+
+def _sweep(device: str, stage: str, size: int, passes: int) -> None:
+    stop = Stop()
+    fd = blockdev.open_exclusive(device)
+    try:
+        act: Callable[[int, int, int], None] = _discard if stage == "discard" else _zero
+        for number in range(passes):
+            for start in range(0, size, CHUNK):
+                done = number * size + start
+                _heed(stop, device, stage, done, size * passes)
+                plugin.progress(done, size * passes, "bytes", stage)
+                act(fd, start, min(CHUNK, size - start))
+            os.fsync(fd)
+        plugin.progress(size * passes, size * passes, "bytes", stage)
+        if stage == "zero":
+            _verify(fd, device, size)
+    except OSError as error:
+        raise plugin.Failed("write_failed", f"{device}: {stage} failed: {error.strerror}") from None
+    finally:
+        os.close(fd)
+
+
+def _heed(stop: Stop, device: str, stage: str, done: int, total: int) -> None:
+    if stop.asked:
+        message = f"stopped during {stage} of {device}: {done} of {total} bytes done, the rest is as it was"
+        raise plugin.Failed("stopped", message, partial={"device": device, "stage": stage, "bytes": done})
+
+
+def _discard(fd: int, start: int, length: int) -> None:
+    fcntl.ioctl(fd, BLKDISCARD, struct.pack("QQ", start, length))
+
+
+def _zero(fd: int, start: int, length: int) -> None:
+    # The kernel lets the disk do it where it can (WRITE ZEROES), and writes zeros itself where not.
+    fcntl.ioctl(fd, BLKZEROOUT, struct.pack("QQ", start, length))
+
+
+def sample_offsets(size: int, count: int = 16) -> list[int]:
+    """Offsets of `count` samples spread evenly from the first bytes to the last."""
+    last = max(size - SAMPLE, 0)
+    return sorted({last * number // (count - 1) // 4096 * 4096 for number in range(count - 1)} | {last})
+
+
+def _verify(fd: int, device: str, size: int) -> None:
+    """Read samples back: a disk that answers "done" and keeps the data exists."""
+    os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+    for offset in sample_offsets(size):
+        if os.pread(fd, SAMPLE, offset).strip(b"\0"):
+            message = f"{device} claims to be zeroed, but other data is at byte {offset}"
+            raise plugin.Failed("not_zeroed", message, details={"offset": offset})

@@ -1,0 +1,79 @@
+"""Block devices as lsblk tells them, brought into one shape: bytes, booleans, null for unknown."""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from agent_router import plugin
+
+# The tree hangs on NAME: without it lsblk gives a flat list.
+COLUMNS = (
+    "NAME,KNAME,TYPE,SIZE,MODEL,SERIAL,WWN,VENDOR,REV,ROTA,RO,RM,TRAN,HCTL,LOG-SEC,PHY-SEC,START,"
+    "PTTYPE,PTUUID,PARTTYPE,PARTLABEL,PARTUUID,FSTYPE,LABEL,UUID,MOUNTPOINTS"
+)
+DEV = Path("/dev")
+UDEV_DATA = Path("/run/udev/data")
+
+
+def tree(*devices: str, probe: bool = True) -> list[dict[str, Any]]:
+    """lsblk's own JSON tree, with `children`; all devices, or those asked for.
+
+    `probe`: where udev does not run, look onto the devices for file systems.
+    """
+    # --all: a loop device without a file and an empty card reader are devices as well.
+    text = plugin.tool("lsblk", "--json", "--bytes", "--all", "--output", COLUMNS, *devices)
+    found: list[dict[str, Any]] = json.loads(text)["blockdevices"]
+    if probe and not UDEV_DATA.is_dir():
+        for node in _walk(found):
+            _probe(node)
+    return found
+
+
+def _walk(nodes: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    for node in nodes:
+        yield node
+        yield from _walk(node.get("children", []))
+
+
+def _probe(node: dict[str, Any]) -> None:
+    """Without udev lsblk knows no file system, so ask blkid, which reads the device."""
+    if not node.get("size") or node.get("fstype") or node.get("pttype"):
+        return
+    try:
+        # 2: nothing known on it; 8: more than one thing, so none can be trusted (blkid(8)).
+        text = plugin.tool("blkid", "--probe", "--output", "export", f"/dev/{node['kname']}", ok=(0, 2, 8))
+    except plugin.Failed as error:
+        plugin.warn(f"{node['kname']}: {error.message}")
+        return
+    # The export format escapes for a shell: "hello\\ world".
+    lines = (re.sub(r"\\(.)", r"\1", line) for line in text.splitlines() if "=" in line)
+    found = dict(line.split("=", 1) for line in lines)
+    for key, tag in (("fstype", "TYPE"), ("label", "LABEL"), ("uuid", "UUID"), ("pttype", "PTTYPE"),
+                     ("ptuuid", "PTUUID")):  # fmt: skip
+        node[key] = node.get(key) or found.get(tag)
+
+
+def links(kind: str, dev: Path = DEV) -> dict[str, list[str]]:
+    """Kernel name to its links below /dev/disk/`kind` (by-id, by-path), full paths, sorted."""
+    found: dict[str, list[str]] = {}
+    directory = dev / "disk" / kind
+    if directory.is_dir():
+        for link in sorted(directory.iterdir()):
+            found.setdefault(link.resolve().name, []).append(str(link))
+    return found
+
+
+def text(value: Any) -> str | None:
+    """lsblk pads SCSI names with blanks and gives "" for unknown."""
+    return str(value).strip() or None if value is not None else None
+
+
+def number(value: Any) -> int | None:
+    """lsblk before 2.36 writes numbers as strings."""
+    return None if value in (None, "") else int(value)
+
+
+def flag(value: Any) -> bool:
+    return value in (True, 1, "1")

@@ -1,0 +1,68 @@
+"""Fixtures of the plugin tests: call, fake_tool, loop_disk."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+# pytest's importlib mode puts no test directory on sys.path; the harness lies beside this file.
+sys.path.insert(0, str(Path(__file__).parent))
+
+from plugin_harness import Caller, FakeTool
+
+MIB = 1 << 20
+
+
+@pytest.fixture
+def call(tmp_path: Path) -> Caller:
+    return Caller(tmp_path / "calls")
+
+
+@pytest.fixture
+def fake_tool(call: Caller, tmp_path: Path) -> Callable[..., FakeTool]:
+    """`fake_tool("lsblk", stdout="…", stderr="", status=0)`; `.calls` are the argument lists it was given."""
+    directory = tmp_path / "fakes"
+    (directory / "bin").mkdir(parents=True)
+    call.path = f"{directory / 'bin'}:{call.path}"
+
+    def make(name: str, stdout: str = "", stderr: str = "", status: int = 0) -> FakeTool:
+        return FakeTool(directory, name, stdout, stderr, status)
+
+    return make
+
+
+@pytest.fixture
+def loop_disk(tmp_path: Path) -> Iterator[Callable[..., str]]:
+    """`loop_disk(size_mib=16)` gives /dev/loopN full of garbage: a plugin that skips a write is seen."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root: makes loop devices")
+    if not Path("/dev/loop-control").exists():
+        pytest.skip("needs loop devices: this kernel or container has none")
+    made: list[tuple[str, Path]] = []
+    memory = Path("/dev/shm")
+    directory = memory if os.access(memory, os.W_OK) else tmp_path
+
+    def make(size_mib: int = 16, garbage: bool = True) -> str:
+        backing = directory / f"agent-router-test-{os.getpid()}-{len(made)}"
+        with backing.open("wb") as file:
+            if garbage:
+                block = os.urandom(MIB)
+                for _ in range(size_mib):
+                    file.write(block)
+            file.truncate(size_mib * MIB)
+        made.append(("", backing))
+        done = subprocess.run(
+            ["losetup", "--find", "--show", str(backing)], capture_output=True, text=True, check=True
+        )
+        made[-1] = (done.stdout.strip(), backing)
+        return made[-1][0]
+
+    yield make
+    for device, backing in reversed(made):
+        if device:
+            subprocess.run(["partx", "--delete", device], capture_output=True, check=False)
+            subprocess.run(["losetup", "--detach", device], check=False)
+        backing.unlink(missing_ok=True)

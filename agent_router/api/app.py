@@ -6,7 +6,7 @@ import logging
 import threading
 from typing import Any
 
-from flask import Flask, Response, request
+from flask import Flask, Response, current_app, request
 from werkzeug.exceptions import HTTPException
 
 from agent_router.api import auth, commands, routes
@@ -33,7 +33,8 @@ class AgentApp(Flask):
         if client is None:
             client = self._local.client = Client(self.agent_dispatcher.settings.state + "/runner.sock")
         try:
-            return client.call(head, body)  # type: ignore[no-any-return]
+            answer: tuple[Head, bytes] = client.call(head, body)
+            return answer
         except RunnerGone as error:
             raise RequestError(503, "runner_gone", str(error)) from None
 
@@ -62,9 +63,6 @@ def create_app(dispatcher: Dispatcher) -> AgentApp:
 
 
 def _check_token() -> None:
-    from flask import current_app
-
-    assert isinstance(current_app, object)
     token = current_app.agent_dispatcher.settings.token  # type: ignore[attr-defined]
     query = request.query_string.decode(errors="replace")
     auth.check(token, request.path, query, request.headers.get("Authorization", ""))
@@ -85,5 +83,5 @@ def _http_error(error: HTTPException) -> Response:
 
 def _defect(error: Exception) -> Response:
     path = auth.without_token(request.full_path)
-    log.exception("Error handling %s %s", request.method, path)
+    log.error("Error handling %s %s", request.method, path, exc_info=error)
     return _request_error(RequestError(500, "agent_defect", f"The agent failed: {type(error).__name__}: {error}"))

@@ -17,21 +17,14 @@ if TYPE_CHECKING:
 
 blueprint = Blueprint("v1", __name__)
 
-# HTTP status of POST /v1/methods/NAME for each type of command error without a code of its own.
-WAIT_DEFAULT = True
-
-
 def _app() -> AgentApp:
     return cast("AgentApp", current_app._get_current_object())  # type: ignore[attr-defined]
 
 
-def _json(body: bytes | Any, status: int = 200, **headers: str) -> Response:
+def _json(body: bytes | Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
     text = body if isinstance(body, bytes) else dumps(body)
-    response = Response(text, status, mimetype="application/json")
-    response.headers["Cache-Control"] = "no-store"
-    for name, text in headers.items():
-        response.headers[name.replace("_", "-")] = str(text)
-    return response
+    given = {"Cache-Control": "no-store", **(headers or {})}
+    return Response(text, status, mimetype="application/json", headers=given)
 
 
 def _query() -> str:
@@ -126,19 +119,17 @@ def call_method(name: str) -> Response:
     params = commands.parse_body(body) if body.strip() else {}
     call = app.agent_dispatcher.prepare(name, params, **commands.call_options(query))
     wait = auth.flag(query, "wait")
-    text = app.run_call(call, WAIT_DEFAULT if wait is None else wait)
+    text = app.run_call(call, wait is not False)
     command = parse(text)
-    headers = {"X_Command_Id": call.id}
+    headers = {"X-Command-Id": call.id}
     if command["command_status"] == "RUNNING":
-        return _json(text, 202, Location=f"/v1/commands/{call.id}", **headers)
+        return _json(text, 202, {"Location": f"/v1/commands/{call.id}", **headers})
     error = command["command_error"]
     if error is None:
-        return _json(command["command_result"], **headers)
+        return _json(command["command_result"], headers=headers)
     failed = RequestError(error["code"], error["type"], error["message"])
     problem = {**failed.as_json(), "command": command}
-    response = _json(problem, failed.status, **headers)
-    response.mimetype = "application/problem+json"
-    return response
+    return _json(problem, failed.status, {"Content-Type": "application/problem+json", **headers})
 
 
 @blueprint.get("/v1/steps")

@@ -16,7 +16,7 @@ WORKER_TIMEOUT_S = 60
 BACKLOG = 2048
 
 
-class Server(BaseApplication):  # type: ignore[misc]
+class Server(BaseApplication):
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         super().__init__()

@@ -13,6 +13,7 @@ import socket
 import ssl
 import threading
 import time
+from functools import partial
 from typing import Any
 
 from gunicorn import http as gunicorn_http
@@ -68,7 +69,7 @@ class LoopWorker(Worker):
         threading.stack_size(512 << 10)
         for listener in self.sockets:
             listener.setblocking(False)
-            self.loop.watch(listener.fileno(), lambda _, listener=listener: self._accept(listener))
+            self.loop.watch(listener.fileno(), partial(self._accept, listener))
         self.loop.watch(self.PIPE[0], self._signalled)
         self._beat()
         while self.alive and self.ppid == os.getppid():
@@ -100,7 +101,7 @@ class LoopWorker(Worker):
 
     # ---- arrival
 
-    def _accept(self, listener: socket.socket) -> None:
+    def _accept(self, listener: socket.socket, _: int) -> None:
         for _ in range(ACCEPTS):
             if len(self.connections) >= MAX_CONNECTIONS:
                 self._close(min(self.connections.values(), key=lambda item: item.until))
@@ -113,9 +114,9 @@ class LoopWorker(Worker):
                 sock = self.tls.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
             connection = Connection(sock, addr, self.max_body, self.tls is not None)
             self.connections[connection.fd] = connection
-            self.loop.watch(connection.fd, lambda _, item=connection: self._ready(item))
+            self.loop.watch(connection.fd, partial(self._ready, connection))
 
-    def _ready(self, connection: Connection) -> None:
+    def _ready(self, connection: Connection, _: int) -> None:
         try:
             if not connection.tls_done:
                 connection.sock.do_handshake()  # type: ignore[attr-defined]

@@ -32,12 +32,9 @@ def parser() -> argparse.ArgumentParser:
 
 
 def add_directories(made: argparse.ArgumentParser) -> None:
-    made.add_argument(
-        "--plugins", action="append", metavar="DIR", help="directory of more plugins; repeatable (/etc/agent-router/plugins.d)"
-    )
-    made.add_argument(
-        "--schemas", action="append", metavar="DIR", help="directory of more manifests; repeatable (/etc/agent-router/schemas)"
-    )
+    for name, kind in (("plugins", "plugins.d"), ("schemas", "schemas")):
+        text = f"directory of more {kind}; repeatable (/etc/agent-router/{kind})"
+        made.add_argument(f"--{name}", action="append", metavar="DIR", help=text)
     made.add_argument("--no-bundled", dest="bundled", action="store_false", help="leave the bundled plugins out")
     made.add_argument(
         "--devices", action="append", metavar="GLOB",

@@ -88,7 +88,7 @@ def extract(text: str) -> Any:
     at, found = 0, False
     while match := re.compile(r"[\[{]").search(text, at):
         try:
-            value, at = json.JSONDecoder().raw_decode(text, match.start())
+            _, at = json.JSONDecoder().raw_decode(text, match.start())
         except (ValueError, RecursionError):
             at = match.end()
             continue

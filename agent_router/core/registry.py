@@ -23,7 +23,9 @@ IGNORED = re.compile(r"^\.|~$|^#|\.(rpmsave|rpmorig|rpmnew|swp|bak|orig|tmp|dpkg
 class Registry:
     """All methods of several plugin and schema directories; a missing directory is an empty one."""
 
-    def __init__(self, plugins: Iterable[Path], schemas: Iterable[Path], search_path: str = SYSTEM_PATH) -> None:
+    def __init__(
+        self, plugins: Iterable[Path], schemas: Iterable[Path], search_path: str = SYSTEM_PATH
+    ) -> None:
         self.plugins = [Path(os.path.abspath(path)) for path in plugins]
         self.schemas = [Path(os.path.abspath(path)) for path in schemas]
         self.search_path = search_path
@@ -49,7 +51,7 @@ class Registry:
         """Every method, states up to date; ignored files come last with their file name as name."""
         methods = [self.find(name) for name in self.names()]
         ignored = [
-            Method(path.name, [path], state="ignored", reason=f"{path} has the name of a backup, a hidden file or a text")
+            Method(path.name, [path], state="ignored", reason=f"{path} is named like a backup or hidden file")
             for path in self._ignored
         ]
         return methods + ignored

@@ -125,13 +125,14 @@ def convert(name: str, value: Any, source: str) -> Any:
         if not isinstance(items, list) or not all(isinstance(item, str) for item in items):
             raise SettingsError(f"{source} must be a list of strings")
         return [item for item in items if item]
+    kind = {int: int, float: float, str: str}[default]  # type: ignore[index]
+    good = isinstance(value, str) or (kind is not str and isinstance(value, int | float) and value is not True)
     try:
-        kind = {int: int, float: float, str: str}[default]  # type: ignore[index]
-        if isinstance(value, bool) or (kind is str) != isinstance(value, str) and not isinstance(value, str):
-            raise ValueError
-        return kind(value)
-    except (ValueError, TypeError):
-        raise SettingsError(f"{source} must be of type {default.__name__}, not {value!r}") from None  # type: ignore[union-attr]
+        if good:
+            return kind(value)
+    except ValueError:
+        pass
+    raise SettingsError(f"{source} must be of type {kind.__name__}, not {value!r}")
 
 
 def _boolean(value: Any, source: str) -> bool:

@@ -23,8 +23,7 @@ def create(base: str, body: bytes, secrets: list[str]) -> tuple[int, int, int, i
             raise OSError("the state directory is full")
         if body:
             os.lseek(opened[0], 0, os.SEEK_SET)
-        for name in ("/out", "/log", "/events"):
-            opened.append(os.open(base + name, OPEN, 0o600))
+        opened += (os.open(base + name, OPEN, 0o600) for name in ("/out", "/log", "/events"))
         if secrets:
             with open(base + "/secrets", "w") as file:
                 json.dump(secrets, file)

@@ -146,8 +146,5 @@ def _cwd(pid: int) -> str:
 
 def kept_logs(state: str, busy: set[str]) -> list[tuple[str, int]]:
     """Directories of finished commands whose logs are still there, oldest first."""
-    found = []
-    for entry in os.scandir(state + "/c"):
-        if entry.name not in busy:
-            found.append((entry.stat().st_mtime, entry.path))
+    found = [(entry.stat().st_mtime, entry.path) for entry in os.scandir(state + "/c") if entry.name not in busy]
     return [(path, files.size(path)) for _, path in sorted(found)]

@@ -15,7 +15,7 @@ import os
 import socket
 
 from agent_router.runner import command as why
-from agent_router.runner import files, recovery
+from agent_router.runner import files, libc, recovery
 from agent_router.runner.command import Command
 from agent_router.runner.execution import Execution
 from agent_router.runner.history import History
@@ -146,7 +146,8 @@ class Runner:
         record = None if known else self.history.find(head["id"])
         if not known and record is None:
             return False
-        if known and known.name != head["name"] or record and b'"name":"%s"' % head["name"].encode() not in record:
+        same = known.name == head["name"] if known else b'"name":"%s"' % head["name"].encode() in (record or b"")
+        if not same:
             link.send({**_echo(head), "state": "other"})
         else:
             self._get(link, head)
@@ -238,6 +239,7 @@ def run(state: str, keep: int) -> None:
             os.open(os.devnull, os.O_RDWR)
     import agent_router.plugin  # noqa: F401  (what a warm Python plugin finds imported)
 
+    libc.prctl(libc.PR_SET_CHILD_SUBREAPER, 1)  # what double-forks out of a plugin stays in sight
     runner = Runner(state, keep)
     runner.listen()
     gc.collect()

@@ -1,0 +1,200 @@
+"""The commands a person types. Each reaches an agent by --url, or works on this machine without one."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import click
+
+from agent_router import __version__
+from agent_router.cli import arguments, live, show
+from agent_router.cli.transport import Http, Local, Transport, Unreachable
+from agent_router.core import settings as settings_module
+from agent_router.core.problems import RequestError
+from agent_router.core.settings import SettingsError
+
+DEFAULT_URL = "http://127.0.0.1:9999"
+BAD_REQUEST, FAILED, INTERRUPTED = 2, 1, 130
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__)
+def main() -> None:
+    """A pluggable agent for the utility ramdisk of bare-metal provisioning.
+
+    Without --url, `methods`, `call` and `steps` work on this machine and need no server.
+    """
+
+
+@main.command(add_help_option=False, context_settings={"ignore_unknown_options": True})
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def serve(arguments: tuple[str, ...]) -> None:
+    """Serve the REST API (agent-router serve --help)."""
+    from agent_router.cli import serve as serve_module
+
+    raise SystemExit(serve_module.main(list(arguments)))
+
+
+def connection(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that say which agent is meant."""
+    for option in reversed(
+        [
+            click.option("--url", envvar="AGENT_ROUTER_URL", default="", help="URL of an agent."),
+            click.option("--token", envvar="AGENT_ROUTER_TOKEN", default="", help="Token of that agent."),
+            click.option("--cacert", default="", metavar="FILE", help="CA or certificate to trust (PEM)."),
+            click.option("--no-verify", is_flag=True, help="Do not check the certificate."),
+        ]
+    ):
+        command = option(command)
+    return command
+
+
+def directories(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Where plugins are looked for when there is no --url."""
+    for option in reversed(
+        [
+            click.option("--config", default="", metavar="FILE", help="Settings file (TOML)."),
+            click.option("--plugins", multiple=True, metavar="DIR", help="More plugins (repeatable)."),
+            click.option("--schemas", multiple=True, metavar="DIR", help="More manifests (repeatable)."),
+            click.option("--devices", multiple=True, metavar="GLOB", help="Disks that may be changed (repeatable)."),
+            click.option("--no-bundled", is_flag=True, help="Leave the bundled plugins out."),
+        ]
+    ):
+        command = option(command)
+    return command
+
+
+@contextlib.contextmanager
+def agent(options: dict[str, Any], url: str = "") -> Iterator[Transport]:
+    """The agent that the options name; errors become one sentence and an exit status."""
+    url = options.get("url") or url
+    try:
+        if url:
+            yield Http(url, options["token"], options["cacert"], not options["no_verify"])
+        else:
+            with Local(_settings(options)) as local:
+                yield local
+    except (Unreachable, SettingsError, arguments.BadArguments) as error:
+        print(f"agent-router: {error}", file=sys.stderr)
+        raise SystemExit(BAD_REQUEST) from None
+    except RequestError as error:
+        show.request_error(error)
+        raise SystemExit(BAD_REQUEST) from None
+    except KeyboardInterrupt:
+        raise SystemExit(INTERRUPTED) from None
+
+
+def _settings(options: dict[str, Any]) -> settings_module.Settings:
+    flags: dict[str, Any] = {
+        name: list(options[name]) for name in ("plugins", "schemas", "devices") if options.get(name)
+    }
+    if options.get("no_bundled"):
+        flags["bundled"] = False
+    return settings_module.load(flags, os.environ, options.get("config", ""))
+
+
+@main.command()
+@click.argument("name", required=False)
+@click.option("--json", "as_json", is_flag=True, help="JSON even on a terminal.")
+@connection
+@directories
+def methods(name: str | None, as_json: bool, **options: Any) -> None:
+    """List the methods with their state and reason, or show one with its manifest."""
+    with agent(options) as transport:
+        if name:
+            return show.result(transport.request("GET", f"/v1/methods/{name}"))
+        found = transport.request("GET", "/v1/methods")["methods"]
+        if as_json or not show.on_terminal():
+            return show.result(found)
+        show.methods(found)
+
+
+@main.command()
+@click.argument("name")
+@click.argument("pairs", nargs=-1, metavar="[KEY=VALUE | KEY:=JSON]… | -")
+@click.option("-f", "--file", default="", metavar="FILE", help="Request as a JSON file; - is standard input.")
+@click.option("--plan", is_flag=True, help="Say what would be done; do nothing.")
+@click.option("--timeout", type=float, metavar="S", help="Seconds; shortens the plugin's own limit.")
+@click.option("--json", "as_json", is_flag=True, help="Print the whole command object as JSON.")
+@click.option("--log/--no-log", default=None, help="Show the plugin's log (default: on a terminal).")
+@connection
+@directories
+def call(name: str, pairs: tuple[str, ...], file: str, plan: bool, timeout: float | None, as_json: bool,
+         log: bool | None, **options: Any) -> None:  # fmt: skip
+    """Call a method and print its response; Ctrl-C cancels it.
+
+    Exit status: 0 done, 1 the plugin failed, 2 the request was refused, 130 interrupted.
+    """
+    with agent(options) as transport:
+        manifest = transport.request("GET", f"/v1/methods/{name}").get("manifest", {})
+        params = arguments.request(pairs, file, manifest.get("request", {}))
+        body = {"name": name, "params": params}
+        started = transport.request("POST", "/v1/commands/", body, plan=plan, timeout_s=timeout)
+        command = live.follow(transport, started["id"], sys.stderr.isatty() if log is None else log)
+    finish(command, as_json)
+
+
+def finish(command: dict[str, Any], as_json: bool) -> None:
+    """Print the end of a command and leave with its status."""
+    if as_json:
+        show.result(command)
+    elif command["command_status"] == "SUCCEEDED":
+        show.result(command["command_result"])
+    if command["command_status"] != "SUCCEEDED":
+        if not as_json:
+            show.failure(command)
+        raise SystemExit(INTERRUPTED if command["command_error"]["type"] == "Cancelled" else FAILED)
+
+
+@main.command()
+@click.argument("id", required=False)
+@click.option("--json", "as_json", is_flag=True, help="JSON even on a terminal.")
+@connection
+def commands(id: str | None, as_json: bool, **options: Any) -> None:
+    """List the commands of an agent, or show one."""
+    with agent(options, DEFAULT_URL) as transport:
+        if id:
+            return show.result(transport.request("GET", f"/v1/commands/{id}"))
+        found = transport.request("GET", "/v1/commands/")["commands"]
+        if as_json or not show.on_terminal():
+            return show.result(found)
+        show.commands(found)
+
+
+@main.command()
+@click.argument("id")
+@click.option("--json", "as_json", is_flag=True, help="Print the whole command object as JSON.")
+@connection
+def watch(id: str, as_json: bool, **options: Any) -> None:
+    """Follow a running command: progress and log, then its result. Ctrl-C cancels the command."""
+    with agent(options, DEFAULT_URL) as transport:
+        command = live.follow(transport, id, True)
+    finish(command, as_json)
+
+
+@main.command()
+@click.argument("id")
+@connection
+def cancel(id: str, **options: Any) -> None:
+    """Cancel a running command and say what was interrupted."""
+    with agent(options, DEFAULT_URL) as transport:
+        command = transport.request("DELETE", f"/v1/commands/{id}", wait=True)
+        error = command["command_error"] or {"message": "it had finished its work"}
+        print(f"{command['name']}: {error['message']}")
+
+
+@main.command()
+@click.option("--json", "as_json", is_flag=True, help="JSON even on a terminal.")
+@connection
+@directories
+def steps(as_json: bool, **options: Any) -> None:
+    """List the clean, deploy and service steps that the plugins offer to Ironic."""
+    with agent(options) as transport:
+        found = transport.request("GET", "/v1/steps")
+        if as_json or not show.on_terminal():
+            return show.result(found)
+        show.steps(found)

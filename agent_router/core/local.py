@@ -1,0 +1,64 @@
+"""Run commands without a server: a private runner, and a thread that gives the verdicts."""
+
+import contextlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from types import TracebackType
+
+from agent_router.core.client import Client
+from agent_router.core.dispatch import Dispatcher
+from agent_router.core.settings import Settings
+
+START_S = 10.0
+
+
+class Judge(threading.Thread):
+    """Gives the verdict on every command that ends in the runner of `dispatcher`'s state directory."""
+
+    def __init__(self, dispatcher: Dispatcher) -> None:
+        super().__init__(daemon=True)
+        self._dispatcher = dispatcher
+        self._client = Client(dispatcher.settings.state + "/runner.sock")
+
+    def run(self) -> None:
+        with contextlib.suppress(OSError, ValueError):  # the runner ended, and with it our work
+            self._client.send({"op": "judge"})
+            while True:
+                head, out = self._client.receive()
+                if head["op"] == "end":
+                    self._client.send({"op": "judged", "id": head["id"]}, self._dispatcher.judge(head, out))
+
+
+class LocalAgent:
+    """A context: inside it `dispatcher` can be used with a runner of its own in a temporary directory."""
+
+    def __init__(self, settings: Settings) -> None:
+        base = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+        settings.state = tempfile.mkdtemp(prefix="agent-router-", dir=base)
+        self.dispatcher = Dispatcher(settings)
+        self._state = settings.state
+        self._runner: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> "LocalAgent":
+        # A session of its own: Ctrl-C in the terminal is for the command line, which cancels.
+        argv = [sys.executable, "-m", "agent_router.runner", self._state]
+        self._runner = subprocess.Popen(argv, start_new_session=True, stdin=subprocess.DEVNULL)
+        give_up = time.monotonic() + START_S
+        while not os.path.exists(self._state + "/runner.sock"):
+            if self._runner.poll() is not None or time.monotonic() > give_up:
+                raise RuntimeError("the runner did not start")
+            time.sleep(0.002)
+        Judge(self.dispatcher).start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None,
+                 trace: TracebackType | None) -> None:  # fmt: skip
+        assert self._runner is not None
+        self._runner.terminate()
+        self._runner.wait()
+        shutil.rmtree(self._state, ignore_errors=True)

@@ -9,6 +9,7 @@ from typing import Any
 
 from agent_router.core.jsontext import pretty
 from agent_router.core.problems import RequestError
+from agent_router.core.progress import progress_text
 
 COLOURS = {
     "ready": "green", "SUCCEEDED": "green", "RUNNING": "yellow", "FAILED": "red", "invalid": "red",
@@ -72,13 +73,6 @@ def commands(found: list[dict[str, Any]]) -> None:
         note = (item.get("command_error") or {}).get("message", "") or progress_text(item.get("progress"))
         rows.append((item["id"], item["name"], item["command_status"], started, f"{took:.1f} s", note))
     table(("ID", "METHOD", "STATUS", "STARTED", "TOOK", "NOTE"), rows, "No command has been run yet.")
-
-
-def progress_text(progress: dict[str, Any] | None) -> str:
-    if not progress:
-        return ""
-    total = f" of {progress['total']:g}" if isinstance(progress.get("total"), int | float) else ""
-    return f"{progress['done']:g}{total} {progress.get('unit', '')} {progress.get('message', '')}".strip()
 
 
 def request_error(error: RequestError) -> None:

@@ -11,6 +11,7 @@ from agent_router.core import execspec
 from agent_router.core.jsontext import BadJSON, dumps, parse
 from agent_router.core.manifest import Manifest
 from agent_router.core.problems import Problem
+from agent_router.core.progress import progress_text
 
 BY_STATUS = {64: ("InvalidRequest", 400), 69: ("Incompatible", 501), 75: ("Retry", 503), 77: ("Refused", 403)}
 BY_OUTCOME = {"invalid": 64, "incompatible": 69, "retry": 75, "refused": 77, "failed": 1}
@@ -136,7 +137,8 @@ def _by_reason(ended: Ended, manifest: Manifest | None) -> Verdict:
         timeout_s=limits[0], output_mib=limits[1] / (1 << 20), log_mib=limits[2] / (1 << 20), message=ended.message
     )
     if ended.reason in ("timeout", "cancelled", "stuck"):
-        message += f" (after {ended.ended_at - ended.started_at:.1f} s{_progress_text(ended.progress)})"
+        at = progress_text(ended.progress)
+        message += f" after {ended.ended_at - ended.started_at:.1f} s" + (f" at {at}" if at else "")
         words = _partial_words(ended)
         message += f": {words}" if words else ""
     return _failure(type, code, message, _excerpt(ended))
@@ -151,15 +153,6 @@ def _partial_words(ended: Ended) -> str:
     if isinstance(answer, dict) and isinstance(answer.get("error"), dict):
         return str(answer["error"].get("message", ""))
     return ""
-
-
-def _progress_text(progress: dict[str, Any] | None) -> str:
-    if not progress:
-        return ""
-    amount = f"{progress['done']:g}"
-    if isinstance(progress.get("total"), int | float):
-        amount += f" of {progress['total']:g}"
-    return f", at {amount} {progress.get('unit', '')} {progress.get('message', '')}".rstrip()
 
 
 def _failure(type: str, code: int, message: str, details: str = "", extra: dict[str, Any] | None = None) -> Verdict:

@@ -3,7 +3,6 @@
 import re
 from pathlib import Path
 
-from agent_router import plugin
 from agent_router.hardware.probe import ask
 
 # IPMI 2.0, table 6-1: channels 1 to 11 may be LAN.
@@ -19,34 +18,29 @@ def addresses(dev: Path = Path("/dev")) -> dict[str, str]:
     if not any((dev / name).exists() for name in ("ipmi0", "ipmi/0", "ipmidev/0")):
         return {}
     found: dict[str, str] = {}
-    text = ask("ipmitool", "mc", "info", limit_s=10)
-    if text is None:
-        return {}  # without this, a dead BMC would cost the time limit once for each channel
+    if ask("ipmitool", "mc", "info", limit_s=10) is None:
+        return {}  # else a dead BMC would cost the time limit once for each channel
     for channel in CHANNELS:
-        lan = parse_lan(_quietly("lan", "print", str(channel)))
+        lan = parse_lan(_lan("lan", channel))
         if lan.get("bmc_address", NO_IPV4) != NO_IPV4:
             found |= lan
             break
     for channel in CHANNELS:
-        found_v6 = parse_lan6(_quietly("lan6", "print", str(channel)))
+        found_v6 = parse_lan6(_lan("lan6", channel))
         if found_v6 != NO_IPV6:
             found["bmc_v6address"] = found_v6
             break
     return {"bmc_address": NO_IPV4, "bmc_v6address": NO_IPV6, **found}
 
 
-def _quietly(*args: str) -> str:
-    """Most channels are no LAN channels and answer with an error: not worth a warning."""
-    try:
-        return plugin.tool("timeout", "10", "ipmitool", *args)
-    except plugin.Failed as error:
-        plugin.log(error.message, "debug")
-        return ""
+def _lan(kind: str, channel: int) -> str:
+    # Most channels are no LAN channels and answer with an error.
+    return ask("ipmitool", kind, "print", str(channel), limit_s=10, quiet=True) or ""
 
 
 def parse_lan(text: str) -> dict[str, str]:
     """bmc_address and bmc_mac of `ipmitool lan print N`; {} if it names none."""
-    fields = dict(re.findall(r"^(IP Address|MAC Address)\s*: (\S+)", text, re.M))
+    fields = dict(re.findall(r"^(IP Address|MAC Address)\s*: (\S+)", text, re.MULTILINE))
     names = {"IP Address": "bmc_address", "MAC Address": "bmc_mac"}
     return {names[key]: value for key, value in fields.items()}
 
@@ -54,9 +48,9 @@ def parse_lan(text: str) -> dict[str, str]:
 def parse_lan6(text: str) -> str:
     """The first active address of `ipmitool lan6 print N`, static before dynamic; "::/0" if none."""
     for kind in ("Static", "Dynamic"):
-        for block in re.findall(rf"^IPv6 {kind} Address \d+:\n((?:[ \t]+.*\n?)+)", text, re.M):
-            fields = dict(re.findall(r"^\s+(\S[^:]*?)\s*:[ \t]*(.*?)\s*$", block, re.M))
-            address = fields.get("Address", "").partition("/")[0]
+        for block in re.findall(rf"^IPv6 {kind} Address \d+:\n((?:[ \t]+.*\n?)+)", text, re.MULTILINE):
+            fields = dict(re.findall(r"^\s+(\S[^:]*?)\s*:[ \t]*(.*?)\s*$", block, re.MULTILINE))
+            address: str = fields.get("Address", "").partition("/")[0]
             if address not in ("", "::") and fields.get("Status", "active") == "active":
                 return address
     return NO_IPV6

@@ -27,7 +27,9 @@ def cpu(sys: Path = SYS, proc: Path = PROC) -> dict[str, Any]:
 
 def _entries(text: str) -> list[dict[str, str]]:
     """One dictionary per logical CPU. Some architectures add a last block about the board."""
-    blocks = [dict(re.findall(r"^([^\t:]+?)\s*:[ \t]*(.*)$", block, re.M)) for block in text.split("\n\n")]
+    blocks = [
+        dict(re.findall(r"^([^\t:]+?)\s*:[ \t]*(.*)$", block, re.MULTILINE)) for block in text.split("\n\n")
+    ]
     return [block for block in blocks if "processor" in block]
 
 
@@ -43,5 +45,5 @@ def _sockets(sys: Path) -> int:
 
 def memory_total(proc: Path = PROC) -> int:
     """Bytes of memory that the kernel sees."""
-    match = re.search(r"^MemTotal:\s*(\d+) kB$", read(proc / "meminfo") or "", re.M)
+    match = re.search(r"^MemTotal:\s*(\d+) kB$", read(proc / "meminfo") or "", re.MULTILINE)
     return int(match[1]) * 1024 if match else 0

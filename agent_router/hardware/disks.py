@@ -36,16 +36,15 @@ def udev(name: str, data: Path = UDEV_DATA, sys: Path = SYS) -> dict[str, str]:
 def describe(node: dict[str, Any], properties: dict[str, str], paths: dict[str, list[str]]) -> dict[str, Any]:
     """One disk; lsblk first, then udev, null if neither knows."""
     name = node["kname"]
-    wwn = properties.get("ID_WWN") or lsblk.text(node.get("wwn"))
     return {
         "name": f"/dev/{name}",
         "model": lsblk.text(node.get("model")) or lsblk.text(properties.get("ID_MODEL")),
         "size": lsblk.number(node.get("size")),
         "rotational": lsblk.flag(node.get("rota")),
-        "wwn": wwn,
+        "wwn": properties.get("ID_WWN") or lsblk.text(node.get("wwn")),
         "serial": lsblk.text(node.get("serial")) or properties.get("ID_SERIAL_SHORT"),
         "vendor": lsblk.text(node.get("vendor")) or properties.get("ID_VENDOR"),
-        "wwn_with_extension": properties.get("ID_WWN_WITH_EXTENSION") or wwn,
+        "wwn_with_extension": properties.get("ID_WWN_WITH_EXTENSION"),
         "wwn_vendor_extension": properties.get("ID_WWN_VENDOR_EXTENSION"),
         "hctl": lsblk.text(node.get("hctl")),
         "by_path": next(iter(paths.get(name, [])), None),

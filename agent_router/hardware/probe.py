@@ -6,23 +6,30 @@ import subprocess
 from agent_router import plugin
 
 
-def ask(name: str, *args: str, limit_s: float = 20) -> str | None:
-    """The stdout of a tool; None, after a warning, if it is missing, fails or takes too long."""
+def ask(name: str, *args: str, limit_s: float = 20, quiet: bool = False) -> str | None:
+    """The stdout of a tool; None, after a warning, if it is missing, fails or takes too long.
+
+    `quiet`: failing is nothing unusual, so it goes to the log only.
+    """
+    complain = (lambda text: plugin.log(text, "debug")) if quiet else plugin.warn
     path = shutil.which(name)
     if path is None:
-        plugin.warn(f"{name} is not installed, so some facts are missing")
+        complain(f"{name} is not installed, so some facts are missing")
         return None
     try:
         # Not plugin.tool: that has no time limit, and a dead BMC keeps ipmitool waiting for minutes.
-        done = subprocess.run([path, *args], stdin=subprocess.DEVNULL, capture_output=True, timeout=limit_s)
+        argv = [path, *args]
+        done = subprocess.run(
+            argv, stdin=subprocess.DEVNULL, capture_output=True, timeout=limit_s, check=False
+        )
     except subprocess.TimeoutExpired:
-        plugin.warn(f"{name} gave no answer in {limit_s:g} s, so some facts are missing")
+        complain(f"{name} gave no answer in {limit_s:g} s, so some facts are missing")
         return None
     except OSError as error:
-        plugin.warn(f"{name} cannot be run: {error.strerror}")
+        complain(f"{name} cannot be run: {error.strerror}")
         return None
     if done.returncode != 0:
         words = (done.stderr or done.stdout).decode(errors="replace").strip().splitlines()
-        plugin.warn(f"{name} ended with {done.returncode}: {words[-1] if words else 'it said nothing'}")
+        complain(f"{name} ended with {done.returncode}: {words[-1] if words else 'it said nothing'}")
         return None
     return done.stdout.decode(errors="replace")

@@ -24,7 +24,10 @@ def tree(*devices: str, probe: bool = True) -> list[dict[str, Any]]:
     """
     # --all: a loop device without a file and an empty card reader are devices as well.
     text = plugin.tool("lsblk", "--json", "--bytes", "--all", "--output", COLUMNS, *devices)
-    found: list[dict[str, Any]] = json.loads(text)["blockdevices"]
+    try:
+        found: list[dict[str, Any]] = json.loads(text)["blockdevices"]
+    except (ValueError, KeyError, TypeError):
+        raise plugin.Failed("tool_failed", f"lsblk did not answer with JSON but: {text[:200]}") from None
     if probe and not UDEV_DATA.is_dir():
         for node in _walk(found):
             _probe(node)

@@ -131,6 +131,7 @@ class Caller:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.path = f"{Path(sys.executable).parent}:{SYSTEM_PATH}"
+        self.extra_env: dict[str, str] = {}
         self.count = 0
         self.last: Running | None = None
 
@@ -161,6 +162,15 @@ class Caller:
     def log(self) -> str:
         return self.last.log if self.last else ""
 
+    def hide_tools(self) -> None:
+        """A PATH with nothing on it but the interpreter."""
+        directory = self.directory / "only-python"
+        directory.mkdir(parents=True)
+        # No link: the interpreter of a virtual environment finds its packages by its own path.
+        (directory / "python3").write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+        (directory / "python3").chmod(0o755)
+        self.path = str(directory)
+
     def _environment(self, name: str, action: str, request: dict[str, Any]) -> dict[str, str]:
         env = {
             "PATH": self.path, "LANG": "C.UTF-8", "TERM": "dumb",
@@ -170,6 +180,7 @@ class Caller:
             # A checkout need not be installed to be tested.
             "PYTHONPATH": str(REPO),
         }  # fmt: skip
+        env |= self.extra_env
         secret = {
             key
             for key, rule in manifest(name)["request"].get("properties", {}).items()

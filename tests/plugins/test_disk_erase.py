@@ -74,7 +74,9 @@ def test_plan_writes_nothing(call, loop_disk):
 def test_secure_is_refused_with_a_cure_where_the_disk_cannot(call, loop_disk):
     disk = loop_disk()
     before = content(disk)
-    with pytest.raises(PluginFailed, match="neither an NVMe nor an ATA disk; use method auto or zero") as failed:
+    with pytest.raises(
+        PluginFailed, match="neither an NVMe nor an ATA disk; use method auto or zero"
+    ) as failed:
         call("disk.erase", device=disk, method="secure")
     assert failed.value.code == "unsupported"
     assert content(disk) == before

@@ -33,7 +33,9 @@ def test_a_captured_machine(call, fake_tool):
     fake_tool("lsblk", (REPO / "tests/data/lsblk/virtio_vm.out").read_text().replace('"kname"', '"kname"'))
     fake_tool("blkid", status=2)
     disks = call("disk.list")["disks"]
-    assert [disk["name"] for disk in disks] == ["/dev/vda"], "zram is memory and has no size, loop was not asked for"
+    assert [disk["name"] for disk in disks] == ["/dev/vda"], (
+        "zram is memory and has no size, loop was not asked for"
+    )
     assert disks[0]["mountpoints"] == ["/"]
     assert disks[0]["physical_sector_bytes"] == 4096
 

@@ -59,17 +59,27 @@ def assert_boots_nothing(disk: str) -> None:
 @pytest.mark.parametrize("request_", [
     {"device": "/dev/sda"}, {"url": "http://a/b"}, {"device": "sda", "url": "http://a/b"},
     {"device": "/dev/sda", "url": "ftp://a/b"}, {"device": "/dev/sda", "url": "file:///etc/passwd"},
-    {"device": "/dev/sda", "url": "http://user:secret@a/b"}, {"device": "/dev/sda", "url": "http://a/b", "sha256": "12"},
+    {"device": "/dev/sda", "url": "http://user:secret@a/b"},
+    {"device": "/dev/sda", "url": "http://a/b", "sha256": "12"},
     {"device": "/dev/sda", "url": "http://a/b", "headers": {"X": "1\r\nY: 2"}},
-    {"device": "/dev/sda", "url": "http://a/b", "size_bytes": 0}, {"device": "/dev/sda", "url": "http://a/b", "x": 1},
+    {"device": "/dev/sda", "url": "http://a/b", "size_bytes": 0},
+    {"device": "/dev/sda", "url": "http://a/b", "x": 1},
 ])  # fmt: skip
 def test_schema_refuses(request_):
     assert problems("image.write", "request", request_)
 
 
-@pytest.mark.parametrize("url", ["http://a", "https://a.example:8443/x/y.raw?sig=a%20b", "http://[fd00::2]:80/x"])
+@pytest.mark.parametrize(
+    "url", ["http://a", "https://a.example:8443/x/y.raw?sig=a%20b", "http://[fd00::2]:80/x"]
+)
 def test_schema_accepts(url):
-    request = {"device": "/dev/sda", "url": url, "sha256": SHA, "size_bytes": 1, "headers": {"Authorization": "x"}}
+    request = {
+        "device": "/dev/sda",
+        "url": url,
+        "sha256": SHA,
+        "size_bytes": 1,
+        "headers": {"Authorization": "x"},
+    }
     assert not problems("image.write", "request", request)
 
 
@@ -81,9 +91,12 @@ def test_headers_stay_out_of_the_environment(call):
 @pytest.mark.root
 def test_writes_an_image(call, server, image, disk):
     rest = content(disk)[len(image) : -MIB]
-    answer = call("image.write", device=disk, url=server.url, sha256=digest(image).upper(), size_bytes=len(image))
+    answer = call(
+        "image.write", device=disk, url=server.url, sha256=digest(image).upper(), size_bytes=len(image)
+    )
     assert answer == {
-        "device": disk, "bytes_written": len(image), "sha256": digest(image), "seconds": answer["seconds"], "resumed": 0,
+        "device": disk, "bytes_written": len(image), "sha256": digest(image), "resumed": 0,
+        "seconds": answer["seconds"],
     }  # fmt: skip
     data = content(disk)
     assert data[: len(image)] == image
@@ -91,7 +104,11 @@ def test_writes_an_image(call, server, image, disk):
     assert data[-MIB:].count(0) == MIB, "an old backup GPT at the end of the disk must not survive"
     assert call.warnings == []
     final = call.events[-1]
-    assert (final["done"], final["total"], final["message"]) == (len(image), len(image), "written and verified")
+    assert (final["done"], final["total"], final["message"]) == (
+        len(image),
+        len(image),
+        "written and verified",
+    )
 
 
 @pytest.mark.root
@@ -129,7 +146,9 @@ def test_a_wrong_digest_leaves_nothing_that_boots(call, server, image, disk):
     assert failed.value.code == "digest_mismatch"
     assert failed.value.details == {"expected": SHA, "found": digest(image)}
     assert_boots_nothing(disk)
-    assert content(disk)[MIB : 2 * MIB] == image[MIB : 2 * MIB], "it was written, so the ends really were held back"
+    assert content(disk)[MIB : 2 * MIB] == image[MIB : 2 * MIB], (
+        "it was written, so the ends really were held back"
+    )
 
 
 @pytest.mark.root
@@ -155,7 +174,9 @@ def test_a_broken_connection_is_taken_up_again(call, server, image, disk, etag):
     answer = call("image.write", device=disk, url=server.url, sha256=digest(image))
     assert answer["resumed"] == 5
     assert content(disk)[: len(image)] == image
-    assert [request.get("If-Range") for request in server.requests[1:]] == ['"one"' if etag == '"one"' else None] * 5
+    assert [request.get("If-Range") for request in server.requests[1:]] == [
+        '"one"' if etag == '"one"' else None
+    ] * 5
 
 
 @pytest.mark.root
@@ -202,7 +223,7 @@ def test_a_server_that_falls_silent_is_given_up(call, server, image, disk):
 
     server.on_request = then_dead
     started = time.monotonic()
-    with pytest.raises(PluginFailed, match="no new byte for 0.6 s") as failed:
+    with pytest.raises(PluginFailed, match=r"no new byte for 0\.6 s") as failed:
         call("image.write", device=disk, url=server.url, sha256=digest(image), patience_s=0.6)
     assert failed.value.code == "connection_lost"
     assert 0.6 <= time.monotonic() - started < 4
@@ -316,7 +337,13 @@ def test_headers_are_sent_but_never_said(call, server, disk):
 def test_headers_do_not_follow_a_redirect_to_another_server(call, serve, server, image, disk):
     elsewhere = serve(image)
     server.redirect = elsewhere.url
-    call("image.write", device=disk, url=server.url, sha256=digest(image), headers={"Authorization": "s3cret", "X-Key": "k"})
+    call(
+        "image.write",
+        device=disk,
+        url=server.url,
+        sha256=digest(image),
+        headers={"Authorization": "s3cret", "X-Key": "k"},
+    )
     assert server.requests[0]["X-Key"] == "k"
     assert not {"Authorization", "X-Key", "X-key"} & set(elsewhere.requests[0])
 
@@ -325,5 +352,7 @@ def test_headers_do_not_follow_a_redirect_to_another_server(call, serve, server,
 def test_headers_follow_a_redirect_on_the_same_server(call, server, image, disk):
     server.redirect = server.url + "2"
     server.on_request = lambda habits: len(habits.requests) == 2 and setattr(habits, "redirect", None)
-    call("image.write", device=disk, url=server.url, sha256=digest(image), headers={"Authorization": "s3cret"})
+    call(
+        "image.write", device=disk, url=server.url, sha256=digest(image), headers={"Authorization": "s3cret"}
+    )
     assert [request["Authorization"] for request in server.requests] == ["s3cret", "s3cret"]

@@ -40,7 +40,8 @@ def test_check_size_on_a_disk_of_100_bytes(monkeypatch, announced, expected, cod
 
 
 @pytest.mark.parametrize(("offset", "digest", "expected", "size", "code"), [
-    (5, "a", "a", 5, None), (5, "a", "", None, None), (4, "a", "a", 5, "wrong_size"), (5, "b", "a", 5, "digest_mismatch"),
+    (5, "a", "a", 5, None), (5, "a", "", None, None), (4, "a", "a", 5, "wrong_size"),
+    (5, "b", "a", 5, "digest_mismatch"),
 ])  # fmt: skip
 def test_check_result(offset, digest, expected, size, code):
     source = SimpleNamespace(offset=offset, url=URL)

@@ -18,7 +18,9 @@ def test_wanted(node, types, wanted):
     assert listing.wanted(node, types) is wanted
 
 
-@pytest.mark.parametrize(("given", "expected"), [(None, None), ("", None), ("  ", None), (" ATA     ", "ATA"), (5, "5")])
+@pytest.mark.parametrize(
+    ("given", "expected"), [(None, None), ("", None), ("  ", None), (" ATA     ", "ATA"), (5, "5")]
+)
 def test_text(given, expected):
     assert lsblk.text(given) == expected
 
@@ -28,7 +30,9 @@ def test_number(given, expected):
     assert lsblk.number(given) == expected
 
 
-@pytest.mark.parametrize(("given", "expected"), [(True, True), ("1", True), ("0", False), (None, False), (0, False)])
+@pytest.mark.parametrize(
+    ("given", "expected"), [(True, True), ("1", True), ("0", False), (None, False), (0, False)]
+)
 def test_flag(given, expected):
     assert lsblk.flag(given) is expected
 

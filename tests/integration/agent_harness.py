@@ -1,0 +1,278 @@
+"""A real agent under test: start it, speak HTTP with it, find its processes, stop it, look for leftovers."""
+
+import http.client
+import json
+import os
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import procs
+
+MARK = "AGENT_ROUTER_TEST_ROOT"
+START_S, STOP_S = 20.0, 20.0
+
+
+def wait_for(condition: Callable[[], Any], what: str, timeout_s: float = 20.0) -> Any:
+    """Poll until `condition()` is true and return its value; the deadline is generous on purpose."""
+    give_up = time.monotonic() + timeout_s
+    while not (value := condition()):
+        if time.monotonic() > give_up:
+            raise AssertionError(f"not within {timeout_s:g} s: {what}")
+        time.sleep(0.01)
+    return value
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@dataclass
+class Reply:
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+    @property
+    def problem(self) -> dict[str, Any]:
+        """The error body; every one has the string that Ironic needs."""
+        body = self.json
+        assert self.status >= 400, body
+        assert isinstance(body["faultstring"], str), body
+        assert body["faultstring"] == body["message"], body
+        assert isinstance(body["problems"], list), body
+        return body
+
+
+class Agent:
+    """One agent with a state directory of its own; `plugins` and `schemas` are the drop-in directories."""
+
+    def __init__(self, root: Path, *options: str, tls: ssl.SSLContext | None = None, token: str = "") -> None:
+        self.root = root
+        self.state = root / "state"
+        self.plugins, self.schemas = root / "dropped/plugins.d", root / "dropped/schemas"
+        for directory in (root, self.plugins, self.schemas):
+            directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.output = root / "output"
+        self.port = free_port()
+        self.options, self.tls, self.token = options, tls, token
+        self.prefix: tuple[str, ...] = ()
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __repr__(self) -> str:
+        return f"Agent({self.root})"
+
+    # ---- life
+
+    def command_line(self) -> list[str]:
+        places = [f"--plugins={self.plugins}", f"--schemas={self.schemas}", f"--state={self.state}"]
+        program = [sys.executable, "-m", "agent_router", "serve", f"--port={self.port}"]
+        return [*self.prefix, *program, *places, *self.options]
+
+    def launch(self) -> "subprocess.Popen[bytes]":
+        environ = {**os.environ, MARK: str(self.root)}
+        with self.output.open("ab") as output:
+            self._process = subprocess.Popen(
+                self.command_line(), env=environ, stdin=subprocess.DEVNULL, stdout=output, stderr=output
+            )
+        return self._process
+
+    def start(self) -> "Agent":
+        process = self.launch()
+
+        def up() -> bool:
+            assert process.poll() is None, f"it ended with {process.returncode}: {self.output.read_text()}"
+            return self.answers("/v1/status")
+
+        wait_for(up, "the agent answers", START_S)
+        return self
+
+    def stop(self) -> None:
+        """End the supervisor, which ends the rest, plugins excepted."""
+        if self._process is not None:
+            if self._process.poll() is None:
+                self._process.terminate()
+            self._process.wait(STOP_S)
+            self._process = None
+
+    def reap(self) -> None:
+        """Collect the supervisor after a test has killed it."""
+        if self._process is not None:
+            self._process.wait(STOP_S)
+            self._process = None
+
+    def kill_all(self) -> None:
+        """Nothing of this agent remains, whatever the test did."""
+        for _ in range(100):
+            found = procs.marked(MARK, str(self.root))
+            for pid in found:
+                procs.kill(pid, signal.SIGKILL)
+            if not found:
+                break
+            time.sleep(0.02)
+        self.reap()
+
+    def leftovers(self) -> list[str]:
+        return [procs.describe(pid) for pid in procs.marked(MARK, str(self.root))]
+
+    # ---- processes
+
+    @property
+    def pids(self) -> dict[str, int]:
+        """Role to pid: supervisor, runner, master and worker of the front; those that are there."""
+        found: dict[str, int] = {}
+        for pid in procs.marked(MARK, str(self.root)):
+            title = procs.title(pid)
+            if title == "agent-router: front":
+                above = procs.title(procs.parent(pid))
+                found["worker" if above == title else "master"] = pid
+            elif title.startswith("agent-router: "):
+                found[title.removeprefix("agent-router: ")] = pid
+        return found
+
+    def kill(self, *roles: str) -> None:
+        """SIGKILL these roles at the same moment, as far as that goes."""
+        pids = self.pids
+        chosen = [pids[role] for role in roles]
+        for pid in chosen:
+            os.kill(pid, signal.SIGSTOP)  # none sees the other die and acts on it
+        for pid in chosen:
+            os.kill(pid, signal.SIGKILL)
+        if "supervisor" in roles:
+            self.reap()
+        for pid in chosen:
+            wait_for(lambda pid=pid: not procs.alive(pid), f"the end of {pid}")
+
+    # ---- HTTP
+
+    def connect(self, timeout_s: float = 60.0) -> socket.socket:
+        sock = socket.create_connection(("127.0.0.1", self.port), timeout_s)
+        return self.tls.wrap_socket(sock, server_hostname="localhost") if self.tls else sock
+
+    def raw(self, data: bytes, timeout_s: float = 60.0) -> bytes:
+        """Send bytes as they are; all that comes back."""
+        with self.connect(timeout_s) as sock:
+            sock.sendall(data)
+            answer = b""
+            try:
+                while part := sock.recv(1 << 16):
+                    answer += part
+            except ConnectionResetError:
+                pass
+            return answer
+
+    def request(self, method: str, path: str, body: bytes | None = None, timeout_s: float = 60.0,
+                **headers: str) -> Reply:  # fmt: skip
+        if self.tls:
+            connection: http.client.HTTPConnection = http.client.HTTPSConnection(
+                "localhost", self.port, timeout=timeout_s, context=self.tls
+            )
+        else:
+            connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout_s)
+        if self.token:
+            headers.setdefault("Authorization", f"Bearer {self.token}")
+        try:
+            connection.request(method, path, body, headers)
+            response = connection.getresponse()
+            return Reply(response.status, dict(response.getheaders()), response.read())
+        finally:
+            connection.close()
+
+    def answers(self, path: str) -> bool:
+        try:
+            return self.request("GET", path, timeout_s=5).status == 200
+        except (OSError, http.client.HTTPException):
+            return False
+
+    def get(self, path: str) -> Any:
+        reply = self.request("GET", path)
+        assert reply.status == 200, reply
+        return reply.json
+
+    def delete(self, path: str) -> Reply:
+        return self.request("DELETE", path)
+
+    # ---- commands
+
+    def send(self, name: str, params: Any = None, **query: Any) -> Reply:
+        """POST /v1/commands/ as it is answered."""
+        query = {key: str(value).lower() if isinstance(value, bool) else value for key, value in query.items()}
+        body = json.dumps({"name": name, "params": {} if params is None else params}).encode()
+        return self.request("POST", f"/v1/commands/?{urlencode(query)}", body)
+
+    def post(self, name: str, params: Any = None, wait: bool = True, **query: Any) -> dict[str, Any]:
+        """The command object of a command that must have been accepted."""
+        reply = self.send(name, params, wait=wait, **query)
+        assert reply.status == 200, reply
+        return reply.json
+
+    def post_until_answered(self, name: str, params: Any = None, id: str = "", **query: Any) -> dict[str, Any]:
+        """What a careful client does: a chosen id, and the same request again after a lost connection."""
+        id = id or uuid.uuid4().hex
+        give_up = time.monotonic() + 60
+        while True:
+            try:
+                return self.post(name, params, id=id, **query)
+            except (OSError, http.client.HTTPException):
+                if time.monotonic() > give_up:
+                    raise
+                time.sleep(0.02)
+
+    def command(self, id: str, wait: bool = False) -> dict[str, Any]:
+        return self.get(f"/v1/commands/{id}" + ("?wait=true" if wait else ""))
+
+    def commands(self) -> list[dict[str, Any]]:
+        return self.get("/v1/commands/")["commands"]
+
+    def ended(self, id: str) -> dict[str, Any]:
+        """The command once it has ended, also while the agent is being killed and started."""
+
+        def look() -> dict[str, Any] | None:
+            try:
+                found = self.command(id)
+            except (OSError, http.client.HTTPException):
+                return None
+            return None if found["command_status"] == "RUNNING" else found
+
+        return wait_for(look, f"the end of command {id}", 60)
+
+    def methods(self) -> dict[str, dict[str, Any]]:
+        return {entry["name"]: entry for entry in self.get("/v1/methods")["methods"]}
+
+    def log(self, id: str) -> str:
+        return self.request("GET", f"/v1/commands/{id}/log").body.decode()
+
+    def events(self, id: str) -> list[tuple[str, Any]]:
+        """(event, data) pairs of the whole stream; waits for the command's end."""
+        text = self.request("GET", f"/v1/commands/{id}/events").body.decode()
+        return [(item["event"], json.loads(item["data"])) for item in server_sent(text.splitlines())]
+
+    def cwd(self, id: str) -> Path:
+        return self.state / "c" / id / "cwd"
+
+
+def server_sent(lines: Any) -> Iterator[dict[str, str]]:
+    """The fields of each event of a text/event-stream; comments are passed over."""
+    fields: dict[str, str] = {}
+    for line in lines:
+        if not line and fields:
+            yield fields
+            fields = {}
+        elif line and not line.startswith(":"):
+            name, _, value = line.partition(": ")
+            fields[name] = value

@@ -1,0 +1,126 @@
+"""Fixtures of the integration tests: agent (one for all), drop, fresh_agent."""
+
+import json
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+# pytest's importlib mode puts no test directory on sys.path; the harness lies beside this file.
+sys.path.insert(0, str(Path(__file__).parent))
+
+import procs
+from agent_harness import Agent, wait_for
+
+TESTS = Path(__file__).resolve().parents[1]
+
+Drop = Callable[..., Path]
+FreshAgent = Callable[..., Agent]
+
+
+@pytest.fixture(scope="session")
+def memory_dir() -> Iterator[Path]:
+    """A private directory on tmpfs, where the state of an agent belongs."""
+    base = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+    root = Path(tempfile.mkdtemp(prefix="agent-router-test-", dir=base))
+    yield root
+    shutil.rmtree(root)
+
+
+@pytest.fixture(scope="session")
+def test_plugins(memory_dir: Path) -> tuple[str, str]:
+    """The options for tests/plugins.d and tests/schemas, copied: a checkout may be writable by a group."""
+    options = []
+    for kind, source in (("plugins", "plugins.d"), ("schemas", "schemas")):
+        target = memory_dir / source
+        shutil.copytree(TESTS / source, target, symlinks=True)
+        for path in (target, *target.iterdir()):
+            if not path.is_symlink():
+                path.chmod(0o700)
+        options.append(f"--{kind}={target}")
+    return options[0], options[1]
+
+
+@pytest.fixture(scope="session")
+def shared_agent(memory_dir: Path, test_plugins: tuple[str, str]) -> Iterator[Agent]:
+    made = Agent(memory_dir / "shared", *test_plugins).start()
+    try:
+        yield made
+        made.stop()
+        assert made.leftovers() == []
+    finally:
+        made.kill_all()
+
+
+@pytest.fixture
+def agent(shared_agent: Agent) -> Iterator[Agent]:
+    """The shared agent. Whatever a test did to it, the same processes are there afterwards, and idle."""
+    before = shared_agent.pids
+    assert set(before) == {"supervisor", "runner", "master", "worker"}
+    yield shared_agent
+    for command in shared_agent.commands():
+        if command["command_status"] == "RUNNING":
+            shared_agent.delete(f"/v1/commands/{command['id']}")
+    assert_idle(shared_agent)
+    assert shared_agent.pids == before, f"a process of the agent died: {shared_agent.output.read_text()[-2000:]}"
+
+
+def assert_idle(agent: Agent) -> None:
+    """No plugin, no stray, no zombie, no working directory is left."""
+    pids = agent.pids
+    wait_for(lambda: procs.children(pids["runner"]) == [], "the runner has no child")
+    assert procs.zombies(pids["supervisor"]) == []
+    known = set(pids.values())
+    left = [text for text in agent.leftovers() if int(text.split()[0]) not in known]
+    assert left == []
+    wait_for(lambda: list(agent.state.glob("c/*/cwd")) == [], "every working directory is removed")
+
+
+@pytest.fixture
+def drop(agent: Agent) -> Iterator[Drop]:
+    """`drop("area.verb", "#!/bin/sh…", request={…}, exec={…})` copies a plugin in; it is gone after the test."""
+    yield lambda name, script, **manifest: drop_into(agent, name, script, **manifest)
+    for directory in (agent.plugins, agent.schemas):
+        for path in directory.iterdir():
+            path.unlink()
+
+
+def drop_into(agent: Agent, name: str, script: str | bytes, **keys: Any) -> Path:
+    path = agent.plugins / name
+    path.write_bytes(script if isinstance(script, bytes) else script.encode())
+    path.chmod(0o700)
+    (agent.schemas / f"{name}.json").write_text(json.dumps(manifest(**keys)))
+    return path
+
+
+def manifest(**keys: Any) -> dict[str, Any]:
+    return {
+        "protocol": 1, "title": "Dropped in by a test", "version": "1", "effects": "read",
+        "request": {"type": "object"}, "response": {}, **keys,
+    }  # fmt: skip
+
+
+@pytest.fixture
+def fresh_agent(memory_dir: Path, test_plugins: tuple[str, str]) -> Iterator[FreshAgent]:
+    """`fresh_agent("--token=…", start=True)`: an agent that the test may kill. At the end nothing may be left."""
+    made: list[Agent] = []
+
+    def make(*options: str, start: bool = True, **keys: Any) -> Agent:
+        root = Path(tempfile.mkdtemp(prefix="fresh-", dir=memory_dir))
+        made.append(Agent(root, *test_plugins, *options, **keys))
+        return made[-1].start() if start else made[-1]
+
+    try:
+        yield make
+        for one in made:
+            one.stop()
+            wait_for(lambda one=one: one.leftovers() == [], f"nothing of the agent is left: {one.leftovers()}")
+    finally:
+        for one in made:
+            one.kill_all()
+            shutil.rmtree(one.root, ignore_errors=True)

@@ -1,0 +1,72 @@
+import pytest
+
+from agent_router.hardware import dmi
+from agent_router.hardware.dmi import Structure
+
+TEXT = """# dmidecode 3.4
+Getting SMBIOS data from sysfs.
+
+Handle 0x0001, DMI type 1, 27 bytes
+System Information
+\tManufacturer: Example: the second colon
+\tProduct Name: To Be Filled By O.E.M.
+\tSerial Number:  EX4MPLE\x20
+
+Handle 0x0000, DMI type 0, 26 bytes
+BIOS Information
+\tVendor: Example
+\tCharacteristics:
+\t\tPCI is supported
+"""
+
+
+def test_parse():
+    system, bios = dmi.parse(TEXT)
+    assert (system.type, bios.type) == (1, 0)
+    assert system.fields["Manufacturer"] == "Example: the second colon"
+    assert system.fields["Serial Number"] == "EX4MPLE"
+    assert bios.fields == {"Vendor": "Example", "Characteristics": ""}
+    assert dmi.parse("") == dmi.parse("Scanning /dev/mem for entry point.\n") == []
+
+
+@pytest.mark.parametrize(("sizes", "mib"), [
+    (["16 GB", "16 GB"], 32768), (["8192 MB", "No Module Installed", "Unknown"], 8192), (["1 TB"], 1 << 20),
+    (["512 kB"], 0), (["1024 kB"], 1), ([], 0), (["16 GiB?"], 0),
+])  # fmt: skip
+def test_memory(sizes, mib):
+    structures = [Structure(17, {"Size": size}) for size in sizes]
+    assert dmi.memory_mib([*structures, Structure(16, {"Size": "999 GB"})]) == mib
+
+
+def test_vendor_takes_sysfs_where_dmidecode_is_silent_and_drops_fillers(tmp_path):
+    directory = tmp_path / "class/dmi/id"
+    directory.mkdir(parents=True)
+    (directory / "product_name").write_text("From sysfs\n")
+    (directory / "bios_version").write_text("1.0\n")
+    found = dmi.vendor(dmi.parse(TEXT), tmp_path)
+    assert found["product_name"] == "From sysfs"
+    assert found["manufacturer"] == "Example: the second colon"
+    assert found["firmware"] == {"vendor": "Example", "version": "1.0", "build_date": ""}
+
+
+@pytest.mark.parametrize("wrap", ["{}", "[{}]"])
+def test_lshw_tree_old_and_new(wrap):
+    text = wrap.replace("{}", '{"id": "x", "children": [{"id": "core", "children": [{"id": "memory"}]}]}')
+    assert [node["id"] for node in dmi.lshw_nodes(text)] == ["x", "core", "memory"]
+
+
+def test_lshw_that_is_not_json():
+    assert dmi.lshw_nodes("WARNING: you should run this program as super-user.") == []
+
+
+@pytest.mark.parametrize(("nodes", "mib"), [
+    ([{"class": "memory", "id": "memory", "size": 4 << 30}], 4096),
+    # Banks say what is plugged in; the node above repeats it, and caches are memory by class only.
+    ([{"class": "memory", "id": "memory", "size": 4 << 30}, {"class": "memory", "id": "bank:0", "size": 2 << 30},
+      {"class": "memory", "id": "bank:1", "size": 2 << 30},
+      {"class": "memory", "id": "cache:0", "size": 1 << 30}], 4096),
+    ([{"class": "memory", "id": "bank:0"}], 0),
+    ([], 0),
+])  # fmt: skip
+def test_lshw_memory(nodes, mib):
+    assert dmi.lshw_memory_mib(nodes) == mib

@@ -98,6 +98,7 @@ def inventory(client: Client) -> None:
 def wipe(client: Client, disk: str) -> None:
     title("A destructive plugin, written in bash: disk.wipe")
     plan = client.call("disk.wipe", {"device": disk}, "wait=true&plan=true")
+    expect(plan["command_status"] == "SUCCEEDED", plan["command_error"] or "disk.wipe can plan")
     expect("gpt" in plan["command_result"]["wiped"], f"plan=true says what would go: {plan['command_result']}")
     command = client.call("disk.wipe", {"device": disk})
     expect(command["command_status"] == "SUCCEEDED", f"wiped {disk}: {command['command_result']['wiped']}")

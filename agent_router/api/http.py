@@ -27,6 +27,7 @@ class Arrival:
         self._need = 0  # total length once it is known
         self._max_body = max_body
         self._chunk_at = -1
+        self._body_at = 0
         self.expects_continue = False
 
     def feed(self, data: bytes) -> bool:
@@ -40,6 +41,10 @@ class Arrival:
         if self._chunk_at >= 0:
             return self._chunks_complete()
         return self._need > 0 or self._measure()
+
+    def body(self) -> bytes | None:
+        """The body of a complete request; None if it is chunked, then the parser has to read it."""
+        return self.data[self._body_at : self._need] if self._need else None
 
     def _measure(self) -> bool:
         end = self.data.find(HEADER_END)
@@ -55,7 +60,8 @@ class Arrival:
         length = _content_length(header)
         if length > self._max_body:
             raise TooLarge(413, f"The body is larger than {self._max_body / (1 << 20):g} MiB (max_request_mib)")
-        self._need = end + len(HEADER_END) + length
+        self._body_at = end + len(HEADER_END)
+        self._need = self._body_at + length
         return self._have >= self._need
 
     def _chunks_complete(self) -> bool:

@@ -13,23 +13,21 @@ from agent_router.core.settings import Settings
 from agent_router.runner import libc
 
 WORKER_TIMEOUT_S = 60
-BACKLOG = 2048
 
 
 class Server(BaseApplication):
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, listener: int) -> None:
         self._settings = settings
+        self._listener = listener
         super().__init__()
 
     def load_config(self) -> None:
-        host = f"[{self._settings.host}]" if ":" in self._settings.host else self._settings.host
         options: dict[str, Any] = {
-            "bind": f"{host}:{self._settings.port}",
+            "bind": f"fd://{self._listener}",
             "worker_class": "agent_router.api.worker.LoopWorker",
             "workers": 1,
             "timeout": WORKER_TIMEOUT_S,
             "graceful_timeout": 2,
-            "backlog": BACKLOG,
             "preload_app": True,
             "control_socket_disable": True,
             "loglevel": "warning",
@@ -44,8 +42,8 @@ class Server(BaseApplication):
         return create_app(Dispatcher(self._settings))
 
 
-def run(settings: Settings) -> None:
-    """The main function of the front process."""
+def run(settings: Settings, listener: int) -> None:
+    """The main function of the front process; `listener` is the descriptor of the listening socket."""
     # The front is stateless: when the supervisor dies it goes too, and frees the port for the next.
     libc.prctl(libc.PR_SET_PDEATHSIG, signal.SIGTERM)
-    Server(settings).run()
+    Server(settings, listener).run()

@@ -7,8 +7,11 @@ thread of its own. Every answer ends its connection.
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import select
+import signal
 import socket
 import ssl
 import threading
@@ -27,6 +30,7 @@ from agent_router.api.front import Front
 from agent_router.api.hot import Hot
 from agent_router.core.jsontext import dumps
 from agent_router.core.problems import RequestError
+from agent_router.runner import libc
 from agent_router.runner.loop import Loop
 
 READ_BYTES = 256 << 10
@@ -57,6 +61,7 @@ class LoopWorker(Worker):
     """gunicorn's worker protocol around the loop; `app.agent_dispatcher` is the Dispatcher."""
 
     def run(self) -> None:
+        libc.prctl(libc.PR_SET_PDEATHSIG, signal.SIGKILL)  # two workers must not share the port
         dispatcher = self.wsgi.agent_dispatcher
         self.loop = Loop()
         self.front = Front(self.loop, dispatcher)
@@ -167,8 +172,10 @@ class LoopWorker(Worker):
         connection.until = time.monotonic() + 1.0
         authorization = next((text for name, text in request.headers if name == "AUTHORIZATION"), "")
         try:
+            body = connection.arrival.body()
             self.hot.serve(
-                request.method, request.path, request.query or "", authorization, request.body.read(),
+                request.method, request.path, request.query or "", authorization,
+                request.body.read() if body is None else body,
                 lambda status, body: self._answer(connection, status, body),
                 lambda number: setattr(connection, "number", number),
             )  # fmt: skip
@@ -213,7 +220,7 @@ class LoopWorker(Worker):
     def _close(self, connection: Connection) -> None:
         if self.connections.pop(connection.fd, None) is not None:
             self.loop.unwatch(connection.fd)
-            connection.sock.close()
+            hang_up(connection.sock)
 
     # ---- WSGI in a thread
 
@@ -230,6 +237,9 @@ class LoopWorker(Worker):
             sock.settimeout(SEND_S)
             response, environ = wsgi.create(request, sock, connection.addr, self.server, self.cfg)
             environ["wsgi.multithread"] = True
+            body = connection.arrival.body()
+            if body is not None:  # the parser's reader would copy it again and again
+                environ["wsgi.input"] = io.BytesIO(body)
             response.force_close()
             result = self.wsgi(environ, response.start_response)
             try:
@@ -244,8 +254,17 @@ class LoopWorker(Worker):
         except Exception:
             self.log.exception("Error handling %s %s", request.method, request.path)
         finally:
-            sock.close()
+            hang_up(sock)
             self.threads.release()
+
+
+def hang_up(sock: socket.socket) -> None:
+    """Close; over TLS with a close_notify, so that the client knows that it has everything."""
+    if isinstance(sock, ssl.SSLSocket):
+        sock.setblocking(False)
+        with contextlib.suppress(OSError, ValueError):
+            sock.unwrap()
+    sock.close()
 
 
 def _error(status: int, code: str, message: str) -> bytes:

@@ -2,11 +2,14 @@
 
 import argparse
 import os
+import socket
 import sys
 from typing import Any, NoReturn
 
 from agent_router.core import settings as settings_module
 from agent_router.core.settings import Settings, SettingsError
+
+BACKLOG = 2048
 
 EPILOG = """Each option is also an environment variable (AGENT_ROUTER_PORT, …; lists separated by commas) and a
 key of the settings file (host, port, token, cert, key, plugins, schemas, bundled, state, devices, insecure,
@@ -68,23 +71,45 @@ def _prepare_state(state: str) -> None:
 
 
 def _supervise(settings: Settings) -> int:
-    from agent_router.runner.supervisor import Supervisor
+    from agent_router.runner.supervisor import InUse, Supervisor
 
     settings.state = os.path.abspath(settings.state)
+    try:
+        listener = _listen(settings)
+        mains = {"runner": lambda: _runner(settings, listener), "front": lambda: _front(settings, listener)}
+        supervisor = Supervisor(settings.state, mains)
+    except (SettingsError, InUse) as error:
+        stop(str(error))
+    settings.port = listener.getsockname()[1]
     _announce(settings)
-    return Supervisor(settings.state, {"runner": lambda: _runner(settings), "front": lambda: _front(settings)}).run()
+    return supervisor.run()
 
 
-def _runner(settings: Settings) -> None:
+def _listen(settings: Settings) -> socket.socket:
+    """The listening socket belongs to the supervisor: while a front is restarted, clients only wait."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((settings.host.strip("[]"), settings.port))
+        listener.listen(BACKLOG)
+    except OSError as error:
+        where = f"{settings.host}:{settings.port}"
+        raise SettingsError(f"cannot listen on {where}: {error.strerror}; choose another --host or --port") from None
+    return listener
+
+
+def _runner(settings: Settings, listener: socket.socket) -> None:
     from agent_router.runner import service
 
+    listener.close()
     service.run(settings.state, settings.history)
 
 
-def _front(settings: Settings) -> None:
+def _front(settings: Settings, listener: socket.socket) -> None:
     from agent_router.api import server
 
-    server.run(settings)
+    server.run(settings, listener.fileno())
 
 
 def _announce(settings: Settings) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from agent_router import plugin
-from agent_router.core import annotations, execspec
+from agent_router.core import annotations, execspec, scrub
 from agent_router.core.hardware import SYSTEM_PATH
 from agent_router.core.jsontext import dumps
 from agent_router.core.manifest import TEMPLATE, Manifest
@@ -74,7 +74,7 @@ class Dispatcher:
         if id and not ID.fullmatch(id):
             raise RequestError(400, "id_invalid", "id must be 1 to 64 letters, digits, - and _")
         call_id = id or str(uuid.UUID(bytes=os.urandom(16), version=4))
-        head = self._head(name, str(method.executables[0]), manifest, request, hidden)
+        head = self._head(name, str(method.executables[0]), manifest, request)
         head |= {"id": call_id, "action": action, "timeout_s": _timeout(manifest, timeout_s)}
         head["env"]["AGENT_COMMAND_ID"] = call_id
         if id:
@@ -84,10 +84,14 @@ class Dispatcher:
         elif refusal := self._device_refusal(manifest, request):
             head["refused"] = refusal
         self._remember(call_id, manifest, hidden)
-        stdin = b"" if manifest.exec and manifest.exec.get("stdin", "none") == "none" else dumps(request)
-        return Call(call_id, head, stdin)
+        body = b"" if manifest.exec and manifest.exec.get("stdin", "none") == "none" else dumps(request)
+        if hidden:  # before the body, because the head is journalled
+            listed = dumps(hidden)
+            head["secrets"] = len(listed)
+            body = listed + body
+        return Call(call_id, head, body)
 
-    def _head(self, name: str, path: str, manifest: Manifest, request: dict[str, Any], hidden: list[str]) -> Head:
+    def _head(self, name: str, path: str, manifest: Manifest, request: dict[str, Any]) -> Head:
         argv = [path]
         if manifest.exec is not None:
             argv += execspec.argv(manifest.exec, request, manifest.data["request"])
@@ -103,8 +107,6 @@ class Dispatcher:
             head["abortable"] = False
         if "cleanup" in manifest.supports:
             head["cleanup"] = True
-        if hidden:
-            head["secrets"] = hidden
         return head
 
     def _device_refusal(self, manifest: Manifest, request: dict[str, Any]) -> str:
@@ -121,6 +123,7 @@ class Dispatcher:
         ended = Ended(
             head["id"], head["name"], head["reason"], head["status"], head["message"], head["started_at"],
             head["ended_at"], head["progress"], head["warnings"], out, events_bad=head["events_bad"],
+            timeout_s=head["timeout_s"],
         )  # fmt: skip
         if ended.reason != "done" or ended.status:
             ended.log_tail = self._log_tail(ended.id)
@@ -137,6 +140,7 @@ class Dispatcher:
                 warnings=annotations.mask_value(verdict.warnings, hidden),
             )
             ended.warnings = annotations.mask_value(ended.warnings, hidden)
+            scrub.files(f"{self.settings.state}/c/{ended.id}", hidden, forget=ended.reason != "stuck")
         return command_object(ended, verdict)
 
     def _log_tail(self, id: str) -> bytes:

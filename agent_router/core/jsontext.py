@@ -47,7 +47,8 @@ def parse(raw: bytes) -> Any:
 
 def dumps(value: Any) -> bytes:
     """Compact UTF-8 JSON; Decimals are written digit for digit."""
-    return _ENCODE(value).encode()
+    # parse() lets no lone surrogate in, but file names may hold bytes that are no UTF-8: shown as "?".
+    return _ENCODE(value).encode(errors="replace")
 
 
 def pretty(value: Any) -> str:

@@ -112,6 +112,11 @@ def _own_rules(data: dict[str, Any]) -> list[Problem]:
         ]
     if "exec" in data:
         problems += _exec_rules(data["exec"], known, always)
+        problems += [
+            Problem("$.exec.argv", f"{key!r} is writeOnly, and arguments are no secret (ps shows them); use stdin")
+            for key in TEMPLATE.findall(str(data["exec"]["argv"]))
+            if annotations.marks_anything(data["request"].get("properties", {}).get(key), "writeOnly", True)
+        ]
     return problems
 
 

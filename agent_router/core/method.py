@@ -21,7 +21,7 @@ STATUS = {
     "unavailable": 501, "not_for_this_hardware": 501,
 }  # fmt: skip
 
-FileKey = tuple[int, int, int, int]
+FileKey = tuple[int, ...]
 
 
 def good_name(name: str) -> bool:
@@ -31,7 +31,7 @@ def good_name(name: str) -> bool:
 def file_key(path: Path | str) -> FileKey:
     """What changes when a file is replaced or edited in place."""
     info = os.stat(path)
-    return info.st_ino, info.st_mtime_ns, info.st_size, info.st_mode
+    return info.st_ino, info.st_mtime_ns, info.st_size, info.st_mode, info.st_uid
 
 
 @dataclass(slots=True)
@@ -54,8 +54,9 @@ class Method:
     def refresh(self, search_path: str) -> None:
         """Bring state, reason and manifest up to date with the files; costs two stat(2) if nothing changed."""
         keys = self._keys()
-        # Unmet needs are looked at again on each use: the missing tool may have been installed.
-        if self.state in (READY, "invalid", "incomplete", "untrusted") and keys == self.keys and keys:
+        # Other states are looked at again on each use: the missing tool may have been installed,
+        # the directory that was writable for others may have been closed.
+        if self.state in (READY, "invalid", "incomplete") and keys == self.keys and keys:
             return
         self.keys = keys
         self.state, self.reason = self._judge(search_path)
@@ -74,6 +75,8 @@ class Method:
             return ""
         try:
             key = file_key(self.executables[0])
+            if not self.executables[0].is_file():
+                return ""  # a device or a pipe would be read for ever
             if self.digest is None or self.digest[0] != key:
                 with self.executables[0].open("rb") as file:
                     self.digest = key, hashlib.file_digest(file, "sha256").hexdigest()

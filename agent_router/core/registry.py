@@ -7,6 +7,7 @@ request; manifests are parsed at first use; nothing is ever run to learn about i
 import difflib
 import os
 import re
+import threading
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -17,6 +18,7 @@ from agent_router.core.problems import RequestError
 
 # A change within the same clock tick as our reading leaves the mtime as it was (ext4: 4 ms).
 TICK_NS = 20_000_000
+DirectoryKey = tuple[int, int, int]
 IGNORED = re.compile(r"^\.|~$|^#|\.(rpmsave|rpmorig|rpmnew|swp|bak|orig|tmp|dpkg-[a-z]+)$|^__pycache__$|^README")
 
 
@@ -32,20 +34,23 @@ class Registry:
         self._watched = [str(path) for path in (*self.plugins, *self.schemas)]
         self._methods: dict[str, Method] = {}
         self._ignored: list[Path] = []
-        self._seen: tuple[int, ...] = ()
+        self._seen: tuple[DirectoryKey, ...] = ()
+        self._lock = threading.RLock()  # asked by the worker's loop and by request threads
 
     def names(self) -> list[str]:
-        self._rescan_if_changed()
-        return sorted(self._methods)
+        with self._lock:
+            self._rescan_if_changed()
+            return sorted(self._methods)
 
     def find(self, name: str) -> Method:
         """The method `name`, its state up to date; RequestError 404 with the nearest names."""
-        self._rescan_if_changed()
-        method = self._methods.get(name)
-        if method is None:
-            raise self._unknown(name)
-        method.refresh(self.search_path)
-        return method
+        with self._lock:
+            self._rescan_if_changed()
+            method = self._methods.get(name)
+            if method is None:
+                raise self._unknown(name)
+            method.refresh(self.search_path)
+            return method
 
     def all(self) -> list[Method]:
         """Every method, states up to date; ignored files come last with their file name as name."""
@@ -62,11 +67,13 @@ class Registry:
         return RequestError(404, "method_unknown", f"There is no method {name[:100]!r}{hint}")
 
     def _rescan_if_changed(self) -> None:
-        now = tuple(map(_mtime, self._watched))
+        now = tuple(map(_directory_key, self._watched))
         if now != self._seen:
+            if [key[1:] for key in now] != [key[1:] for key in self._seen]:
+                self._methods = {}  # owner or mode changed: nothing is trusted on old grounds
             self._scan()
             fresh = time.time_ns() - TICK_NS
-            self._seen = tuple(-1 if mtime > fresh else mtime for mtime in now)
+            self._seen = tuple((-1 if mtime > fresh else mtime, *rest) for mtime, *rest in now)
 
     def _scan(self) -> None:
         found: dict[str, Method] = {}
@@ -94,8 +101,10 @@ class Registry:
         return [directory / name for name in good]
 
 
-def _mtime(directory: str) -> int:
+def _directory_key(directory: str) -> DirectoryKey:
+    """What changes with the names in a directory (first) and with who may change them."""
     try:
-        return os.stat(directory).st_mtime_ns
+        info = os.stat(directory)
     except OSError:
-        return 0
+        return 0, 0, 0
+    return info.st_mtime_ns, info.st_mode, info.st_uid

@@ -44,7 +44,7 @@ class Settings:
     def check(self) -> None:
         """Refuse what would be unsafe or cannot work."""
         if not 0 <= self.port <= 65535:
-            raise SettingsError(f"port {self.port} is not between 0 and 65535")
+            raise SettingsError(f"port {self.port} is not between 0 (any free one) and 65535")
         if bool(self.cert) != bool(self.key):
             raise SettingsError("cert and key go together: give both, or neither for plain HTTP")
         for name in ("cert", "key"):

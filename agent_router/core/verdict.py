@@ -44,6 +44,7 @@ class Ended:
     out: bytes
     log_tail: bytes = b""
     events_bad: int = 0
+    timeout_s: float = 0
 
 
 @dataclass(slots=True)
@@ -132,9 +133,9 @@ def _error_object(answer: dict[str, Any], type: str, code: int, how: str) -> Ver
 
 def _by_reason(ended: Ended, manifest: Manifest | None) -> Verdict:
     type, code, text = BY_REASON.get(ended.reason, ("PluginFailed", 500, ended.reason))
-    limits = (manifest.timeout_s, manifest.output_limit, manifest.log_limit) if manifest else (0, 0, 0)
+    output, log = (manifest.output_limit, manifest.log_limit) if manifest else (0, 0)
     message = text.format(
-        timeout_s=limits[0], output_mib=limits[1] / (1 << 20), log_mib=limits[2] / (1 << 20), message=ended.message
+        timeout_s=ended.timeout_s, output_mib=output / (1 << 20), log_mib=log / (1 << 20), message=ended.message
     )
     if ended.reason in ("timeout", "cancelled", "stuck"):
         at = progress_text(ended.progress)

@@ -48,7 +48,7 @@ class Execution:
         base = self.base(command)
         self.live[command.id] = command
         try:
-            fds = files.create(base, body, head.get("secrets", []))
+            fds = files.create(base, body, head.get("secrets", 0))
         except OSError as error:
             return self.finish(command, why.NOT_STARTED, f"cannot write to the state directory: {error}")
         command.out, command.log, command.events = fds[1:]

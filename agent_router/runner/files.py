@@ -5,28 +5,30 @@ this process is gone.
 """
 
 import contextlib
-import json
 import os
 import shutil
 
 OPEN = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
 
 
-def create(base: str, body: bytes, secrets: list[str]) -> tuple[int, int, int, int]:
-    """Make the directory; returns the descriptors for stdin, stdout, stderr and events."""
+def create(base: str, body: bytes, secrets: int) -> tuple[int, int, int, int]:
+    """Make the directory; returns the descriptors for stdin, stdout, stderr and events.
+
+    The first `secrets` bytes of `body` are a JSON list of what to mask, the rest is the request.
+    """
     os.mkdir(base, 0o700)
     os.mkdir(base + "/cwd", 0o700)
     opened: list[int] = []
     try:
         opened.append(os.open(base + "/stdin", OPEN, 0o600))
-        if os.write(opened[0], body) != len(body):
+        request = body[secrets:] if secrets else body
+        if os.write(opened[0], request) != len(request):
             raise OSError("the state directory is full")
-        if body:
-            os.lseek(opened[0], 0, os.SEEK_SET)
+        os.lseek(opened[0], 0, os.SEEK_SET)
         opened += (os.open(base + name, OPEN, 0o600) for name in ("/out", "/log", "/events"))
         if secrets:
-            with open(base + "/secrets", "w") as file:
-                json.dump(secrets, file)
+            with open(base + "/secrets", "wb") as file:
+                file.write(body[:secrets])
     except OSError:
         for fd in opened:
             os.close(fd)

@@ -192,12 +192,15 @@ class Runner:
             command.pushed = True
             self.unjudged[command.id] = command
             self._push(command)
+        elif command.id not in self.unjudged:
+            self._close_files(command)
 
     def _push(self, command: Command) -> None:
         if self._judge is not None:
             head = {
                 "op": "end", **command.summary(), "reason": command.reason, "status": command.status,
                 "message": command.message, "ended_at": command.ended_at, "events_bad": command.events_bad,
+                "timeout_s": command.head["timeout_s"],
             }  # fmt: skip
             self._judge.send(head, command.printed)
 
@@ -231,6 +234,7 @@ def _echo(head: Head) -> Head:
 def run(state: str, keep: int) -> None:
     """The main function of the runner process; returns when it is no longer needed."""
     import gc
+    import resource
 
     for number in range(4):  # 0 to 3 stay taken: no descriptor of ours equals one of the plugin's
         try:
@@ -239,6 +243,7 @@ def run(state: str, keep: int) -> None:
             os.open(os.devnull, os.O_RDWR)
     import agent_router.plugin  # noqa: F401  (what a warm Python plugin finds imported)
 
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # the state directory is memory
     libc.prctl(libc.PR_SET_CHILD_SUBREAPER, 1)  # what double-forks out of a plugin stays in sight
     runner = Runner(state, keep)
     runner.listen()

@@ -15,7 +15,7 @@ from typing import NoReturn
 from agent_router.runner import libc
 
 WARM_SHEBANG = b"#!/usr/bin/env python3"
-RESET = (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT, signal.SIGTERM, signal.SIGCHLD, signal.SIGHUP)
+RESET = signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}
 BUSY_RETRIES, BUSY_PAUSE_S = 5, 0.01
 
 Descriptors = tuple[int, int, int, int]

@@ -5,6 +5,7 @@ to `orphans` before it reaps, which the next runner reads. It does nothing else,
 no reason to die. Both children are forks, so the interpreter's memory is shared.
 """
 
+import fcntl
 import os
 import signal
 import sys
@@ -18,6 +19,10 @@ SHORT_LIFE_S = 0.2
 Main = Callable[[], None]
 
 
+class InUse(Exception):
+    """The state directory belongs to a running agent."""
+
+
 class Supervisor:
     def __init__(self, state: str, mains: dict[str, Main]) -> None:
         os.makedirs(state, 0o700, exist_ok=True)
@@ -29,6 +34,11 @@ class Supervisor:
         )
         self._state = state
         self._stopping = False
+        self._lock = os.open(state + "/supervisor.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InUse(f"another agent uses the state directory {state}; end it or give another --state") from None
 
     def run(self) -> int:
         libc.prctl(libc.PR_SET_CHILD_SUBREAPER, 1)
@@ -58,6 +68,7 @@ class Supervisor:
         status = 1
         try:
             os.close(self._orphans)
+            os.close(self._lock)
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, signal.SIG_DFL)
             libc.set_title(f"agent-router: {name}")

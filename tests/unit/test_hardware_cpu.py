@@ -3,10 +3,14 @@ import pytest
 from agent_router.hardware import cpu
 
 X86 = "\n\n".join(
-    f"processor\t: {n}\nmodel name\t: Example CPU\ncpu MHz\t\t: 2599.998\nphysical id\t: {n // 2}\nflags\t\t: fpu vmx"
+    f"processor\t: {n}\nmodel name\t: Example CPU\ncpu MHz\t\t: 2599.998\n"
+    f"physical id\t: {n // 2}\nflags\t\t: fpu vmx"
     for n in range(4)
 )
-ARM = "processor\t: 0\nFeatures\t: fp asimd\n\nprocessor\t: 1\nFeatures\t: fp asimd\n\nHardware\t: Board\nSerial\t\t: 1\n"
+ARM = (
+    "processor\t: 0\nFeatures\t: fp asimd\n\nprocessor\t: 1\nFeatures\t: fp asimd\n\n"
+    "Hardware\t: Board\nSerial\t\t: 1\n"
+)
 
 
 def machine(tmp_path, cpuinfo, **sysfs):

@@ -9,10 +9,13 @@ DATA = Path(__file__).resolve().parents[1] / "data/lsblk"
 
 
 @pytest.mark.parametrize(("name", "kind", "size", "wanted"), [
-    ("sda", "disk", 1, True), ("nvme0n1", "disk", 1, True), ("mmcblk0", "disk", 1, True), ("vda", "disk", "5", True),
+    ("sda", "disk", 1, True), ("nvme0n1", "disk", 1, True), ("mmcblk0", "disk", 1, True),
+    ("vda", "disk", "5", True),
     ("mmcblk0boot0", "disk", 1, False), ("mmcblk0rpmb", "disk", 1, False), ("zram0", "disk", 1, False),
-    ("ram0", "disk", 1, False), ("loop0", "loop", 1, False), ("md127", "raid1", 1, False), ("sr0", "rom", 1, False),
-    ("sdb", "disk", 0, False), ("sdc", "disk", None, False), ("fd0", "disk", 4096, False), ("dm-0", "lvm", 1, False),
+    ("ram0", "disk", 1, False), ("loop0", "loop", 1, False), ("md127", "raid1", 1, False),
+    ("sr0", "rom", 1, False),
+    ("sdb", "disk", 0, False), ("sdc", "disk", None, False), ("fd0", "disk", 4096, False),
+    ("dm-0", "lvm", 1, False),
 ])  # fmt: skip
 def test_is_disk(name, kind, size, wanted):
     assert disks.is_disk({"kname": name, "type": kind, "size": size}) is wanted

@@ -62,7 +62,8 @@ def test_lshw_that_is_not_json():
 @pytest.mark.parametrize(("nodes", "mib"), [
     ([{"class": "memory", "id": "memory", "size": 4 << 30}], 4096),
     # Banks say what is plugged in; the node above repeats it, and caches are memory by class only.
-    ([{"class": "memory", "id": "memory", "size": 4 << 30}, {"class": "memory", "id": "bank:0", "size": 2 << 30},
+    ([{"class": "memory", "id": "memory", "size": 4 << 30},
+      {"class": "memory", "id": "bank:0", "size": 2 << 30},
       {"class": "memory", "id": "bank:1", "size": 2 << 30},
       {"class": "memory", "id": "cache:0", "size": 1 << 30}], 4096),
     ([{"class": "memory", "id": "bank:0"}], 0),

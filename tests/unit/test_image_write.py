@@ -1,3 +1,4 @@
+import signal
 from types import SimpleNamespace
 
 import pytest
@@ -9,7 +10,8 @@ URL = "http://a/x.raw"
 
 
 @pytest.mark.parametrize(("start", "name"), [
-    (b"QFI\xfb", "qcow2"), (b"\x1f\x8b\x08", "gzip"), (b"\x28\xb5\x2f\xfd", "zstd"), (b"<!DOCTYPE html>", "HTML"),
+    (b"QFI\xfb", "qcow2"), (b"\x1f\x8b\x08", "gzip"), (b"\x28\xb5\x2f\xfd", "zstd"),
+    (b"<!DOCTYPE html>", "HTML"),
 ])  # fmt: skip
 def test_refuses_other_formats(start, name):
     with pytest.raises(Failed, match=name):
@@ -61,3 +63,36 @@ def test_a_disk_that_cannot_be_wiped_is_said_so():
     target = SimpleNamespace(device="/dev/x", written=7, abandon=broken)
     error = write._abandon(source, target, write.Stopped(), begun=True)
     assert "could not be wiped (Input/output error)" in str(error.message)
+
+
+def test_a_disk_whose_ends_cannot_be_written_is_wiped(monkeypatch):
+    def full():
+        raise OSError(5, "Input/output error")
+
+    wiped = []
+    monkeypatch.setattr(
+        write, "pump", lambda source, write, first, progress: first(memoryview(bytes(16))) or "digest"
+    )
+    source = SimpleNamespace(size=16, offset=16, url=URL, digest_known=True, open=lambda: None)
+    target = SimpleNamespace(
+        size=100, device="/dev/x", written=16, write=None, begin=lambda: None, finish=full,
+        abandon=lambda: wiped.append(True),
+    )  # fmt: skip
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        with pytest.raises(Failed, match="first and last MiB are wiped") as failed:
+            write._run(source, target, "digest", None)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert failed.value.code == "write_failed"
+    assert wiped == [True]
+
+
+def test_a_second_sigterm_does_not_disturb_the_cleaning_up():
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        with pytest.raises(write.Stopped):
+            write._stop(signal.SIGTERM, None)
+        assert signal.getsignal(signal.SIGTERM) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,24 @@
+"""Take the secrets of an ended command out of the files that are kept of it."""
+
+import contextlib
+import os
+
+from agent_router.core.annotations import mask
+
+
+def files(base: str, hidden: list[str], forget: bool) -> None:
+    """Mask log and event stream in place; `forget` also drops the list of secrets itself."""
+    for name in ("log", "stream"):
+        try:
+            with open(f"{base}/{name}", "r+b") as file:
+                text = file.read().decode(errors="replace")
+                masked = mask(text, hidden)
+                if masked != text:
+                    file.seek(0)
+                    file.write(masked.encode())
+                    file.truncate()
+        except OSError:
+            continue
+    if forget:
+        with contextlib.suppress(OSError):
+            os.unlink(base + "/secrets")

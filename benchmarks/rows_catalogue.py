@@ -1,0 +1,72 @@
+"""Row 11: a thousand plugins: what a start costs more, and what a lookup costs."""
+
+import os
+import shutil
+import time
+from pathlib import Path
+
+import client
+from report import Figure, median
+from rows_calls import TEXT
+from servers import BUILT, HERE, Lab
+
+PLUGINS = 1000
+
+
+def run(lab: Lab) -> list[Figure]:
+    plugins, schemas, ran = _many(lab)
+    extra, walls = [], []
+    call = client.call_message("bench.c", TEXT)
+    for number in range(-1, lab.rounds(9, 4)):
+        found = {}
+        for few in (True, False) if number % 2 else (False, True):
+            server = lab.ours() if few else lab.ours("ours-1000", plugins, schemas)
+            wall, _ = server.start()
+            if client.send(server.port, call)[0] != 200:  # only a call makes sure that the plugins are known
+                raise RuntimeError("the call after the start failed")
+            found[few] = server.cpu() * 1e3, wall * 1e3
+            server.stop()
+        if number >= 0:
+            extra.append(found[False][0] - found[True][0])
+            walls.append(found[False][1] - found[True][1])
+    first, again = _lookup_us(plugins, schemas)
+    runs = len(os.listdir(ran))
+    raw = {"extra_cpu_ms": extra, "extra_wall_ms": walls, "first_lookup_us": first, "plugins_run": runs}
+    return [
+        Figure("11", f"{PLUGINS} plugins: CPU of start and first call, more", median(extra), 10, 5, "ms",
+               f"{runs} were run", raw=raw, good=not runs),
+        Figure("11", "  lookup of one of them, looking whether it changed", again, 5, None, "µs",
+               f"first use {first:.0f} µs"),
+    ]  # fmt: skip
+
+
+def _many(lab: Lab) -> tuple[Path, Path, Path]:
+    """Directories with a thousand plugins beside the one that is called, and one that shows which were run."""
+    plugins, schemas, ran = (lab.work / name for name in ("plugins-1000", "schemas-1000", "ran"))
+    for path in (plugins, schemas, ran):
+        path.mkdir()
+    shutil.copy(BUILT / "plugins/bench.c", plugins)
+    shutil.copy(HERE / "schemas/bench.c.json", schemas)
+    for number in range(PLUGINS):
+        plugin = plugins / f"many.plugin{number}"
+        plugin.write_text(f"#!/bin/sh\necho >{ran}/$$\n")
+        plugin.chmod(0o755)
+        shutil.copy(HERE / "schemas/bench.document.json", schemas / f"many.plugin{number}.json")
+    return plugins, schemas, ran
+
+
+def _lookup_us(plugins: Path, schemas: Path) -> tuple[float, float]:
+    """µs of Registry.find: at first use, which reads the manifest, and then."""
+    from agent_router.core.registry import Registry
+
+    registry = Registry([plugins], [schemas])
+    names = [f"many.plugin{number}" for number in range(PLUGINS)]
+    rounds = []
+    time.sleep(0.1)  # a directory changed in this very moment is read again each time
+    for _ in range(12):
+        begin = time.perf_counter()
+        for name in names:
+            if registry.find(name).state != "ready":
+                raise RuntimeError(f"{name}: {registry.find(name).reason}")
+        rounds.append((time.perf_counter() - begin) / PLUGINS * 1e6)
+    return rounds[0], median(rounds[1:])

@@ -28,16 +28,18 @@ class Client:
         return self.ask("POST", f"/v1/commands/?{query}", {"name": name, "params": params})[1]
 
     def events(self, id: str, after: int = 0) -> Iterator[tuple[str, Any]]:
-        """The server-sent events of a command: (kind, data); only those numbered above `after`."""
+        """The server-sent events of a command: (kind, data with its number as `seq`) above `after`."""
         connection = self._open("GET", f"/v1/commands/{id}/events", None, {"Last-Event-ID": str(after)})
         try:
             response = connection.getresponse()
-            kind = ""
+            kind, seq = "", 0
             while line := response.readline().decode():
                 if line.startswith("event: "):
                     kind = line[7:].strip()
+                elif line.startswith("id: "):
+                    seq = int(line[4:])
                 elif line.startswith("data: "):
-                    yield kind, json.loads(line[6:])
+                    yield kind, {"seq": seq, **json.loads(line[6:])}
         finally:
             connection.close()
 

@@ -117,9 +117,9 @@ def write_image(client: Client, world: World, disk: str, url: str, digest: str) 
     id, killed, seen = command["id"], 0, 0
     for kind, event in client.events(id):
         if kind == "progress":
-            seen, progress = event["seq"], event["data"]
-            show_bar(progress)
-            if progress["done"] > progress["total"] / 3:
+            seen = event["seq"]
+            show_bar(event)
+            if event["done"] > event["total"] / 3:
                 assert world.agent is not None
                 killed = kill_front(world.agent.pid)
                 break
@@ -131,7 +131,7 @@ def write_image(client: Client, world: World, disk: str, url: str, digest: str) 
     expect("Agent is busy" in busy.get("faultstring", ""), f"the disk is locked: {busy['faultstring']}")
     for kind, event in client.events(id, after=seen):
         if kind == "progress":
-            show_bar(event["data"])
+            show_bar(event)
     command = client.ask("GET", f"/v1/commands/{id}?wait=true")[1]
     expect(command["command_status"] == "SUCCEEDED", f"written and verified: {compact(command['command_result'])}")
     expect(hello_on(disk).startswith("This file came over HTTP"), "the file system on the disk mounts and has our file")
@@ -187,7 +187,7 @@ def cancel(client: Client, disk: str, url: str) -> None:
     title("Cancel: DELETE /v1/commands/ID in the middle of a write")
     id = client.call("image.write", {"device": disk, "url": url, "sha256": "0" * 64}, "wait=false")["id"]
     for kind, event in client.events(id):
-        if kind == "progress" and event["data"]["done"] > 8 * MIB:
+        if kind == "progress" and event["done"] > 8 * MIB:
             break
     _, command = client.ask("DELETE", f"/v1/commands/{id}?wait=true")
     error = command["command_error"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -17,13 +16,11 @@ from agent_router.core.verdict import short_name
 from agent_router.runner.history import SEPARATOR
 from agent_router.runner.wire import Head
 
-STARTED_AT = time.time()
-
 Ask = Callable[[Head, bytes], tuple[Head, bytes]]
 
 
-def status_body() -> bytes:
-    return dumps({"started_at": STARTED_AT, "version": __version__})
+def status_body(dispatcher: Dispatcher) -> bytes:
+    return dumps({"started_at": dispatcher.started_at, "version": __version__})
 
 
 def call_from_body(dispatcher: Dispatcher, body: bytes, query: str) -> Call:

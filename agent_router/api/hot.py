@@ -39,7 +39,7 @@ class Hot:
               park: Park) -> None:  # fmt: skip
         """Answer by `reply`, at once or later; `park` hears the number of a request that waits."""
         if path == "/v1/status":
-            return reply(200, commands.status_body())
+            return reply(200, commands.status_body(self._dispatcher))
         try:
             auth.check(self._token, path, query, authorization)
             if method == "POST":

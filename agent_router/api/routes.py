@@ -56,7 +56,7 @@ def v1() -> Response:
 
 @blueprint.get("/v1/status")
 def status() -> Response:
-    return _json(commands.status_body())
+    return _json(commands.status_body(_app().agent_dispatcher))
 
 
 @blueprint.post("/v1/commands/")
@@ -129,7 +129,7 @@ def call_method(name: str) -> Response:
         return _json(command["command_result"], headers=headers)
     failed = RequestError(error["code"], error["type"], error["message"])
     problem = {**failed.as_json(), "command": command}
-    return _json(problem, failed.status, {"Content-Type": "application/problem+json", **headers})
+    return _json(problem, failed.status, headers)
 
 
 @blueprint.get("/v1/steps")

@@ -16,8 +16,9 @@ WORKER_TIMEOUT_S = 60
 
 
 class Server(BaseApplication):
-    def __init__(self, settings: Settings, listener: int) -> None:
+    def __init__(self, settings: Settings, listener: int, started_at: float) -> None:
         self._settings = settings
+        self._started_at = started_at
         self._listener = listener
         super().__init__()
 
@@ -39,11 +40,14 @@ class Server(BaseApplication):
             self.cfg.set(name, value)
 
     def load(self) -> AgentApp:
-        return create_app(Dispatcher(self._settings))
+        return create_app(Dispatcher(self._settings, self._started_at))
 
 
-def run(settings: Settings, listener: int) -> None:
-    """The main function of the front process; `listener` is the descriptor of the listening socket."""
+def run(settings: Settings, listener: int, started_at: float) -> None:
+    """The main function of the front process; `listener` is the descriptor of the listening socket.
+
+    `started_at` is when the agent started: a front may be started again.
+    """
     # The front is stateless: when the supervisor dies it goes too, and frees the port for the next.
     libc.prctl(libc.PR_SET_PDEATHSIG, signal.SIGTERM)
-    Server(settings, listener).run()
+    Server(settings, listener, started_at).run()

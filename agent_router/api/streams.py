@@ -5,8 +5,8 @@ Both are files in the state directory; following one is reading on until the com
 
 from __future__ import annotations
 
+import json
 import os
-import re
 import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -56,9 +56,10 @@ def _server_sent(app: AgentApp, id: str, after: int) -> Iterator[str]:
         if not line.strip():
             yield ": still here\n\n"
             continue
-        seq, kind = re.search(r'"seq": (\d+)', line), re.search(r'"event": "(\w+)"', line)
-        if seq and kind and int(seq.group(1)) > after:
-            yield f"id: {seq.group(1)}\nevent: {kind.group(1)}\ndata: {line.strip()}\n\n"
+        event = json.loads(line)
+        if event["seq"] > after:
+            data = json.dumps({**event["data"], "time": event["time"]})
+            yield f"id: {event['seq']}\nevent: {event['event']}\ndata: {data}\n\n"
     body = _ended(app, id)
     yield f"event: end\ndata: {(body or b'{}').decode()}\n\n"
 

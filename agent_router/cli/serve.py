@@ -4,6 +4,7 @@ import argparse
 import os
 import socket
 import sys
+import time
 from typing import Any, NoReturn
 
 from agent_router.core import settings as settings_module
@@ -74,9 +75,10 @@ def _supervise(settings: Settings) -> int:
     from agent_router.runner.supervisor import InUse, Supervisor
 
     settings.state = os.path.abspath(settings.state)
+    started_at = time.time()
     try:
         listener = _listen(settings)
-        mains = {"runner": lambda: _runner(settings, listener), "front": lambda: _front(settings, listener)}
+        mains = {"runner": lambda: _runner(settings, listener), "front": lambda: _front(settings, listener, started_at)}
         supervisor = Supervisor(settings.state, mains)
     except (SettingsError, InUse) as error:
         stop(str(error))
@@ -106,10 +108,10 @@ def _runner(settings: Settings, listener: socket.socket) -> None:
     service.run(settings.state, settings.history)
 
 
-def _front(settings: Settings, listener: socket.socket) -> None:
+def _front(settings: Settings, listener: socket.socket, started_at: float) -> None:
     from agent_router.api import server
 
-    server.run(settings, listener.fileno())
+    server.run(settings, listener.fileno(), started_at)
 
 
 def _announce(settings: Settings) -> None:

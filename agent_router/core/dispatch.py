@@ -44,8 +44,9 @@ class Call:
 class Dispatcher:
     """Prepares calls and judges their ends. Holds no state that could not be made anew."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, started_at: float = 0) -> None:
         self.settings = settings
+        self.started_at = started_at or time.time()
         self.search_path = f"{os.path.dirname(sys.executable)}:{SYSTEM_PATH}"
         self.registry = Registry(settings.plugin_dirs(), settings.schema_dirs(), self.search_path)
         self._environ = {

@@ -73,7 +73,7 @@ class Registry:
                 self._methods = {}  # owner or mode changed: nothing is trusted on old grounds
             self._scan()
             fresh = time.time_ns() - TICK_NS
-            self._seen = tuple((-1 if mtime > fresh else mtime, *rest) for mtime, *rest in now)
+            self._seen = tuple((-1 if key[0] > fresh else key[0], *key[1:]) for key in now)
 
     def _scan(self) -> None:
         found: dict[str, Method] = {}

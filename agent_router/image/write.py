@@ -138,5 +138,6 @@ def _abandon(source: Source, target: Target, error: BaseException, begun: bool) 
             state = f"could not be wiped ({trouble.strerror}) and is in an unknown state"
     if isinstance(error, plugin.Failed):
         error.message += f"; {target.device} {state}"
+        error.args = (error.message,)
         error.partial = {"bytes_written": target.written, "disk": "untouched" if not begun else "wiped"}
     return error

@@ -53,4 +53,5 @@ def _flood(lab: Lab, port: int, fd: int, cap: int, id: str) -> tuple[int, int, i
     answer = json.loads(body)
     if status != 200 or "Limit" not in str(answer["command_error"]):
         raise RuntimeError(f"flood was answered {status}: {body[:300]!r}")
-    return struct.unpack("3Q", note.read_bytes()[:24])
+    written, crossed, last = struct.unpack("3Q", note.read_bytes()[:24])
+    return written, crossed or last, last  # killed before it could note the crossing

@@ -10,7 +10,7 @@ from typing import Any
 from agent_router.core.jsontext import BadJSON, parse
 from agent_router.core.manifest import TEMPLATE
 from agent_router.core.problems import Problem, RequestError
-from agent_router.core.validation import Schema
+from agent_router.core.validation import Schema, resolve
 
 # From harmless to bad: the worst set bit of a bit mask decides.
 OUTCOMES = ("ok", "unchanged", "ok+reboot", "partial", "retry", "incompatible", "refused", "invalid", "failed")
@@ -80,6 +80,17 @@ def response(spec: dict[str, Any], out: bytes) -> Any:
             raise BadJSON("the output does not match the manifest's regex")
         return {key: value for key, value in found.groupdict().items() if value is not None}
     return extract(text)
+
+
+def failure_message(spec: dict[str, Any], out: bytes) -> str:
+    """The sentence that `message` points at in the output of a failed run; "" if there is none."""
+    if "message" not in spec:
+        return ""
+    try:
+        found = resolve(extract(out.decode(errors="replace")), spec["message"])
+    except BadJSON:
+        return ""
+    return found if isinstance(found, str) else ""
 
 
 def extract(text: str) -> Any:

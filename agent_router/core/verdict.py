@@ -94,7 +94,8 @@ def _judge_exec(ended: Ended, manifest: Manifest, spec: dict[str, Any]) -> Verdi
     status = ended.status or 0
     meaning = execspec.outcome(spec, status) if status >= 0 else "failed"
     if meaning in BY_OUTCOME:
-        return _by_status(ended, status if status < 0 else BY_OUTCOME[meaning], shown=status)
+        words = execspec.failure_message(spec, ended.out)
+        return _by_status(ended, status if status < 0 else BY_OUTCOME[meaning], shown=status, words=words)
     patch = {"ok+reboot": {"reboot": True}, "unchanged": {"changed": False}}.get(meaning)
     verdict = _judge_answer(ended, manifest, lambda: execspec.response(spec, ended.out), patch=patch)
     if meaning == "partial" and verdict.error is None:
@@ -102,7 +103,7 @@ def _judge_exec(ended: Ended, manifest: Manifest, spec: dict[str, Any]) -> Verdi
     return verdict
 
 
-def _by_status(ended: Ended, status: int, shown: int | None = None) -> Verdict:
+def _by_status(ended: Ended, status: int, shown: int | None = None, words: str = "") -> Verdict:
     """A non-zero status: the error object on stdout, else the end of the log, else the output."""
     type, code = BY_STATUS.get(status, ("PluginFailed", 500))
     shown = status if shown is None else shown
@@ -115,7 +116,7 @@ def _by_status(ended: Ended, status: int, shown: int | None = None) -> Verdict:
         answer = None
     if isinstance(answer, dict) and isinstance(answer.get("error"), dict):
         return _error_object(answer, type, code, how)
-    words = _last_words(ended.log_tail) or _last_words(ended.out[:EXCERPT])
+    words = words or _last_words(ended.log_tail) or _last_words(ended.out[:EXCERPT])
     message = f"{words} ({how})" if words else f"it ended with {how} and said nothing"
     return _failure(type, code, message, _excerpt(ended))
 

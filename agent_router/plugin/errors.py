@@ -20,6 +20,9 @@ class Failed(Exception):
         self.details = details or {}
         self.partial = partial
 
+    def __str__(self) -> str:
+        return self.message
+
     def as_json(self) -> dict[str, Any]:
         error = {"code": self.code, "message": self.message, "details": self.details}
         return {"error": error} if self.partial is None else {"error": error, "partial": self.partial}

@@ -6,11 +6,11 @@ from agent_router.plugin.errors import Failed
 
 
 def tool(name: str, *args: object, stdin: str | bytes = "", ok: Iterable[int] = (0,),
-         encoding: str = "utf-8") -> str:  # fmt: skip
+         timeout_s: float | None = None) -> str:  # fmt: skip
     """Run `name` with `args` and return its stdout as text.
 
-    An exit status outside `ok` raises Failed("tool_failed") with the last line of stderr; a
-    tool that is not installed raises Failed("tool_missing").
+    An exit status outside `ok` raises Failed("tool_failed") with the last line of stderr, no
+    end within `timeout_s` Failed("tool_slow"), a tool that is not installed Failed("tool_missing").
     """
     import sh  # 50 ms of CPU: only plugins that call a tool pay for it
 
@@ -20,10 +20,13 @@ def tool(name: str, *args: object, stdin: str | bytes = "", ok: Iterable[int] = 
         raise Failed("tool_missing", f"{name} is not installed in this ramdisk") from None
     try:
         # A terminal would make tools colour and page their output (the default of sh).
-        done = command(*map(str, args), _in=stdin, _tty_out=False, _ok_code=list(ok), _return_cmd=True)
+        done = command(*map(str, args), _in=stdin, _tty_out=False, _ok_code=list(ok), _return_cmd=True,
+                       _timeout=timeout_s)  # fmt: skip
+    except sh.TimeoutException:
+        raise Failed("tool_slow", f"{name} did not end within {timeout_s:g} s") from None
     except sh.ErrorReturnCode as error:
         raise Failed("tool_failed", _sentence(name, error), details=_details(error)) from None
-    return bytes(done.stdout).decode(encoding, errors="replace")
+    return bytes(done.stdout).decode(errors="replace")
 
 
 def _sentence(name: str, error: object) -> str:

@@ -116,7 +116,9 @@ def _by_status(ended: Ended, status: int, shown: int | None = None, words: str =
         answer = None
     if isinstance(answer, dict) and isinstance(answer.get("error"), dict):
         return _error_object(answer, type, code, how)
-    words = words or _last_words(ended.log_tail) or _last_words(ended.out[:EXCERPT])
+    if words:  # the program's own sentence; its output would only say it again
+        return _failure(type, code, f"{words} ({how})")
+    words = _last_words(ended.log_tail) or _last_words(ended.out[:EXCERPT])
     message = f"{words} ({how})" if words else f"it ended with {how} and said nothing"
     return _failure(type, code, message, _excerpt(ended))
 

@@ -9,7 +9,7 @@ import statistics
 import subprocess
 import sys
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -91,6 +91,6 @@ def _output(argv: list[str]) -> str:
 
 def save(path: Path, figures: list[Figure], facts: dict[str, Any]) -> None:
     path.parent.mkdir(exist_ok=True)
-    rows = [{**asdict(figure), "verdict": figure.verdict} for figure in figures]
+    rows = [{**vars(figure), "verdict": figure.verdict} for figure in figures]
     text = json.dumps({"argv": sys.argv[1:], "ended": time.time(), **facts, "rows": rows}, indent=1, default=str)
     path.write_text(text + "\n")

@@ -14,7 +14,7 @@ def run(lab: Lab) -> list[Figure]:
     with lab.ours() as ours:
         _start(ours, WARM_UP, 1)  # what is loaded at first use is no cost of a plugin
         ours.settle()
-        time.sleep(1.5)
+        time.sleep(2.5)
         ours_only = ours.pids()
         before = meters.pss_kib(ours_only), meters.tmpfs_bytes(ours.state)
         idle_before = _idle_ms(ours, lab.rounds(5, 3))

@@ -14,7 +14,7 @@ def run(lab: Lab) -> list[Figure]:
     started: dict[str, list[float]] = defaultdict(list)
     memory: dict[str, list[float]] = defaultdict(list)
     raw: dict[str, list[float]] = defaultdict(list)
-    for number in range(-1, lab.rounds(7, 3)):
+    for number in range(-1, lab.rounds(11, 3)):
         if number == 0:  # the first round fills the page cache and writes byte code
             for found in (started, memory, raw):
                 found.clear()

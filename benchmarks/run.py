@@ -1,6 +1,8 @@
 """Measure the targets of this project and print one table; `make bench` sets up what it needs.
 
-    run.py [--rows 1,2,6] [--name NAME]       BENCH_QUICK=1: a look, in some minutes
+    run.py [--rows 1,2,6] [--name NAME]       BENCH_QUICK=1: a look, in two minutes
+    BENCH_IPA: an environment with ironic-python-agent; BENCH_CPU: v1, v2 or proc;
+    BENCH_OURS: a directory with another version of ours (pip install --target)
 """
 
 import argparse
@@ -33,7 +35,7 @@ GROUPS = {
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", default="", help="only the groups with these rows, e.g. 1,6")
     parser.add_argument("--name", default=time.strftime("%Y%m%d-%H%M%S"), help="results/NAME.json")
     args = parser.parse_args()

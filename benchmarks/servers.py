@@ -22,6 +22,7 @@ import meters
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 BUILT = ROOT / ".bench"
+INSTALLED = Path(os.environ.get("BENCH_OURS") or BUILT / "size/ours")
 BASE_PYTHON = Path(sys.base_prefix, "bin/python3")
 TOKEN = "0123456789abcdef0123456789abcdef"
 # IPA looks for disks and modules when it starts. These only read; mdadm, mount and modprobe, which
@@ -45,7 +46,7 @@ class Lab:
 
     def ours(self, name: str = "ours", plugins: Path = BUILT / "plugins", schemas: Path = HERE / "schemas") -> Server:
         state = Path(tempfile.mkdtemp(prefix="state-", dir=self.work))
-        argv = [Path(sys.executable).with_name("agent-router"), "serve", "--no-bundled", "--state", state]
+        argv = [BASE_PYTHON, "-m", "agent_router", "serve", "--no-bundled", "--state", state]
         argv += ["--plugins", plugins, "--schemas", schemas, "--port"]
         server = Server(self, name, argv, "/v1/status")
         server.state = state
@@ -94,7 +95,7 @@ def environ() -> dict[str, str]:
     return {
         "PATH": f"{BASE_PYTHON.parent}:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin",
         "HOME": "/", "LANG": "C.UTF-8",
-        "PYTHONPATH": str(BUILT / "lib"), "AGENT_LIB": str(ROOT / "agent_router/plugin"),
+        "PYTHONPATH": str(INSTALLED), "AGENT_LIB": str(INSTALLED / "agent_router/plugin"),
     }  # fmt: skip
 
 
@@ -122,7 +123,7 @@ class Server:
             self.port = sock.getsockname()[1]
         self.meter = self._lab.new_meter()
         env = {**environ(), **self._env}
-        if self.name != "webhook":
+        if self.name == "ipa":
             del env["PYTHONPATH"], env["AGENT_LIB"]
         with self._log.open("wb") as log:
             begin = time.perf_counter()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import re
 from typing import Any
 
 from agent_router import __version__
@@ -16,7 +16,11 @@ from agent_router.core.verdict import short_name
 from agent_router.runner.history import SEPARATOR
 from agent_router.runner.wire import Head
 
-Ask = Callable[[Head, bytes], tuple[Head, bytes]]
+LATEST = 256
+
+_NAME = rb'"name"\s*:\s*"[a-z0-9_.]*"\s*'
+_BEFORE_PARAMS = re.compile(rb'\s*\{\s*(' + _NAME + rb',\s*)?"params"\s*:\s*')
+_AFTER_PARAMS = re.compile(rb'\s*(,\s*' + _NAME + rb')?\}\s*\Z')
 
 
 def status_body(dispatcher: Dispatcher) -> bytes:
@@ -40,7 +44,16 @@ def call_from_body(dispatcher: Dispatcher, body: bytes, query: str) -> Call:
     if problems:
         raise RequestError(400, "request_invalid", "; ".join(map(str, problems[:3])), problems)
     assert isinstance(name, str)
-    return dispatcher.prepare(name, params, **call_options(query))
+    return dispatcher.prepare(name, params, text=params_text(body), **call_options(query))
+
+
+def params_text(body: bytes) -> bytes | None:
+    """The text of `params` in a valid body of just name and params; None where it is not found so simply."""
+    start = _BEFORE_PARAMS.match(body)
+    end = _AFTER_PARAMS.search(body, max(0, len(body) - 400))
+    if start is None or end is None or (start[1] is None) == (end[1] is None):
+        return None
+    return body[start.end() : end.start()]
 
 
 def call_options(query: str) -> dict[str, Any]:
@@ -101,40 +114,32 @@ def running_object(summary: Head, hidden: list[str]) -> bytes:
     return dumps(shown)
 
 
-def listing(dispatcher: Dispatcher, ask: Ask) -> bytes:
-    """The body of GET /v1/commands/: oldest first by start, so the last one is the newest."""
-    for _ in range(3):
-        head, _body = ask({"op": "list"}, b"")
-        text = _history_text(head["history"])
-        if text is not None:
-            break
-    else:
-        text = b""
+def listing(dispatcher: Dispatcher, head: Head) -> list[bytes]:
+    """The body of GET /v1/commands/ in parts, for an answer of the runner to `list`.
+
+    The history is in order of the ends. Among the latest LATEST and those that run the order is
+    that of the starts, so the last one is always the newest.
+    """
+    text = _history_text(head["history"])
+    older, *latest = text[: -len(SEPARATOR)].rsplit(SEPARATOR, LATEST) if text else [b""]
     running = [running_object(item, dispatcher.secrets_of(item["id"])) for item in head["running"]]
-    if head["history"]["sorted_until"] > min((item["started_at"] for item in head["running"]), default=1e99):
-        running = sorted([*_lines(text), *running], key=_started)
-        text = b""
-    elif not head["history"]["sorted"]:
-        text = b"".join(line + SEPARATOR for line in sorted(_lines(text), key=_started))
-    parts = SEPARATOR.join([text[: -len(SEPARATOR)], *running] if text else running)
-    return b'{"commands":[' + parts + b"]}"
+    if older and len(latest) < LATEST:
+        older, latest = b"", [older, *latest]
+    end = SEPARATOR.join(sorted([*latest, *running], key=_started))
+    return [b'{"commands":[', older, SEPARATOR if older and end else b"", end, b"]}"]
 
 
-def _lines(text: bytes) -> list[bytes]:
-    return text.split(SEPARATOR)[:-1]
-
-
-def _started(record: bytes) -> float:
+def _started(record: Any) -> float:
     at = record.index(b'"started_at":') + 13
     return float(record[at : record.index(b",", at)])
 
 
-def _history_text(place: dict[str, Any]) -> bytes | None:
-    """The records at `place`; None if the file was replaced in between."""
+def _history_text(place: dict[str, Any]) -> bytes:
+    """The records at `place`. A file that was replaced meanwhile has the same latest ones: it is read instead."""
     try:
         with open(place["path"], "rb", 0) as file:
-            if os.fstat(file.fileno()).st_ino != place["generation"]:
-                return None
-            return file.read(place["size"])
+            same = os.fstat(file.fileno()).st_ino == place["generation"]
+            text = file.read(place["size"] if same else -1)
     except OSError:
-        return b"" if not place["size"] else None
+        return b""
+    return text if same else text[: text.rfind(SEPARATOR) + len(SEPARATOR)]

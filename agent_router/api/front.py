@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import json
 import socket
+import threading
 from collections.abc import Callable
 
 from agent_router.api import commands
@@ -20,8 +21,9 @@ from agent_router.runner.loop import Loop
 from agent_router.runner.wire import Head
 
 RECONNECT_S = 0.02
+LOOP_BYTES = 64 << 10  # judging more than this would be noticed by others: a thread does it
 
-Reply = Callable[[int, bytes], None]
+Reply = Callable[[int, list[bytes]], None]
 
 
 class Parked:
@@ -104,15 +106,27 @@ class Front:
         if parked is None:
             return
         try:
-            parked.reply(200, commands.answer(self._dispatcher, head, body))
+            if head["op"] == "list":
+                parked.reply(200, commands.listing(self._dispatcher, head))
+            else:
+                parked.reply(200, [commands.answer(self._dispatcher, head, body)])
         except RequestError as error:
-            parked.reply(error.status, dumps(error.as_json()))
+            parked.reply(error.status, [dumps(error.as_json())])
 
     def _end(self, link: Link, head: Head, body: bytes) -> None:
-        record = self._dispatcher.judge(head, body)
+        if len(body) <= LOOP_BYTES:
+            return self._judged(link, head["id"], self._dispatcher.judge(head, body))
+
+        def judge() -> None:
+            record = self._dispatcher.judge(head, body)
+            self._loop.call(self._judged, link, head["id"], record)
+
+        threading.Thread(target=judge, daemon=True).start()
+
+    def _judged(self, link: Link, id: str, record: bytes) -> None:
         # Before the clients hear of it: whoever reads the list next finds it there.
-        link.send({"op": "judged", "id": head["id"]}, record)
-        for number in tuple(self._waiting.get(head["id"], ())):
+        link.send({"op": "judged", "id": id}, record)
+        for number in tuple(self._waiting.get(id, ())):
             parked = self._take(number)
             if parked is not None:
-                parked.reply(200, record)
+                parked.reply(200, [record])

@@ -30,16 +30,14 @@ class Hot:
             return method == "GET"
         if path.startswith("/v1/commands/"):
             rest = path[13:]
-            return (method == "POST" and not rest and length <= LOOP_BODY) or (
-                method == "GET" and bool(rest) and "/" not in rest
-            )
+            return (method == "GET" and "/" not in rest) or (method == "POST" and not rest and length <= LOOP_BODY)
         return False
 
     def serve(self, method: str, path: str, query: str, authorization: str, body: bytes, reply: Reply,
               park: Park) -> None:  # fmt: skip
         """Answer by `reply`, at once or later; `park` hears the number of a request that waits."""
         if path == "/v1/status":
-            return reply(200, commands.status_body(self._dispatcher))
+            return reply(200, [commands.status_body(self._dispatcher)])
         try:
             auth.check(self._token, path, query, authorization)
             if method == "POST":
@@ -48,10 +46,12 @@ class Hot:
                 if wait:
                     call.head["wait"] = True
                 park(self._front.ask(call.head, call.body, reply))
+            elif path == "/v1/commands/":
+                park(self._front.ask({"op": "list"}, b"", reply))
             else:
                 head = {"op": "get", "id": path[13:]}
                 if auth.flag(query, "wait"):
                     head["wait"] = True  # type: ignore[assignment]
                 park(self._front.ask(head, b"", reply))
         except RequestError as error:
-            reply(error.status, dumps(error.as_json()))
+            reply(error.status, [dumps(error.as_json())])

@@ -6,6 +6,7 @@ Parsing is gunicorn's; this only measures, so that no thread waits for a slow se
 from http import HTTPStatus
 
 MAX_HEADER = 32 << 10
+SMALL = 16 << 10
 HEADER_END = b"\r\n\r\n"
 
 
@@ -42,15 +43,19 @@ class Arrival:
             return self._chunks_complete()
         return self._need > 0 or self._measure()
 
+    @property
+    def begun(self) -> bool:
+        return self._have > 0
+
     def body(self) -> bytes | None:
         """The body of a complete request; None if it is chunked, then the parser has to read it."""
         return self.data[self._body_at : self._need] if self._need else None
 
     def _measure(self) -> bool:
         end = self.data.find(HEADER_END)
+        if (self._have if end < 0 else end) > MAX_HEADER:
+            raise TooLarge(431, f"The headers are larger than {MAX_HEADER >> 10} KiB")
         if end < 0:
-            if self._have > MAX_HEADER:
-                raise TooLarge(431, f"The headers are larger than {MAX_HEADER >> 10} KiB")
             return False
         header = self.data[:end].lower()
         self.expects_continue = b"\r\nexpect: 100-continue" in header
@@ -73,6 +78,8 @@ class Arrival:
                 size = int(self.data[self._chunk_at : line_end].split(b";")[0], 16)
             except ValueError:
                 return True
+            if size < 0:
+                return True
             if size == 0:
                 return self.data.find(HEADER_END, line_end - 2) >= 0
             if line_end + 2 + size + 2 > self._have:
@@ -86,12 +93,20 @@ def _content_length(header: bytes) -> int:
     if at < 0:
         return 0
     text = header[at + 17 :].split(b"\r\n", 1)[0].strip()
-    return int(text) if text.isdigit() and len(text) < 19 else 0
+    # Nineteen digits are over any limit already; thousands would be more than int() takes.
+    return int(text.lstrip(b"0")[:19] or b"0") if text.isdigit() else 0
 
 
-def response(status: int, body: bytes, extra: str = "") -> bytes:
-    """A complete JSON answer that ends the connection."""
+def response(status: int, body: list[bytes]) -> list[memoryview]:
+    """A complete JSON answer that ends the connection; a large body is not copied."""
+    head = _head(status, sum(map(len, body)))
+    if len(body) == 1 and len(body[0]) < SMALL:
+        return [memoryview(head + body[0])]
+    return [memoryview(part) for part in (head, *body) if part]
+
+
+def _head(status: int, length: int) -> bytes:
     return (
         f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\nContent-Type: application/json\r\n"
-        f"Content-Length: {len(body)}\r\nCache-Control: no-store\r\nConnection: close\r\n{extra}\r\n"
-    ).encode() + body
+        f"Content-Length: {length}\r\nCache-Control: no-store\r\nConnection: close\r\n\r\n"
+    ).encode()

@@ -69,7 +69,8 @@ def run_command() -> Response:
 @blueprint.get("/v1/commands/")
 def list_commands() -> Response:
     app = _app()
-    return _json(commands.listing(app.agent_dispatcher, app.ask))
+    head, _ = app.ask({"op": "list"})
+    return _json(b"".join(commands.listing(app.agent_dispatcher, head)))
 
 
 @blueprint.get("/v1/commands/<id>")
@@ -117,7 +118,7 @@ def call_method(name: str) -> Response:
     app, query = _app(), _query()
     body = request.get_data(cache=False)
     params = commands.parse_body(body) if body.strip() else {}
-    call = app.agent_dispatcher.prepare(name, params, **commands.call_options(query))
+    call = app.agent_dispatcher.prepare(name, params, text=body.strip() or None, **commands.call_options(query))
     wait = auth.flag(query, "wait")
     text = app.run_call(call, wait is not False)
     command = parse(text)

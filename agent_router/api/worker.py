@@ -14,6 +14,7 @@ import select
 import signal
 import socket
 import ssl
+import sys
 import threading
 import time
 from functools import partial
@@ -33,7 +34,7 @@ from agent_router.core.problems import RequestError
 from agent_router.runner import libc
 from agent_router.runner.loop import Loop
 
-READ_BYTES = 256 << 10
+FIRST_BYTES, READ_BYTES = 16 << 10, 256 << 10
 MAX_CONNECTIONS, MAX_THREADS = 4000, 256
 ARRIVAL_S, LINGER_S, SEND_S = 20.0, 2.0, 30.0
 BYTES_PER_S = 64 << 10  # a body may take this much longer to arrive
@@ -52,7 +53,7 @@ class Connection:
         self.arrival = http.Arrival(max_body)
         self.until = time.monotonic() + ARRIVAL_S
         self.tls_done = not tls
-        self.unsent = b""
+        self.unsent: list[memoryview] = []
         self.number = 0
         self.state = "reading"
 
@@ -62,6 +63,8 @@ class LoopWorker(Worker):
 
     def run(self) -> None:
         libc.prctl(libc.PR_SET_PDEATHSIG, signal.SIGKILL)  # two workers must not share the port
+        libc.return_large_memory()
+        sys.setswitchinterval(0.001)  # a thread with a large document must not hold the loop up
         dispatcher = self.wsgi.agent_dispatcher
         self.loop = Loop()
         self.front = Front(self.loop, dispatcher)
@@ -137,7 +140,8 @@ class LoopWorker(Worker):
 
     def _read(self, connection: Connection) -> bool:
         """Read once; whether it makes sense to read again."""
-        data = connection.sock.recv(READ_BYTES)
+        # A small buffer first: one of READ_BYTES is mapped and unmapped, which costs more than the request.
+        data = connection.sock.recv(READ_BYTES if connection.arrival.begun else FIRST_BYTES)
         if not data:
             self._close(connection)
             return False
@@ -176,7 +180,7 @@ class LoopWorker(Worker):
             self.hot.serve(
                 request.method, request.path, request.query or "", authorization,
                 request.body.read() if body is None else body,
-                lambda status, body: self._answer(connection, status, body),
+                partial(self._answer, connection),
                 lambda number: setattr(connection, "number", number),
             )  # fmt: skip
         except ParseException as error:
@@ -185,7 +189,7 @@ class LoopWorker(Worker):
             self.log.exception("Error handling a request")
             self._answer(connection, 500, _error(500, "agent_defect", "The agent failed; its log says more"))
 
-    def _answer(self, connection: Connection, status: int, body: bytes) -> None:
+    def _answer(self, connection: Connection, status: int, body: list[bytes]) -> None:
         if connection.fd not in self.connections:
             return
         self.loop.unwatch(connection.fd)
@@ -194,13 +198,17 @@ class LoopWorker(Worker):
         self._send(connection)
 
     def _send(self, connection: Connection) -> None:
+        unsent = connection.unsent
         try:
-            connection.unsent = connection.unsent[connection.sock.send(connection.unsent) :]
+            while unsent:
+                unsent[0] = unsent[0][connection.sock.send(unsent[0]) :]
+                if not unsent[0]:
+                    del unsent[0]
         except (BlockingIOError, ssl.SSLWantWriteError, ssl.SSLWantReadError):
             pass
         except OSError:
             return self._close(connection)
-        if not connection.unsent:
+        if not unsent:
             return self._close(connection)
         connection.until = time.monotonic() + SEND_S
         self.loop.unwatch(connection.fd)
@@ -211,7 +219,7 @@ class LoopWorker(Worker):
         connection.state = "lingering"
         connection.until = time.monotonic() + LINGER_S
         try:
-            connection.sock.send(http.response(error.status, dumps(error.as_json())))
+            connection.sock.send(http.response(error.status, [dumps(error.as_json())])[0])
             if self.tls is None:
                 connection.sock.shutdown(socket.SHUT_WR)
         except OSError:
@@ -267,5 +275,5 @@ def hang_up(sock: socket.socket) -> None:
     sock.close()
 
 
-def _error(status: int, code: str, message: str) -> bytes:
-    return dumps(RequestError(status, code, message).as_json())
+def _error(status: int, code: str, message: str) -> list[bytes]:
+    return [dumps(RequestError(status, code, message).as_json())]

@@ -7,6 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from agent_router.core.jsontext import BadJSON, parse
+from agent_router.core.validation import resolve
+
+MAX_REFERENCES = 8
 
 
 class BadArguments(Exception):
@@ -15,8 +18,10 @@ class BadArguments(Exception):
 
 def request(pairs: tuple[str, ...], file: str, schema: dict[str, Any]) -> dict[str, Any]:
     """The request object; `schema` (the method's request schema) tells strings from numbers."""
-    if file == "-" or pairs == ("-",):
-        base, pairs = _document(sys.stdin.buffer.read(), "standard input"), ()
+    if pairs == ("-",):
+        file, pairs = "-", ()
+    if file == "-":
+        base = _document(sys.stdin.buffer.read(), "standard input")
     elif file:
         try:
             base = _document(Path(file).read_bytes(), file)
@@ -50,18 +55,28 @@ def _pair(pair: str, schema: dict[str, Any]) -> tuple[str, Any]:
             return key, parse(text.encode())
         except BadJSON as error:
             raise BadArguments(f"{key}: {error}") from None
-    return key, _value(text, schema.get("properties", {}).get(key, {}))
+    return key, _value(text, schema.get("properties", {}).get(key, {}), schema)
 
 
-def _value(text: str, schema: Any) -> Any:
+def _value(text: str, part: Any, schema: dict[str, Any]) -> Any:
     """Text as it is where the schema wants a string; else the JSON value it spells, if it does."""
-    kinds = schema.get("type") if isinstance(schema, dict) else None
-    if kinds == "string":
+    for _ in range(MAX_REFERENCES):
+        if isinstance(part, dict) and isinstance(part.get("$ref"), str):
+            part = resolve(schema, part["$ref"][1:])
+    part = part if isinstance(part, dict) else {}
+    kinds = part.get("type", [])
+    kinds = [kinds] if isinstance(kinds, str) else kinds
+    if kinds == ["string"] or text in part.get("enum", ()) or text == part.get("const"):
         return text
-    if kinds == "array" and not text.startswith("["):
-        items = schema.get("items", {})
-        return [_value(part, items) for part in text.split(",")] if text else []
+    if "array" in kinds and "string" not in kinds and not text.startswith("["):
+        return [_value(item, part.get("items", {}), schema) for item in text.split(",")] if text else []
     try:
-        return parse(text.encode())
+        value = parse(text.encode())
     except BadJSON:
         return text
+    return text if "string" in kinds and not _kinds(value) & set(kinds) else value
+
+
+def _kinds(value: Any) -> set[str]:
+    names = {bool: "boolean", str: "string", list: "array", dict: "object", type(None): "null"}
+    return {names[type(value)]} if type(value) in names else {"number", *(["integer"] * isinstance(value, int))}

@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from typing import Any
+from urllib.parse import quote
 
 import click
 
@@ -89,9 +90,9 @@ def agent(options: dict[str, Any], url: str = "") -> Iterator[Transport]:
 
 
 def _settings(options: dict[str, Any]) -> settings_module.Settings:
-    flags: dict[str, Any] = {
-        name: list(options[name]) for name in ("plugins", "schemas", "devices") if options.get(name)
-    }
+    # Nothing listens here, so what the settings say about that need not be good, or even readable.
+    flags: dict[str, Any] = {"host": "127.0.0.1", "token": "", "cert": "", "key": ""}
+    flags |= {name: list(options[name]) for name in ("plugins", "schemas", "devices") if options.get(name)}
     if options.get("no_bundled"):
         flags["bundled"] = False
     return settings_module.load(flags, os.environ, options.get("config", ""))
@@ -103,10 +104,10 @@ def _settings(options: dict[str, Any]) -> settings_module.Settings:
 @connection
 @directories
 def methods(name: str | None, as_json: bool, **options: Any) -> None:
-    """List the methods with their state and reason, or show one with its manifest."""
+    """List the methods and their states, or show one."""
     with agent(options) as transport:
         if name:
-            return show.result(transport.request("GET", f"/v1/methods/{name}"))
+            return show.result(transport.request("GET", f"/v1/methods/{quote(name, safe='')}"))
         found = transport.request("GET", "/v1/methods")["methods"]
         if as_json or not show.on_terminal():
             return show.result(found)
@@ -130,15 +131,18 @@ def call(name: str, pairs: tuple[str, ...], file: str, plan: bool, timeout: floa
     Exit status: 0 done, 1 the plugin failed, 2 the request was refused, 130 interrupted.
     """
     with agent(options) as transport:
-        manifest = transport.request("GET", f"/v1/methods/{name}").get("manifest", {})
-        params = arguments.request(pairs, file, manifest.get("request", {}))
+        manifest = transport.request("GET", f"/v1/methods/{quote(name, safe='')}").get("manifest", {})
+        schema = manifest.get("request", {})
+        shared = {**manifest.get("$defs", {}), **schema.get("$defs", {})}
+        params = arguments.request(pairs, file, {**schema, "$defs": shared})
         body = {"name": name, "params": params}
         started = transport.request("POST", "/v1/commands/", body, plan=plan, timeout_s=timeout)
-        command = live.follow(transport, started["id"], sys.stderr.isatty() if log is None else log)
-    finish(command, as_json)
+        log = sys.stderr.isatty() if log is None else log
+        command = live.follow(transport, started["id"], log)
+    finish(command, as_json, log)
 
 
-def finish(command: dict[str, Any], as_json: bool) -> None:
+def finish(command: dict[str, Any], as_json: bool, log_shown: bool) -> None:
     """Print the end of a command and leave with its status."""
     if as_json:
         show.result(command)
@@ -146,7 +150,7 @@ def finish(command: dict[str, Any], as_json: bool) -> None:
         show.result(command["command_result"])
     if command["command_status"] != "SUCCEEDED":
         if not as_json:
-            show.failure(command)
+            show.failure(command, log_shown)
         raise SystemExit(INTERRUPTED if command["command_error"]["type"] == "Cancelled" else FAILED)
 
 
@@ -158,7 +162,7 @@ def commands(id: str | None, as_json: bool, **options: Any) -> None:
     """List the commands of an agent, or show one."""
     with agent(options, DEFAULT_URL) as transport:
         if id:
-            return show.result(transport.request("GET", f"/v1/commands/{id}"))
+            return show.result(transport.request("GET", f"/v1/commands/{quote(id, safe='')}"))
         found = transport.request("GET", "/v1/commands/")["commands"]
         if as_json or not show.on_terminal():
             return show.result(found)
@@ -172,8 +176,8 @@ def commands(id: str | None, as_json: bool, **options: Any) -> None:
 def watch(id: str, as_json: bool, **options: Any) -> None:
     """Follow a running command: progress and log, then its result. Ctrl-C cancels the command."""
     with agent(options, DEFAULT_URL) as transport:
-        command = live.follow(transport, id, True)
-    finish(command, as_json)
+        command = live.follow(transport, quote(id, safe=""), True)
+    finish(command, as_json, log_shown=True)
 
 
 @main.command()
@@ -182,7 +186,7 @@ def watch(id: str, as_json: bool, **options: Any) -> None:
 def cancel(id: str, **options: Any) -> None:
     """Cancel a running command and say what was interrupted."""
     with agent(options, DEFAULT_URL) as transport:
-        command = transport.request("DELETE", f"/v1/commands/{id}", wait=True)
+        command = transport.request("DELETE", f"/v1/commands/{quote(id, safe='')}", wait=True)
         error = command["command_error"] or {"message": "it had finished its work"}
         print(f"{command['name']}: {error['message']}")
 
@@ -192,7 +196,7 @@ def cancel(id: str, **options: Any) -> None:
 @connection
 @directories
 def steps(as_json: bool, **options: Any) -> None:
-    """List the clean, deploy and service steps that the plugins offer to Ironic."""
+    """List the steps that the plugins offer to Ironic."""
     with agent(options) as transport:
         found = transport.request("GET", "/v1/steps")
         if as_json or not show.on_terminal():

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import threading
 import time
+from collections.abc import Callable, Iterator
 from typing import Any
 
-from agent_router.cli.transport import Transport, Unreachable
+from agent_router.cli.transport import Local, Transport, Unreachable
 from agent_router.core.problems import RequestError
 
 POLL_S = 0.15
+LAST_LINES_S = 5.0
+RESTARTING = 503
 
 
 def follow(transport: Transport, id: str, show_log: bool) -> dict[str, Any]:
     """Wait for the end of a command and return it. The first Ctrl-C cancels, a second one leaves."""
     if sys.stderr.isatty():
         return _with_bar(transport, id, show_log)
-    if show_log:
-        _log_thread(transport, id, lambda line: print(line, file=sys.stderr, flush=True))
-    return _wait(transport, id, lambda command: None)
+    with _log(transport, id, show_log, lambda line: print(line, file=sys.stderr, flush=True)):
+        return _wait(transport, id, lambda command: None)
 
 
 def _with_bar(transport: Transport, id: str, show_log: bool) -> dict[str, Any]:
@@ -45,17 +48,15 @@ def _with_bar(transport: Transport, id: str, show_log: bool) -> dict[str, Any]:
                 total=progress.get("total"), note=note,
             )  # fmt: skip
 
-        if show_log:
-            _log_thread(transport, id, lambda line: bar.console.print(line, markup=False, highlight=False))
-        command = _wait(transport, id, update)
-        update(command)
+        with _log(transport, id, show_log, lambda line: bar.console.print(line, markup=False, highlight=False)):
+            command = _wait(transport, id, update)
     for warning in command.get("warnings", ()):
         console.print(f"warning: {warning}", style="yellow", markup=False)
     return command
 
 
 def _wait(transport: Transport, id: str, update: Any) -> dict[str, Any]:
-    cancelled = False
+    cancelled = lost = False
     pause = 0.005
     while True:
         try:
@@ -63,30 +64,46 @@ def _wait(transport: Transport, id: str, update: Any) -> dict[str, Any]:
             if command["command_status"] != "RUNNING":
                 return command
             update(command)
+            lost = False
             time.sleep(pause)
             pause = min(POLL_S, pause * 1.5)
         except KeyboardInterrupt:
-            if cancelled:
+            if cancelled and not isinstance(transport, Local):
                 raise
             cancelled = True
             _cancel(transport, id)
-        except Unreachable:
-            time.sleep(1)  # the agent may be restarting; the command goes on meanwhile
+        except (Unreachable, RequestError) as error:  # the agent may be restarting
+            if isinstance(error, RequestError) and error.status != RESTARTING:
+                raise
+            if not lost:
+                print(f"agent-router: {error}; the command goes on, trying again …", file=sys.stderr)
+            lost = True
+            time.sleep(1)
 
 
 def _cancel(transport: Transport, id: str) -> None:
-    print("\ncancelling (Ctrl-C again leaves it running) …", file=sys.stderr)
+    # Without a server there is nobody to leave the command to.
+    again = "waiting for its end" if isinstance(transport, Local) else "Ctrl-C again leaves it running"
+    print(f"\ncancelling ({again}) …", file=sys.stderr)
     try:
         transport.request("DELETE", f"/v1/commands/{id}")
-    except RequestError as error:
-        print(f"agent-router: {error.message}", file=sys.stderr)
+    except (RequestError, Unreachable) as error:
+        print(f"agent-router: {error}", file=sys.stderr)
 
 
-def _log_thread(transport: Transport, id: str, write: Any) -> None:
+@contextlib.contextmanager
+def _log(transport: Transport, id: str, wanted: bool, write: Callable[[str], None]) -> Iterator[None]:
+    """Inside, the command's log is written as it comes; at the end, the rest of it."""
+
     def run() -> None:
         for line in transport.lines(f"/v1/commands/{id}/log", follow=True):
             text = line[3:] if line[:1] == "<" and line[2:3] == ">" else line
             if text:
                 write(text)
 
-    threading.Thread(target=run, daemon=True).start()
+    thread = threading.Thread(target=run, daemon=True)
+    if wanted:
+        thread.start()
+    yield
+    if wanted:
+        thread.join(LAST_LINES_S)

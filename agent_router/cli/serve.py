@@ -1,6 +1,7 @@
 """agent-router serve: read the settings, become the supervisor of the runner and the front."""
 
 import argparse
+import errno
 import os
 import socket
 import sys
@@ -11,6 +12,7 @@ from agent_router.core import settings as settings_module
 from agent_router.core.settings import Settings, SettingsError
 
 BACKLOG = 2048
+PORT_PATIENCE_S = 4.0  # the front of a killed agent frees the port a moment later
 
 EPILOG = """Each option is also an environment variable (AGENT_ROUTER_PORT, …; lists separated by commas) and a
 key of the settings file (host, port, token, cert, key, plugins, schemas, bundled, state, devices, insecure,
@@ -92,13 +94,17 @@ def _listen(settings: Settings) -> socket.socket:
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((settings.host.strip("[]"), settings.port))
-        listener.listen(BACKLOG)
-    except OSError as error:
-        where = f"{settings.host}:{settings.port}"
-        raise SettingsError(f"cannot listen on {where}: {error.strerror}; choose another --host or --port") from None
-    return listener
+    give_up = time.monotonic() + PORT_PATIENCE_S
+    while True:
+        try:
+            listener.bind((settings.host.strip("[]"), settings.port))
+            listener.listen(BACKLOG)
+            return listener
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE or time.monotonic() > give_up:
+                where, why = f"{settings.host}:{settings.port}", error.strerror
+                raise SettingsError(f"cannot listen on {where}: {why}; choose another --host or --port") from None
+        time.sleep(0.05)
 
 
 def _runner(settings: Settings, listener: socket.socket) -> None:

@@ -77,15 +77,21 @@ def commands(found: list[dict[str, Any]]) -> None:
 
 def request_error(error: RequestError) -> None:
     """An error of the agent, with every problem on a line of its own."""
-    print(f"agent-router: {error.message}", file=sys.stderr)
-    if len(error.problems) > 1:
+    if len(error.problems) < 2:
+        print(f"agent-router: {error.message}", file=sys.stderr)
+    else:
+        what = error.message.partition(str(error.problems[0]))[0].rstrip(": ")
+        print(f"agent-router: {what}: the request has {len(error.problems)} problems", file=sys.stderr)
         for problem in error.problems:
             print(f"  {problem.path}: {problem.message}", file=sys.stderr)
 
 
-def failure(command: dict[str, Any]) -> None:
+def failure(command: dict[str, Any], log_shown: bool = False) -> None:
+    """Why a command failed; its log is not repeated if it has been shown already."""
     error = command["command_error"]
     print(f"agent-router: {command['name']} failed ({error['type']}): {error['message']}", file=sys.stderr)
     rest = error["details"].removeprefix(error["message"]).strip()
+    if log_shown and rest.startswith("log: "):
+        rest = "".join(rest.partition("\noutput: ")[1:]).strip()
     for line in rest.splitlines()[:20]:
         print(f"  {line}", file=sys.stderr)

@@ -8,11 +8,12 @@ from __future__ import annotations
 import contextlib
 import http.client
 import os
+import signal
 import socket
 import ssl
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import SplitResult, urlencode, urlsplit
 
 from agent_router.core.jsontext import dumps, parse
 from agent_router.core.problems import Problem, RequestError
@@ -32,15 +33,10 @@ class Http:
 
     def __init__(self, url: str, token: str = "", cacert: str = "", verify: bool = True) -> None:
         self._url = urlsplit(url if "//" in url else f"http://{url}")
-        if self._url.scheme not in ("http", "https") or not self._url.hostname:
+        if self._url.scheme not in ("http", "https") or not self._url.hostname or not _good_port(self._url):
             raise Unreachable(f"{url!r} is not a URL such as https://10.0.0.5:9999")
         self._token = token
-        self._context = None
-        if self._url.scheme == "https":
-            self._context = ssl.create_default_context(cafile=cacert or None)
-            if not verify:
-                self._context.check_hostname = False
-                self._context.verify_mode = ssl.CERT_NONE
+        self._context = _tls(cacert, verify) if self._url.scheme == "https" else None
 
     def request(self, method: str, path: str, body: Any = None, **query: Any) -> Any:
         """The decoded answer; RequestError for an HTTP error with the agent's own words."""
@@ -85,6 +81,24 @@ class Http:
         return f"{self._url.scheme}://{self._url.netloc}"
 
 
+def _good_port(url: SplitResult) -> bool:
+    try:
+        return url.port != 0
+    except ValueError:
+        return False
+
+
+def _tls(cacert: str, verify: bool) -> ssl.SSLContext:
+    try:
+        context = ssl.create_default_context(cafile=cacert or None)
+    except OSError as error:
+        raise Unreachable(f"--cacert {cacert}: {error.strerror or 'not a PEM file'}") from None
+    if not verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
+
+
 class Local:
     """This machine without a server: the same application, called in this process."""
 
@@ -96,6 +110,10 @@ class Local:
         self._client = create_app(self._agent.dispatcher).test_client()
 
     def __enter__(self) -> Local:
+        # Nobody but this process looks after the command, so whatever ends us cancels it, as Ctrl-C does.
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) != signal.SIG_IGN:
+                signal.signal(number, lambda *_: signal.raise_signal(signal.SIGINT))
         self._agent.__enter__()
         return self
 
@@ -122,7 +140,9 @@ Transport = Http | Local
 
 def with_query(path: str, query: dict[str, Any]) -> str:
     given = {
-        key: str(value).lower() if isinstance(value, bool) else value for key, value in query.items() if value
+        key: str(value).lower() if isinstance(value, bool) else value
+        for key, value in query.items()
+        if value is not None and value is not False
     }
     return f"{path}?{urlencode(given)}" if given else path
 

@@ -35,7 +35,7 @@ def secrets(schema: Schema, document: Any) -> list[str]:
 def mask(text: str, hidden: list[str]) -> str:
     """Replace each secret, as it is, as JSON writes it and as Python's repr() writes it."""
     for secret in hidden:
-        if secret.isalnum():
+        if secret.isascii() and secret.isalnum():
             text = text.replace(secret, MASK)
             continue
         for form in {secret, repr(secret)[1:-1], *_json_forms(secret)}:
@@ -79,8 +79,9 @@ def _marked(root: Schema, schema: Any, document: Any, key: str, value: Any, dept
 
 def _parts(root: Schema, schema: Schema, document: Any) -> Iterator[tuple[Any, Any]]:
     """Pairs of (schema, part of the document) one step further down."""
-    if isinstance(schema.get("$ref"), str):
-        yield resolve(root, schema["$ref"][1:]), document
+    for word in ("$ref", "$dynamicRef"):
+        if isinstance(schema.get(word), str):
+            yield resolve(root, schema[word][1:]), document
     for word in ("allOf", "anyOf", "oneOf"):
         for alternative in schema.get(word, ()):
             yield alternative, document
@@ -92,9 +93,14 @@ def _parts(root: Schema, schema: Schema, document: Any) -> Iterator[tuple[Any, A
     if isinstance(document, dict):
         yield from _members(schema, document)
     elif isinstance(document, list):
-        prefix = schema.get("prefixItems", ())
-        for number, item in enumerate(document):
-            yield (prefix[number] if number < len(prefix) else schema.get("items")), item
+        yield from _items(schema, document)
+
+
+def _items(schema: Schema, document: list[Any]) -> Iterator[tuple[Any, Any]]:
+    prefix, rest = schema.get("prefixItems", ()), schema.get("items", schema.get("unevaluatedItems"))
+    for number, item in enumerate(document):
+        yield (prefix[number] if number < len(prefix) else rest), item
+        yield schema.get("contains"), item
 
 
 def _members(schema: Schema, document: dict[str, Any]) -> Iterator[tuple[Any, Any]]:
@@ -110,4 +116,4 @@ def _members(schema: Schema, document: dict[str, Any]) -> Iterator[tuple[Any, An
                 known = True
                 yield part, item
         if not known:
-            yield schema.get("additionalProperties"), item
+            yield schema.get("additionalProperties", schema.get("unevaluatedProperties")), item

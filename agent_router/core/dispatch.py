@@ -58,19 +58,22 @@ class Dispatcher:
 
     # ---- before
 
-    def prepare(self, name: str, params: Any, *, id: str = "", action: str = "run",
+    def prepare(self, name: str, params: Any, *, text: bytes | None = None, id: str = "", action: str = "run",
                 timeout_s: float | None = None) -> Call:  # fmt: skip
-        """Check one request completely; RequestError holds every problem with its JSON path."""
+        """Check one request completely; RequestError holds every problem with its JSON path.
+
+        `text` is `params` as the client wrote it; the plugin gets it unchanged.
+        """
         method = self.registry.find(name)
         manifest = method.usable()
         if action != "run" and action not in manifest.supports:
             raise RequestError(400, "action_unsupported", f"{name} does not support {action}")
-        hidden = annotations.secrets(manifest.data["request"], params) if manifest.has_secrets else []
+        hidden = annotations.secrets(manifest.request.schema, params) if manifest.has_secrets else []
         problems = manifest.request.problems(params)
         if problems:
             problems = [Problem(item.path, annotations.mask(item.message, hidden)) for item in problems]
-            text = "; ".join(map(str, problems[:3])) + (" …" if len(problems) > 3 else "")
-            raise RequestError(400, "request_invalid", f"{name}: {text}", problems)
+            named = "; ".join(map(str, problems[:3])) + (" …" if len(problems) > 3 else "")
+            raise RequestError(400, "request_invalid", f"{name}: {named}", problems)
         request = _with_defaults(manifest.data["request"], params)
         if id and not ID.fullmatch(id):
             raise RequestError(400, "id_invalid", "id must be 1 to 64 letters, digits, - and _")
@@ -85,7 +88,9 @@ class Dispatcher:
         elif refusal := self._device_refusal(manifest, request):
             head["refused"] = refusal
         self._remember(call_id, manifest, hidden)
-        body = b"" if manifest.exec and manifest.exec.get("stdin", "none") == "none" else dumps(request)
+        body = text if text is not None and request is params else dumps(request)
+        if manifest.exec and manifest.exec.get("stdin", "none") == "none":
+            body = b""
         if hidden:  # before the body, because the head is journalled
             listed = dumps(hidden)
             head["secrets"] = len(listed)
@@ -113,7 +118,7 @@ class Dispatcher:
     def _device_refusal(self, manifest: Manifest, request: dict[str, Any]) -> str:
         if not manifest.has_devices:
             return ""
-        found = annotations.marked(manifest.data["request"], request, "format", "block-device")
+        found = annotations.marked(manifest.request.schema, request, "format", "block-device")
         reasons = (devices.refusal(device, self.settings.devices) for device in found if isinstance(device, str))
         return next(filter(None, reasons), "")
 
@@ -209,11 +214,12 @@ def _lock_value(value: Any) -> str:
 def _param_variables(manifest: Manifest, request: dict[str, Any]) -> dict[str, str]:
     """PARAM_… for the scalar values that are no secret, have a good name and fit an environment."""
     found: dict[str, str] = {}
-    schema = manifest.data["request"]
-    hidden = annotations.marked(schema, request, "writeOnly", True) if manifest.has_secrets else []
+    schema = manifest.request.schema
     total = 0
     for key, value in request.items():
-        if any(value is secret for secret in hidden) or not PARAM_NAME.fullmatch(key):
+        if not PARAM_NAME.fullmatch(key) or (
+            manifest.has_secrets and annotations.marked(schema, {key: value}, "writeOnly", True)
+        ):
             continue
         if isinstance(value, bool):
             text = "true" if value else "false"

@@ -7,13 +7,17 @@ import json
 import re
 from typing import Any
 
-from agent_router.core.jsontext import BadJSON, parse
+from agent_router.core.jsontext import BadJSON, dumps, parse
 from agent_router.core.manifest import TEMPLATE
 from agent_router.core.problems import Problem, RequestError
 from agent_router.core.validation import Schema, resolve
 
 # From harmless to bad: the worst set bit of a bit mask decides.
 OUTCOMES = ("ok", "unchanged", "ok+reboot", "partial", "retry", "incompatible", "refused", "invalid", "failed")
+
+_OPENING = re.compile(r"[\[{]")
+# In characters read: an attempt that fails at once, one that is too deep, the end of a cut document.
+ATTEMPT, RECURSION, EDGE = 32, 1000, 64
 
 
 def argv(spec: dict[str, Any], request: dict[str, Any], schema: Schema) -> list[str]:
@@ -22,34 +26,37 @@ def argv(spec: dict[str, Any], request: dict[str, Any], schema: Schema) -> list[
     for element in spec["argv"]:
         if isinstance(element, str):
             built.append(_fill(element, request, schema))
-        elif request.get(element["when"]) not in (None, False):
+        elif (value := request.get(element["when"])) is not None and value is not False:  # 0 is a value
             built += [_fill(text, request, schema) for text in element["argv"]]
     return built
 
 
 def _fill(text: str, request: dict[str, Any], schema: Schema) -> str:
-    def value(match: re.Match[str]) -> str:
-        key = match.group(1)
-        filled = _text(request[key])
-        if match.start() == 0 and filled.startswith("-") and not _may_start_with_dash(schema, key, request[key]):
-            problem = Problem(f"$.{key}", f"{filled!r} starts with - and would be taken for an option")
+    filled, at = "", 0
+    for match in TEMPLATE.finditer(text):
+        key, at, filled = match.group(1), match.end(), filled + text[at : match.start()]
+        value = _text(request[key])
+        # Not only at the start of `text`: what stands before may have been filled with nothing.
+        if not filled and value.startswith("-") and not _may_start_with_dash(schema, key, request[key]):
+            problem = Problem(f"$.{key}", f"{value!r} starts with - and would be taken for an option")
             raise RequestError(400, "request_invalid", str(problem), [problem])
-        if "\0" in filled:
+        if "\0" in value:
             problem = Problem(f"$.{key}", "contains a zero byte, which no argument can hold")
             raise RequestError(400, "request_invalid", str(problem), [problem])
-        return filled
-
-    return TEMPLATE.sub(value, text)
+        filled += value
+    return filled + text[at:]
 
 
 def _text(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
-    return value if isinstance(value, str) else json.dumps(value, default=str)
+    return value if isinstance(value, str) else dumps(value).decode()
 
 
 def _may_start_with_dash(schema: Schema, key: str, value: Any) -> bool:
     part = schema.get("properties", {}).get(key, {})
+    if not isinstance(part, dict):  # true: any value
+        return False
     return value in part.get("enum", ()) or part.get("const") == value or bool(part.get("x-leading-dash"))
 
 
@@ -95,15 +102,29 @@ def failure_message(spec: dict[str, Any], out: bytes) -> str:
 
 def extract(text: str) -> Any:
     """The last complete top-level JSON object or array in a text with banners and warnings around it."""
-    last: Any = None
-    at, found = 0, False
-    while match := re.compile(r"[\[{]").search(text, at):
-        try:
-            _, at = json.JSONDecoder().raw_decode(text, match.start())
-        except (ValueError, RecursionError):
-            at = match.end()
-            continue
-        last, found = (match.start(), at), True
-    if not found:
+    last, at = "", 0
+    patience = 4 * len(text) + (1 << 20)  # a bracket that is never closed is read to the end, each one inside again
+    while patience > 0 and (match := _OPENING.search(text, at)):
+        length, read = _value_at(text, match.start())
+        at = match.start() + length if length else match.end()
+        last = text[match.start() : at] if length else last
+        patience -= 0 if length else read
+    if not last:
         raise BadJSON("the output holds no complete JSON object or array")
-    return parse(text[last[0] : last[1]].encode())
+    return parse(last.encode())
+
+
+def _value_at(text: str, start: int) -> tuple[int, int]:
+    """Length of the JSON value that begins at `start`, 0 if there is none, and how much had to be read."""
+    size = 4096  # a window, because the error of a failed attempt counts the lines of all that is given
+    while True:
+        window = text[start : start + size]
+        try:
+            return json.JSONDecoder().raw_decode(window)[1], 0
+        except RecursionError:
+            return 0, RECURSION
+        except json.JSONDecodeError as error:
+            cut = start + size < len(text) and (error.pos > size - EDGE or error.msg.startswith("Unterminated"))
+            if not cut:
+                return 0, error.pos + ATTEMPT
+        size *= 4

@@ -43,10 +43,9 @@ class Manifest:
         self.log_limit = int(self.data.get("log_limit_mib", 4) * (1 << 20))
         default = [] if self.effects == "read" else ["node"]
         self.locks: list[str] = self.data.get("locks", default)
-        self.has_secrets = annotations.marks_anything(self.data["request"], "writeOnly", True)
-        self.has_devices = self.effects != "read" and annotations.marks_anything(
-            self.data["request"], "format", "block-device"
-        )
+        schema = _with_defs(self.data, "request")
+        self.has_secrets = annotations.marks_anything(schema, "writeOnly", True)
+        self.has_devices = self.effects != "read" and annotations.marks_anything(schema, "format", "block-device")
 
     @cached_property
     def request(self) -> Validator:
@@ -115,7 +114,7 @@ def _own_rules(data: dict[str, Any]) -> list[Problem]:
         problems += [
             Problem("$.exec.argv", f"{key!r} is writeOnly, and arguments are no secret (ps shows them); use stdin")
             for key in TEMPLATE.findall(str(data["exec"]["argv"]))
-            if annotations.marks_anything(data["request"].get("properties", {}).get(key), "writeOnly", True)
+            if annotations.marked(_with_defs(data, "request"), {key: ""}, "writeOnly", True)
         ]
     return problems
 

@@ -10,6 +10,8 @@ def progress_text(progress: dict[str, Any] | None) -> str:
     if not progress:
         return ""
     done, total = progress["done"], progress.get("total")
+    if not isinstance(total, int | float):  # a plugin may write anything there
+        total = None
     unit, message = str(progress.get("unit", "")), str(progress.get("message", ""))
     if unit in ("B", "bytes"):
         scale, unit = (GIB, "GiB") if max(done, total or 0) >= 10 * GIB else (MIB, "MiB")

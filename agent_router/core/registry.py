@@ -54,7 +54,11 @@ class Registry:
 
     def all(self) -> list[Method]:
         """Every method, states up to date; ignored files come last with their file name as name."""
-        methods = [self.find(name) for name in self.names()]
+        with self._lock:
+            self._rescan_if_changed()
+            methods = [self._methods[name] for name in sorted(self._methods)]
+            for method in methods:
+                method.refresh(self.search_path)
         ignored = [
             Method(path.name, [path], state="ignored", reason=f"{path} is named like a backup or hidden file")
             for path in self._ignored

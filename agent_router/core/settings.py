@@ -2,34 +2,43 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 MIB = 1 << 20
+MAX_REQUEST_MIB = 512  # a request is held in memory several times
 
 
 class SettingsError(Exception):
     """A setting cannot be used; str() names the setting, the cause and the cure."""
 
 
-@dataclass(slots=True)
 class Settings:
-    """Every field is also an option of `agent-router serve`, an AGENT_ROUTER_… variable and a TOML key."""
+    """Every field is also an option of `agent-router serve`, an AGENT_ROUTER_… variable and a TOML key.
+
+    No dataclass: that module alone would be a tenth of what the warm interpreter has to carry.
+    """
 
     host: str = "127.0.0.1"
     port: int = 9999
     token: str = ""
     cert: str = ""
     key: str = ""
-    plugins: list[str] = field(default_factory=list)
-    schemas: list[str] = field(default_factory=list)
+    plugins: list[str] = []  # noqa: RUF012 (copied by __init__)
+    schemas: list[str] = []  # noqa: RUF012
     bundled: bool = True
     state: str = "/run/agent-router"
-    devices: list[str] = field(default_factory=list)
+    devices: list[str] = []  # noqa: RUF012
     insecure: bool = False
     max_request_mib: float = 8
     history: int = 10_000
+
+    def __init__(self, **given: Any) -> None:
+        for name in KINDS:
+            value = given.pop(name, getattr(Settings, name))
+            setattr(self, name, list(value) if isinstance(value, list) else value)
+        if given:
+            raise TypeError(f"no setting is called {', '.join(given)}")
 
     def plugin_dirs(self) -> list[Path]:
         return self._dirs("plugins.d", self.plugins)
@@ -45,6 +54,10 @@ class Settings:
         """Refuse what would be unsafe or cannot work."""
         if not 0 <= self.port <= 65535:
             raise SettingsError(f"port {self.port} is not between 0 (any free one) and 65535")
+        if not 0 < self.max_request_mib <= MAX_REQUEST_MIB:
+            raise SettingsError(f"max_request_mib {self.max_request_mib:g} is not between 0 and {MAX_REQUEST_MIB}")
+        if self.history < 1:
+            raise SettingsError(f"history {self.history} is not a number of commands above 0")
         if bool(self.cert) != bool(self.key):
             raise SettingsError("cert and key go together: give both, or neither for plain HTTP")
         for name in ("cert", "key"):
@@ -61,23 +74,29 @@ class Settings:
             )
 
 
-def is_loopback(host: str) -> bool:
-    import ipaddress
+KINDS: dict[str, Any] = dict(Settings.__annotations__)
 
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
+
+def is_loopback(host: str) -> bool:
+    import socket
+
+    for family in (socket.AF_INET, socket.AF_INET6):
+        try:
+            address = socket.inet_pton(family, host.strip("[]"))
+        except OSError:
+            continue
+        return address[0] == 127 if family == socket.AF_INET else int.from_bytes(address) == 1
+    return host == "localhost"
 
 
 def bundled_dir(kind: str) -> Path:
     """plugins.d or schemas: beside the package in a checkout, below share/ in an installation."""
+    beside = Path(__file__).resolve().parents[2] / kind
+    if beside.is_dir():
+        return beside
     import sysconfig
 
-    beside = Path(__file__).resolve().parents[2] / kind
-    return beside if beside.is_dir() else Path(sysconfig.get_path("data")) / "share/agent-router" / kind
+    return Path(sysconfig.get_path("data")) / "share/agent-router" / kind
 
 
 def load(flags: Mapping[str, Any], environ: Mapping[str, str], config: str = "") -> Settings:
@@ -91,10 +110,10 @@ def load(flags: Mapping[str, Any], environ: Mapping[str, str], config: str = "")
 
 def _from_environ(environ: Mapping[str, str]) -> dict[str, Any]:
     found = {}
-    for item in fields(Settings):
-        text = environ.get(f"AGENT_ROUTER_{item.name.upper()}")
-        if text is not None:
-            found[item.name] = convert(item.name, text, f"AGENT_ROUTER_{item.name.upper()}")
+    for name in KINDS:
+        variable = f"AGENT_ROUTER_{name.upper()}"
+        if variable in environ:
+            found[name] = convert(name, environ[variable], variable)
     return found
 
 
@@ -108,27 +127,26 @@ def _from_file(path: str) -> dict[str, Any]:
         raise SettingsError(f"settings file {path}: {error.strerror}") from None
     except tomllib.TOMLDecodeError as error:
         raise SettingsError(f"settings file {path} is not TOML: {error}") from None
-    known = {item.name for item in fields(Settings)}
     for name in data:
-        if name not in known:
-            raise SettingsError(f"settings file {path}: {name} is unknown; known are {', '.join(sorted(known))}")
+        if name not in KINDS:
+            raise SettingsError(f"settings file {path}: {name} is unknown; known are {', '.join(sorted(KINDS))}")
     return {name: convert(name, value, f"settings file {path}: {name}") for name, value in data.items()}
 
 
 def convert(name: str, value: Any, source: str) -> Any:
     """`value` as the type of the setting `name`; text is split at commas for lists."""
-    default = {item.name: item.type for item in fields(Settings)}[name]
-    if default is bool or default == "bool":
+    default = KINDS[name]
+    if default is bool:
         return _boolean(value, source)
     if default == list[str]:
         items = value.split(",") if isinstance(value, str) else value
         if not isinstance(items, list) or not all(isinstance(item, str) for item in items):
             raise SettingsError(f"{source} must be a list of strings")
         return [item for item in items if item]
-    kind = {int: int, float: float, str: str}[default]  # type: ignore[index]
-    good = isinstance(value, str) or (kind is not str and isinstance(value, int | float) and value is not True)
+    kind = {int: int, float: float, str: str}[default]
+    takes: tuple[type, ...] = {int: (int, str), float: (int, float, str), str: (str,)}[kind]
     try:
-        if good:
+        if isinstance(value, takes) and not isinstance(value, bool):
             return kind(value)
     except ValueError:
         pass

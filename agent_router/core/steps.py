@@ -42,6 +42,9 @@ def _step(name: str, manifest: dict[str, Any], step: dict[str, Any], phase: str)
 def _arguments(schema: dict[str, Any], given: dict[str, str]) -> dict[str, Any]:
     required = schema.get("required", ())
     return {
-        key: {"description": part.get("description", ""), "required": key in required and key not in given}
+        key: {
+            "description": part.get("description", "") if isinstance(part, dict) else "",
+            "required": key in required and key not in given,
+        }
         for key, part in schema.get("properties", {}).items()
     }

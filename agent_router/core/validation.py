@@ -1,23 +1,34 @@
 """JSON Schema 2020-12: check a schema once, validate documents, name every problem with its path.
 
-jsonschema is the authority. Where jsonschema-rs is installed it answers the common question
-("is it valid?") in a microsecond; only its yes is believed, so both give the same verdicts.
+jsonschema is the authority (see dialect). Where jsonschema-rs is installed it answers the common
+question ("is it valid?") in a microsecond; only its yes is believed, so both give the same verdicts.
 """
 
+import re
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any
 
+from agent_router.core.dialect import authority, python_regex
 from agent_router.core.problems import Problem
 
 MAX_PROBLEMS = 50
 MAX_MESSAGE = 300
 
-try:
-    import jsonschema_rs as _rs
-except ImportError:
-    _rs = None  # type: ignore[assignment]
-
 Schema = dict[str, Any]
+
+_DECIMAL = re.compile(r"Decimal\('([^']*)'\)")
+_SCHEMA_MAPS = ("properties", "patternProperties", "$defs", "dependentSchemas")
+
+
+@lru_cache(1)
+def fast_library() -> Any:
+    """jsonschema-rs, or None; imported at the first schema, because an idle agent does not need its 8 MiB."""
+    try:
+        import jsonschema_rs
+    except ImportError:
+        return None
+    return jsonschema_rs
 
 
 class Validator:
@@ -27,9 +38,9 @@ class Validator:
         self.schema = schema
         self._fast: Any = None
         self._slow: Any = None
-        if _rs is not None:
+        if (rs := fast_library()) is not None:
             try:
-                self._fast = _rs.Draft202012Validator(schema)
+                self._fast = rs.Draft202012Validator(schema)
             except ValueError:  # something only jsonschema can judge, e.g. a Python regex
                 self._fast = None
 
@@ -40,9 +51,7 @@ class Validator:
 
     def _explain(self, document: Any) -> list[Problem]:
         if self._slow is None:
-            import jsonschema  # 60 ms of CPU: only the first wrong document pays for it
-
-            self._slow = jsonschema.Draft202012Validator(self.schema)
+            self._slow = authority(self.schema)  # only the first wrong document pays for it
         found = []
         for error in self._slow.iter_errors(document):
             found.append(Problem(error.json_path, shorten(error.message)))
@@ -54,13 +63,14 @@ class Validator:
 
 def shorten(text: str) -> str:
     """Keep both ends of a long message: the middle is only the document again."""
+    text = _DECIMAL.sub(r"\1", text)
     return text if len(text) <= MAX_MESSAGE else f"{text[:180]} … {text[-100:]}"
 
 
 def schema_problems(schema: Schema, at: str) -> list[Problem]:
     """Why `schema` (which stands at JSON path `at`) is not a self-contained JSON Schema 2020-12."""
-    found = list(_reference_problems(schema, schema, at))
-    if not found and not (_rs is not None and _rs.meta.is_valid(schema)):
+    found = list(_own_problems(schema, schema, at))
+    if not found and not ((rs := fast_library()) is not None and rs.meta.is_valid(schema)):
         import jsonschema
 
         meta = jsonschema.Draft202012Validator(jsonschema.Draft202012Validator.META_SCHEMA)
@@ -68,21 +78,41 @@ def schema_problems(schema: Schema, at: str) -> list[Problem]:
     return found
 
 
-def _reference_problems(node: Any, root: Schema, at: str) -> Iterator[Problem]:
+def _own_problems(node: Any, root: Schema, at: str) -> Iterator[Problem]:
+    """References, names and regular expressions that could only fail when a document is validated."""
     if isinstance(node, list):
         for number, item in enumerate(node):
-            yield from _reference_problems(item, root, f"{at}[{number}]")
+            yield from _own_problems(item, root, f"{at}[{number}]")
     if not isinstance(node, dict):
         return
     for key, value in node.items():
-        if key in ("$ref", "$dynamicRef") and isinstance(value, str):
-            if not value.startswith("#") or resolve(root, value[1:]) is None:
-                yield Problem(f"{at}.{key}", f"{value!r} points at nothing in this schema; put it into $defs")
-        elif key in ("$id", "$schema") and isinstance(value, str):
-            if not (key == "$schema" and value.rstrip("#") == "https://json-schema.org/draft/2020-12/schema"):
-                yield Problem(f"{at}.{key}", "not needed: every schema here is a local one of draft 2020-12")
+        here = f"{at}.{key}"
+        if key in _SCHEMA_MAPS and isinstance(value, dict):
+            for name, part in value.items():
+                yield from _own_problems(part, root, f"{here}.{name}")
+                if key == "patternProperties":
+                    yield from _regex_problems(name, here)
+        elif isinstance(value, str):
+            yield from _word_problems(key, value, root, here)
         elif key not in ("enum", "const", "default", "examples"):
-            yield from _reference_problems(value, root, f"{at}.{key}")
+            yield from _own_problems(value, root, here)
+
+
+def _word_problems(key: str, text: str, root: Schema, at: str) -> Iterator[Problem]:
+    if key in ("$ref", "$dynamicRef"):
+        if not text.startswith("#") or not isinstance(resolve(root, text[1:]), dict | bool):
+            yield Problem(at, f"{text!r} points at no schema in this one; put it into $defs")
+    elif key == "$id" or (key == "$schema" and text.rstrip("#") != "https://json-schema.org/draft/2020-12/schema"):
+        yield Problem(at, "not needed: every schema here is a local one of draft 2020-12")
+    elif key == "pattern":
+        yield from _regex_problems(text, at)
+
+
+def _regex_problems(pattern: str, at: str) -> Iterator[Problem]:
+    try:
+        re.compile(python_regex(pattern))
+    except re.error as error:
+        yield Problem(at, f"{pattern!r} is not a regular expression: {error}")
 
 
 def resolve(root: Any, pointer: str) -> Any:

@@ -28,7 +28,8 @@ def refusal(device: str, patterns: Iterable[str]) -> str:
     names = {real, whole_disk(real)}
     patterns = list(patterns)
     for pattern in patterns:
-        if pattern.startswith("!") and names & _expand(pattern[1:]):
+        excluded = _expand(pattern[1:]) if pattern.startswith("!") else set()
+        if names & excluded or real in map(whole_disk, excluded):  # a disk goes with its partitions
             return f"{device} is protected by {pattern!r} in the agent's device allow-list"
     if any(names & _expand(pattern) for pattern in patterns if not pattern.startswith("!")):
         return ""

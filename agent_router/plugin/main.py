@@ -3,11 +3,12 @@
 import json
 import os
 import sys
-import traceback
 from collections.abc import Callable
 from typing import Any, NoReturn
 
 from agent_router.plugin.errors import Failed
+
+_encode = json.JSONEncoder(allow_nan=False).encode
 
 Handler = Callable[[dict[str, Any]], Any]
 
@@ -33,6 +34,8 @@ def main(run: Handler, plan: Handler | None = None, cleanup: Handler | None = No
     except Failed as error:
         _stop(error.exit_status, error.as_json())
     except Exception as error:
+        import traceback
+
         traceback.print_exc()
         message = f"{type(error).__name__}: {error}"
         _stop(1, {"error": {"code": "plugin_defect", "message": message}})
@@ -40,6 +43,6 @@ def main(run: Handler, plan: Handler | None = None, cleanup: Handler | None = No
 
 
 def _stop(status: int, answer: Any) -> NoReturn:
-    sys.stdout.write(json.dumps(answer, allow_nan=False) + "\n")
+    sys.stdout.write(_encode(answer) + "\n")
     sys.stdout.flush()
     raise SystemExit(status)

@@ -9,15 +9,24 @@ set -euo pipefail
 
 json_string() { # sets REPLY to the JSON text of $1; pure bash, because jq costs 25 ms a call
     local s=$1 i c
+    [[ $s != *[!\ -~]* ]] || _json_utf8
     s=${s//\\/\\\\} s=${s//\"/\\\"} s=${s//$'\n'/\\n} s=${s//$'\t'/\\t} s=${s//$'\r'/\\r}
     if [[ $s == *[$'\x01'-$'\x1f'$'\x7f']* ]]; then
         for i in {1..31} 127; do
-            printf -v c '%b' "\\x$(printf %02x "$i")"
             printf -v REPLY '\\u%04x' "$i"
-            s=${s//"$c"/$REPLY}
+            printf -v c '%b' "\\x${REPLY: -2}"
+            s=${s//"$c"/"$REPLY"}
         done
     fi
     REPLY="\"$s\""
+}
+
+_json_utf8() { # if s is not UTF-8, each byte of it beyond ASCII becomes U+FFFD
+    local LC_ALL=C c=[$'\x80'-$'\xbf'] t=$s
+    t=${t//[$'\xc2'-$'\xdf']$c/x} t=${t//$'\xe0'[$'\xa0'-$'\xbf']$c/x} t=${t//$'\xed'[$'\x80'-$'\x9f']$c/x}
+    t=${t//[$'\xe1'-$'\xec\xee\xef']$c$c/x} t=${t//$'\xf0'[$'\x90'-$'\xbf']$c$c/x}
+    t=${t//[$'\xf1'-$'\xf3']$c$c$c/x} t=${t//$'\xf4'[$'\x80'-$'\x8f']$c$c/x}
+    [[ $t != *[$'\x80'-$'\xff']* ]] || s=${s//[$'\x80'-$'\xff']/$'\xef\xbf\xbd'}
 }
 
 json_array() { # sets REPLY to a JSON array of the strings given

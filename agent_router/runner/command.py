@@ -3,6 +3,7 @@
 import time
 from typing import Any
 
+from agent_router.runner.loop import Timer
 from agent_router.runner.wire import Head
 
 # Why a command ended. done: the process ended by itself, its status tells.
@@ -21,8 +22,8 @@ class Command:
     __slots__ = (
         "head", "head_text", "id", "name", "pid", "pidfd", "status", "reason", "ending", "phase", "out", "log",
         "events", "watch", "critical", "progress", "warnings", "events_read", "events_bad", "events_tokens",
-        "events_refilled", "started_at", "started_boot", "ended_at", "waiters", "adopted_until", "pushed", "message",
-        "stream_seq", "printed",
+        "events_refilled", "started_at", "asked_boot", "started_boot", "ended_at", "waiters", "adopted_until", "pushed", "message",
+        "stream_seq", "printed", "deadline",
     )  # fmt: skip
 
     def __init__(self, head: Head, head_text: bytes) -> None:
@@ -44,7 +45,7 @@ class Command:
         self.events_read = self.events_bad = 0
         self.events_tokens, self.events_refilled = 0.0, 0.0
         self.started_at: float = head.get("at") or time.time()
-        self.started_boot = 0.0
+        self.asked_boot = self.started_boot = 0.0
         self.ended_at = 0.0
         self.waiters: list[int] = []
         self.adopted_until = 0.0
@@ -52,6 +53,7 @@ class Command:
         self.message = ""
         self.stream_seq = 0
         self.printed = b""
+        self.deadline: Timer | None = None
 
     @property
     def running(self) -> bool:

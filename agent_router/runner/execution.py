@@ -20,6 +20,7 @@ from agent_router.runner.loop import Loop
 FIRST_LOOK_S = 0.001  # most plugins are over by then and never cost a watch
 STUCK_AFTER_S = 5.0
 CLEANUP_S = 60.0
+WAITS = "waits_for_critical_section"
 OOM_SCORE_ADJ = b"500"  # the kernel takes a plugin before it takes the agent
 
 
@@ -35,6 +36,7 @@ class Execution:
         self._warm = spawn.WarmCode()
         self._inotify = libc.Inotify()
         self._watched: dict[int, Command] = {}
+        self._strays = strays.Sweeper(loop, self.live)
         loop.watch(self._inotify.fd, self._written)
 
     def base(self, command: Command) -> str:
@@ -89,7 +91,7 @@ class Execution:
     def set_deadline(self, command: Command) -> None:
         # Counted on the boot clock: setting the time in a ramdisk must not end a plugin.
         left = command.started_boot + command.head["timeout_s"] - boottime()
-        self.loop.later(max(0.0, left), self._deadline, command.id)
+        command.deadline = self.loop.later(max(0.0, left), self._deadline, command.id)
 
     # ---- watch
 
@@ -139,7 +141,7 @@ class Execution:
             return
         command.ending = reason
         if command.critical:
-            reports.say(command, self.base(command), "state", {"state": "waits_for_critical_section"})
+            reports.say(command, self.base(command), "state", {"state": WAITS, "reason": reason})
             return
         self._terminate(command)
 
@@ -173,7 +175,7 @@ class Execution:
         with contextlib.suppress(OSError):
             os.killpg(command.pid, number)
         if number == signal.SIGKILL:
-            self._kill_strays(command)
+            self._strays.kill(command)
 
     def _phase(self, command: Command, phase: str) -> None:
         command.phase = phase
@@ -213,21 +215,25 @@ class Execution:
 
     def _look_last(self, command: Command) -> None:
         if command.events >= 0 and (command.watch >= 0 or os.fstat(command.events).st_size):
-            reports.read(command, self.base(command))
-        if command.out >= 0 and not command.ending and os.fstat(command.out).st_size > command.head["out_limit"]:
-            command.ending = why.OUTPUT_LIMIT
+            reports.read(command, self.base(command), last=True)
+        if command.out >= 0 and not command.ending:
+            if os.fstat(command.out).st_size > command.head["out_limit"]:
+                command.ending = why.OUTPUT_LIMIT
+            elif os.fstat(command.log).st_size > command.head["log_limit"]:
+                command.ending = why.LOG_LIMIT
 
     def finish(self, command: Command, reason: str, message: str = "") -> None:
         """Journal the end, release what the process held, hand the command on."""
         was_stuck = command.reason == why.STUCK
         command.message = message
+        self.loop.cancel(command.deadline)
         command.printed = files.read_out(self.base(command), command.out, command.head["out_limit"])
         if not was_stuck:
             command.reason = reason
-            command.ended_at = time.time()
+            command.ended_at = command.ended_at or time.time()
             self.journal.ended(command)
         del self.live[command.id]
-        self._kill_strays(command)
+        self._strays.kill(command)
         for fd in (command.out, command.log, command.events):
             if fd >= 0:
                 os.close(fd)
@@ -243,19 +249,6 @@ class Execution:
             self.loop.unwatch(command.pidfd)
             os.close(command.pidfd)
             command.pidfd = -1
-
-    def _kill_strays(self, command: Command) -> None:
-        own = {other.pid for other in self.live.values()} | {command.pid}
-        if not command.adopted_until and own.issuperset(strays.children(os.getpid())):
-            return
-        killed = strays.kill_marked((os.getpid(), os.getppid()), own | {os.getpid()}, command.id)
-        if not self.live:
-            killed += strays.kill_unknown(own)
-        if killed:
-            self.loop.later(0.05, self._reap_strays)
-
-    def _reap_strays(self) -> None:
-        strays.reap({command.pid for command in self.live.values()})
 
     # ---- the cleanup action
 

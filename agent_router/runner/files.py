@@ -6,7 +6,6 @@ this process is gone.
 
 import contextlib
 import os
-import shutil
 
 OPEN = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
 
@@ -32,7 +31,7 @@ def create(base: str, body: bytes, secrets: int) -> tuple[int, int, int, int]:
     except OSError:
         for fd in opened:
             os.close(fd)
-        shutil.rmtree(base, ignore_errors=True)
+        remove(base)
         raise
     return opened[0], opened[1], opened[2], opened[3]
 
@@ -68,10 +67,7 @@ def close(base: str) -> bool:
     for name in ("/stdin", "/out", "/events"):
         with contextlib.suppress(OSError):
             os.unlink(base + name)
-    try:
-        os.rmdir(base + "/cwd")
-    except OSError:
-        shutil.rmtree(base + "/cwd", ignore_errors=True)
+    remove(base + "/cwd")
     keep = False
     for name in ("/log", "/stream"):
         try:
@@ -90,7 +86,9 @@ def remove(base: str) -> None:
     try:
         os.rmdir(base)
     except OSError:
-        shutil.rmtree(base, ignore_errors=True)
+        from shutil import rmtree  # with bz2 and lzma, which the warm interpreter should not carry
+
+        rmtree(base, ignore_errors=True)
 
 
 def size(base: str) -> int:

@@ -25,14 +25,9 @@ class History:
         self.size = len(whole)
         self.count = whole.count(SEPARATOR)
         self.generation = os.fstat(self._fd).st_ino
-        # Records come in order of their end; a listing is in order of the start.
-        self.sorted = not whole
-        self.sorted_until = float("inf") if whole else 0.0
 
-    def append(self, record: bytes, started_at: float) -> None:
+    def append(self, record: bytes) -> None:
         """Keep one finished command: a JSON object in one line that begins with its id."""
-        self.sorted = self.sorted and started_at >= self.sorted_until
-        self.sorted_until = max(self.sorted_until, started_at)
         line = record + SEPARATOR
         if os.write(self._fd, line) != len(line):
             os.ftruncate(self._fd, self.size)
@@ -50,10 +45,7 @@ class History:
 
     def place(self) -> dict[str, Any]:
         """Where a reader finds the records: that much of that file, if it is still the same file."""
-        return {
-            "path": self.path, "size": self.size, "generation": self.generation,
-            "sorted": self.sorted, "sorted_until": min(self.sorted_until, 1e18),
-        }  # fmt: skip
+        return {"path": self.path, "size": self.size, "generation": self.generation}
 
     def ids(self) -> set[str]:
         return {line[7 : line.index(b'"', 7)].decode() for line in self._read().split(SEPARATOR) if line}

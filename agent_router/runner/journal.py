@@ -2,9 +2,9 @@
 
 Lines, each by one write(2) to an O_APPEND file:
 
-    B {head}                    the intent to run, before the process exists
+    B boottime {head}           the intent to run, before the process exists
     P id pid boottime           it exists
-    X id status reason          it ended; written before the process is reaped
+    X id status reason time message   it ended; written before the process is reaped
 
 A child without X has not been reaped by us, so its status reaches the supervisor.
 """
@@ -27,16 +27,16 @@ class Journal:
         self._fd = os.open(path, FLAGS, 0o600)
         self._size = os.fstat(self._fd).st_size
 
-    def begin(self, head_text: bytes) -> None:
-        self._write(b"B " + head_text + b"\n")
+    def begin(self, command: Command) -> None:
+        command.asked_boot = boottime()
+        self._write(_intent(command))
 
     def started(self, command: Command) -> None:
         command.started_boot = boottime()
         self._write(b"P %s %d %.3f\n" % (command.id.encode(), command.pid, command.started_boot))
 
     def ended(self, command: Command) -> None:
-        status = "-" if command.status is None else str(command.status)
-        self._write(f"X {command.id} {status} {command.reason}\n".encode())
+        self._write(_end(command))
 
     def _write(self, line: bytes) -> None:
         try:
@@ -51,12 +51,11 @@ class Journal:
             return
         text = b""
         for command in live:
-            text += b"B " + command.head_text + b"\n"
+            text += _intent(command)
             if command.pid:
                 text += b"P %s %d %.3f\n" % (command.id.encode(), command.pid, command.started_boot)
             if command.reason:
-                status = "-" if command.status is None else str(command.status)
-                text += f"X {command.id} {status} {command.reason}\n".encode()
+                text += _end(command)
         fd = os.open(self._path + ".new", FLAGS | os.O_TRUNC, 0o600)
         try:
             os.write(fd, text)
@@ -74,16 +73,27 @@ class Journal:
             kind, _, rest = line.partition(b" ")
             try:
                 if kind == b"B":
-                    head: dict[str, Any] = json.loads(rest)
-                    found[head["id"]] = Command(head, rest)
+                    asked, _, head_text = rest.partition(b" ")
+                    head: dict[str, Any] = json.loads(head_text)
+                    found[head["id"]] = Command(head, head_text)
+                    found[head["id"]].asked_boot = float(asked)
                 elif kind == b"P":
                     id, pid, boot = rest.decode().split()
                     found[id].pid, found[id].started_boot = int(pid), float(boot)
                 elif kind == b"X":
-                    id, status, reason = rest.decode().split()
+                    id, status, reason, at, message = rest.decode().split(" ", 4)
                     found[id].status = None if status == "-" else int(status)
-                    found[id].reason = reason
+                    found[id].reason, found[id].ended_at, found[id].message = reason, float(at), message
             except (ValueError, KeyError):
                 continue  # a line cut short by a full disk
         return list(found.values())
 
+
+def _intent(command: Command) -> bytes:
+    return b"B %.3f %s\n" % (command.asked_boot, command.head_text)
+
+
+def _end(command: Command) -> bytes:
+    status = "-" if command.status is None else str(command.status)
+    message = command.message.replace("\n", " ")
+    return f"X {command.id} {status} {command.reason} {command.ended_at:.6f} {message}\n".encode()

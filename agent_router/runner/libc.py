@@ -8,7 +8,15 @@ from collections.abc import Iterator
 _libc = ctypes.CDLL(None, use_errno=True)
 
 PR_SET_NAME, PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 15, 1, 36
+FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE = 1, 2
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 IN_MODIFY, IN_NONBLOCK, IN_CLOEXEC = 0x2, 0o4000, 0o2000000
+
+
+def return_large_memory() -> None:
+    """Let malloc give blocks of 256 KiB and more back at once, instead of learning to keep them."""
+    _libc.mallopt(M_MMAP_THRESHOLD, 256 << 10)
+    _libc.mallopt(M_TRIM_THRESHOLD, 256 << 10)
 
 
 def prctl(option: int, value: int) -> None:
@@ -37,6 +45,11 @@ class Inotify:
         except BlockingIOError:
             return set()
         return set(_watches(data))
+
+
+def punch_hole(fd: int, length: int) -> None:
+    """Free the first `length` bytes of a file without moving the rest (fallocate(2)); where that cannot be, nothing."""
+    _libc.fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, ctypes.c_long(0), ctypes.c_long(length))
 
 
 def _watches(data: bytes) -> Iterator[int]:

@@ -2,6 +2,7 @@
 
 import select
 import socket
+from collections import deque
 from collections.abc import Callable
 
 from agent_router.runner.loop import Loop
@@ -21,12 +22,13 @@ class Link:
         self._message = message
         self._closed = closed
         self._frames = Frames()
-        self._unsent = b""
+        self._unsent: deque[memoryview] = deque()
+        self._unsent_bytes = 0
         sock.setblocking(False)
         loop.watch(sock.fileno(), self._ready)
 
     def send(self, head: Head, body: bytes = b"") -> None:
-        data = pack(head, body)
+        data = memoryview(pack(head, body))
         if not self._unsent:
             try:
                 data = data[self._sock.send(data) :]
@@ -35,8 +37,9 @@ class Link:
             except OSError:
                 return  # it died; its read side tells us
         if data:
-            self._unsent += data
-            if len(self._unsent) > MAX_UNSENT:
+            self._unsent.append(data)
+            self._unsent_bytes += len(data)
+            if self._unsent_bytes > MAX_UNSENT:
                 return self.close()
             self._loop.change(self._sock.fileno(), select.EPOLLIN | select.EPOLLOUT)
 
@@ -54,11 +57,15 @@ class Link:
 
     def _flush(self) -> None:
         try:
-            self._unsent = self._unsent[self._sock.send(self._unsent) :]
+            sent = self._sock.send(self._unsent[0])
         except BlockingIOError:
             return
         except OSError:
             return self.close()
+        self._unsent_bytes -= sent
+        self._unsent[0] = self._unsent[0][sent:]
+        if not self._unsent[0]:
+            self._unsent.popleft()
         if not self._unsent:
             self._loop.change(self._sock.fileno(), select.EPOLLIN)
 

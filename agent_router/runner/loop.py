@@ -6,20 +6,31 @@ be called for an event meant for an earlier owner: every handler must be non-blo
 
 import heapq
 import itertools
+import os
 import select
 import time
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
+MAX_EVENTS = 64  # epoll_wait gets a buffer of that size each time
+
+MAX_CANCELLED = 64
+
 Handler = Callable[[int], None]
+Timer = list[Any]  # when, number, function or None, args
 
 
 class Loop:
     def __init__(self) -> None:
         self._epoll = select.epoll()
         self._handlers: dict[int, Handler] = {}
-        self._timers: list[tuple[float, int, Callable[..., None], tuple[Any, ...]]] = []
+        self._timers: list[Timer] = []
+        self._cancelled = 0
         self._numbers = itertools.count()
+        self._calls: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()
+        self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self.watch(self._wake, self._woken)
 
     def watch(self, fd: int, handler: Handler, events: int = select.EPOLLIN) -> None:
         """Call handler(events) when `fd` is ready."""
@@ -34,12 +45,37 @@ class Loop:
         if self._handlers.pop(fd, None) is not None:
             self._epoll.unregister(fd)
 
-    def later(self, delay_s: float, function: Callable[..., None], *args: Any) -> None:
+    def later(self, delay_s: float, function: Callable[..., None], *args: Any) -> Timer:
         """Call function(*args) once, in `delay_s` seconds; it must cope with being too late."""
-        heapq.heappush(self._timers, (time.monotonic() + delay_s, next(self._numbers), function, args))
+        timer: Timer = [time.monotonic() + delay_s, next(self._numbers), function, args]
+        heapq.heappush(self._timers, timer)
+        return timer
+
+    def cancel(self, timer: Timer | None) -> None:
+        """Forget a timer. Time limits are long and most commands short: without this they would pile up."""
+        if timer is None or timer[2] is None:
+            return
+        timer[2] = None
+        timer[3] = ()
+        self._cancelled += 1
+        if self._cancelled > MAX_CANCELLED and self._cancelled > len(self._timers) // 2:
+            self._timers = [item for item in self._timers if item[2] is not None]
+            heapq.heapify(self._timers)
+            self._cancelled = 0
+
+    def call(self, function: Callable[..., None], *args: Any) -> None:
+        """Run function(*args) in the loop; the only method that other threads may use."""
+        self._calls.append((function, args))
+        os.eventfd_write(self._wake, 1)
+
+    def _woken(self, _: int) -> None:
+        os.eventfd_read(self._wake)
+        while self._calls:
+            function, args = self._calls.popleft()
+            function(*args)
 
     def run_once(self) -> None:
-        for fd, events in self._epoll.poll(self._due()):
+        for fd, events in self._epoll.poll(self._due(), MAX_EVENTS):
             handler = self._handlers.get(fd)
             if handler is not None:
                 handler(events)
@@ -49,7 +85,12 @@ class Loop:
         while self._timers:
             left = self._timers[0][0] - time.monotonic()
             if left > 0:
-                return left
-            _, _, function, args = heapq.heappop(self._timers)
-            function(*args)
+                return float(left)
+            timer = heapq.heappop(self._timers)
+            function, args = timer[2:]
+            timer[2] = None
+            if function is None:
+                self._cancelled = max(0, self._cancelled - 1)
+            else:
+                function(*args)
         return -1

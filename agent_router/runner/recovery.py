@@ -8,37 +8,48 @@ from __future__ import annotations
 
 import os
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, NamedTuple
 
 from agent_router.runner import command as why
-from agent_router.runner import files, strays
+from agent_router.runner import files, reports, strays
 from agent_router.runner.clock import boottime
 from agent_router.runner.command import Command
 
 if TYPE_CHECKING:
     from agent_router.runner.service import Runner
 
-PATIENCE_S, RETRY_S, CLOCK_SLACK_S = 2.0, 0.005, 1.0
-TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+PATIENCE_S, RETRY_S = 2.0, 0.005
+TICK_S = 0.02  # start times are rounded down to a tick, ours may be a moment late
+
+
+class Note(NamedTuple):
+    """How a child of the supervisor ended; times are seconds since boot."""
+
+    pid: int
+    status: int
+    leader: bool  # of a session, as every plugin is
+    born: float
+    died: float
 
 
 class Orphans:
-    """The supervisor's notes: `pid status is_session_leader boottime` a line, appended before it reaps."""
+    """The supervisor's notes: `pid status leader born died` a line, appended before it reaps."""
 
     def __init__(self, state: str) -> None:
         self._path = state + "/orphans"
 
-    def since(self, boot: float) -> dict[int, tuple[int, bool]]:
-        """pid: (status, leader) of the notes made after a moment; older ones are of reused pids."""
+    def since(self, boot: float) -> Iterator[Note]:
+        """The notes made after a moment; older ones are of reused pids."""
         try:
             with open(self._path, "rb") as file:
                 lines = file.read().split(b"\n")[:-1]
         except OSError:
-            return {}
-        notes = [line.split() for line in lines]
-        return {
-            int(pid): (int(status), leader == b"1") for pid, status, leader, at in notes if float(at) >= boot
-        }
+            return
+        for line in lines:
+            pid, status, leader, born, died = line.split()
+            if float(died) >= boot:
+                yield Note(int(pid), int(status), leader == b"1", float(born), float(died))
 
 
 def recover(runner: Runner) -> None:
@@ -48,8 +59,8 @@ def recover(runner: Runner) -> None:
     commands = [command for command in runner.journal.replay() if command.id not in remembered]
     known = {command.pid for command in commands}
     for command in commands:
-        command.ended_at = time.time()
         if command.reason:
+            reports.resume(command, runner.execution.base(command))
             command.printed = files.read_out(runner.execution.base(command), -1, command.head["out_limit"])
             command.pushed = True
             runner.unjudged[command.id] = command
@@ -66,24 +77,38 @@ def recover(runner: Runner) -> None:
 
 
 def _find_process(runner: Runner, command: Command, known: set[int], orphans: Orphans) -> None:
-    """B without P: the runner died between the intent and the note of the pid; at most one such."""
-    cwd = runner.execution.base(command) + "/cwd"
-    alive = [
-        pid
-        for pid in (*strays.children(os.getppid()), *strays.children(1))
-        if pid not in known and pid != os.getpid() and _cwd(pid) == cwd
-    ]
-    asked_boot = command.started_at - time.time() + boottime()
-    notes = orphans.since(asked_boot - CLOCK_SLACK_S)
-    dead = [pid for pid, (_, leader) in notes.items() if leader and pid not in known]
-    if len(alive) + len(dead) == 1:
-        command.pid = (alive + dead)[0]
+    """B without P: the runner died between the intent and the note of the pid; at most one such.
+
+    The plugin still works in its directory, or it was started after the intent and has ended.
+    """
+    base = runner.execution.base(command)
+    alive = {pid for pid in strays.leaders_in(base + "/cwd") if pid not in known}
+    _let_supervisor_reap()
+    asked = command.asked_boot - TICK_S
+    dead = {note.pid for note in orphans.since(asked) if note.leader and note.born >= asked} - known
+    found = alive | dead
+    if len(found) == 1:
+        command.pid = found.pop()
         runner.journal.started(command)
-        command.started_boot = asked_boot - CLOCK_SLACK_S if dead else command.started_boot
-    elif not alive and not dead:
-        runner.execution.finish(command, why.NOT_STARTED, "the agent was restarted before it could start it")
+        command.started_boot = command.asked_boot if dead else command.started_boot
+    elif found or (os.path.exists(base) and _supervisor_since() > command.asked_boot):
+        runner.execution.finish(command, why.UNKNOWN)  # it may have come and gone while nobody looked
     else:
-        runner.execution.finish(command, why.UNKNOWN)
+        runner.execution.finish(command, why.NOT_STARTED, "the agent was restarted before it could start it")
+
+
+def _let_supervisor_reap() -> None:
+    """Wait until no child of the supervisor is a zombie: then all that ended is in its notes."""
+    give_up = time.monotonic() + PATIENCE_S
+    while any(strays.stat_fields(pid)[:1] == [b"Z"] for pid in strays.children(os.getppid())):
+        if time.monotonic() > give_up:
+            break
+        time.sleep(RETRY_S)
+
+
+def _supervisor_since() -> float:
+    """Boot time at which our supervisor was started: of what ended before that there are no notes."""
+    return strays.start_ticks(os.getppid()) / strays.TICKS_PER_S
 
 
 def _adopt(runner: Runner, command: Command, orphans: Orphans) -> None:
@@ -97,6 +122,7 @@ def _adopt(runner: Runner, command: Command, orphans: Orphans) -> None:
     except OSError:
         runner.execution.finish(command, why.UNKNOWN)
         return
+    reports.resume(command, base)
     try:
         if not _is_ours(command):
             raise ProcessLookupError
@@ -104,15 +130,18 @@ def _adopt(runner: Runner, command: Command, orphans: Orphans) -> None:
     except OSError:
         _read_status(runner, command.id, orphans)
         return
+    reason, command.ending = command.ending, ""
     runner.loop.watch(command.pidfd, lambda _: _gone(runner, command, orphans))
     runner.execution.arm(command)
     runner.execution.set_deadline(command)
+    if reason:
+        runner.execution.stop(command, reason)
 
 
 def _is_ours(command: Command) -> bool:
     """A process with this pid that started after our note of it is a stranger with a reused pid."""
     ticks = strays.start_ticks(command.pid)
-    return 0 <= ticks <= (command.started_boot + 0.02) * TICKS_PER_S
+    return 0 <= ticks <= (command.started_boot + TICK_S) * strays.TICKS_PER_S
 
 
 def _gone(runner: Runner, command: Command, orphans: Orphans) -> None:
@@ -128,20 +157,14 @@ def _read_status(runner: Runner, id: str, orphans: Orphans) -> None:
     command = runner.execution.live.get(id)
     if command is None or not command.running:
         return
-    noted = orphans.since(command.started_boot).get(command.pid)
+    noted = next((note for note in orphans.since(command.started_boot) if note.pid == command.pid), None)
     if noted is not None:
-        runner.execution.ended_with(command, noted[0])
+        command.ended_at = time.time() - boottime() + noted.died
+        runner.execution.ended_with(command, noted.status)
     elif time.monotonic() > command.adopted_until:
         runner.execution.finish(command, why.UNKNOWN)
     else:
         runner.loop.later(RETRY_S, _read_status, runner, id, orphans)
-
-
-def _cwd(pid: int) -> str:
-    try:
-        return os.readlink(f"/proc/{pid}/cwd")
-    except OSError:
-        return ""
 
 
 def kept_logs(state: str, busy: set[str]) -> list[tuple[str, int]]:

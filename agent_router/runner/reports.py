@@ -4,54 +4,129 @@
 JSON object a line, numbered, with a time. Bad lines are counted and dropped.
 """
 
+import contextlib
 import json
 import os
 import time
 from typing import Any
 
+from agent_router.runner import libc
 from agent_router.runner.command import Command
 
 READ_BYTES = 1 << 20
-EVENTS_BYTES = 1 << 20
+KEPT_BYTES = 1 << 20
 STREAM_BYTES = 1 << 20
+PARTS, ALL_PARTS = 32, 1 << 12
 RATE_PER_S, BURST = 20.0, 100.0
 MAX_LINES, MAX_LINE, MAX_WARNINGS = 200, 16384, 100
+LATEST, MAX_CRITICAL = 50, 20
 
 
-def read(command: Command, base: str) -> bool:
-    """Take in new event lines; returns whether a critical section ended with them."""
+def read(command: Command, base: str, last: bool = False) -> bool:
+    """Take in new event lines, with `last` all of them; returns whether a critical section ended with them."""
     if command.events < 0:
         return False
     was_critical = command.critical
-    data = os.pread(command.events, READ_BYTES, command.events_read)
-    end = data.rfind(b"\n") + 1
-    if not end and len(data) == READ_BYTES:
-        end = len(data)  # one endless line
-    command.events_read += end
-    lines = data[:end].split(b"\n")[:-1]
-    if len(lines) > MAX_LINES:  # a flood: what must not be lost, and the latest
-        urgent = [line for line in lines[:-50] if b"critical" in line][-20:]
-        command.events_bad += len(lines) - 50 - len(urgent)
-        lines = urgent + lines[-50:]
-    for line in lines:
-        _take(command, base, line)
-    if command.events_read > EVENTS_BYTES:  # O_APPEND writers go on at the new end
-        os.ftruncate(command.events, 0)
-        command.events_read = 0
+    for _ in range(ALL_PARTS if last else PARTS):
+        if not _read_part(command, base):
+            break
     return was_critical and not command.critical
 
 
+def _read_part(command: Command, base: str) -> bool:
+    """Take in one part of the file; whether there may be another."""
+    start = command.events_read
+    data = os.pread(command.events, READ_BYTES, start)
+    length = data.rfind(b"\n") + 1
+    if not length and len(data) == READ_BYTES:
+        length = len(data)  # one endless line
+    lines, passed_over = _pick(data[:length], MAX_WARNINGS - len(command.warnings))
+    command.events_bad += passed_over
+    for end, line in lines:
+        command.events_read = start + end
+        _take(command, base, line)
+    command.events_read = start + length
+    if length and command.events_read > KEPT_BYTES:  # give the memory back; writers append to the same file
+        libc.punch_hole(command.events, command.events_read)
+    return len(data) == READ_BYTES
+
+
+def _pick(data: bytes, warnings: int) -> tuple[list[tuple[int, bytes]], int]:
+    """(end, line) of each line worth a look, and how many were passed over: of a flood only what
+    must not be lost and the latest, found without splitting it all."""
+    count = data.count(b"\n")
+    if count <= MAX_LINES:
+        end, found = 0, []
+        for line in data.split(b"\n")[:-1]:
+            end += len(line) + 1
+            found.append((end, line))
+        return found, 0
+    picked: dict[int, bytes] = {}
+
+    def pick(at: int) -> tuple[int, int]:
+        start, end = data.rfind(b"\n", 0, at) + 1, data.index(b"\n", at) + 1
+        picked[end] = data[start : end - 1]
+        return start, end
+
+    at = 0
+    while len(picked) < warnings and (at := data.find(b'"warn"', at)) >= 0:
+        at = pick(at)[1]
+    at = len(data)
+    for _ in range(LATEST):
+        at = pick(at - 1)[0]
+    at = len(data)
+    for _ in range(MAX_CRITICAL):
+        if (at := data.rfind(b'"critical"', 0, at)) < 0:
+            break
+        at = pick(at)[0]
+    return sorted(picked.items()), count - len(picked)
+
+
+def resume(command: Command, base: str) -> None:
+    """After a restart of the runner: go on where the stream of the command ends, and tell nothing twice.
+
+    `ending` is set again too, if the command was being stopped.
+    """
+    try:
+        with open(base + "/stream", "rb") as file:
+            lines = file.read().split(b"\n")[:-1]
+    except OSError:
+        return
+    for line in lines:
+        record = json.loads(line)
+        data = record["data"]
+        command.stream_seq, command.events_read = record["seq"], record["at"]
+        if record["event"] == "critical":
+            command.critical = data["critical"]
+        elif record["event"] == "warning":
+            command.warnings.append(data["warn"])
+        elif record["event"] == "progress":
+            command.progress = data
+        elif record["event"] == "state":
+            command.ending = data["reason"]
+    with contextlib.suppress(OSError):  # no data behind that place: all of it was read
+        command.events_read = os.lseek(command.events, command.events_read, os.SEEK_DATA)
+
+
+def _parse(line: bytes) -> dict[str, Any] | None:
+    """The event in a line; None if there is none."""
+    if len(line) > MAX_LINE:
+        return None
+    try:
+        event = json.loads(line)
+        # What the front could not write as JSON: NaN, Infinity, half of a surrogate pair.
+        json.dumps(event, allow_nan=False, ensure_ascii=False).encode()
+    except (ValueError, RecursionError):
+        return None
+    return event if isinstance(event, dict) else None
+
+
 def _take(command: Command, base: str, line: bytes) -> None:
-    event: Any = None
-    if len(line) <= MAX_LINE:
-        try:
-            event = json.loads(line)
-        except (ValueError, RecursionError):
-            event = None
-    if not isinstance(event, dict):
+    event = _parse(line)
+    if event is None:
         command.events_bad += 1
         return
-    if isinstance(event.get("critical"), bool):
+    if isinstance(event.get("critical"), bool) and command.critical != event["critical"]:
         command.critical = event["critical"]
         say(command, base, "critical", {"critical": command.critical})
     if isinstance(event.get("warn"), str):
@@ -80,13 +155,17 @@ def _within_rate(command: Command) -> bool:
 def say(command: Command, base: str, kind: str, data: dict[str, Any]) -> None:
     """Append one event to the stream that clients follow; silently stops at its size limit."""
     command.stream_seq += 1
-    record = {"seq": command.stream_seq, "time": round(time.time(), 3), "event": kind, "data": data}
+    record = {
+        "seq": command.stream_seq, "time": round(time.time(), 3), "event": kind, "data": data,
+        "at": command.events_read,  # for resume
+    }  # fmt: skip
     try:
         fd = os.open(base + "/stream", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
     except OSError:
         return
     try:
-        if os.fstat(fd).st_size < STREAM_BYTES or kind in ("state", "warning"):
+        limit = STREAM_BYTES * (1 if kind in ("progress", "other") else 2)
+        if os.fstat(fd).st_size < limit:
             os.write(fd, json.dumps(record).encode() + b"\n")
     except OSError:
         pass  # a full state directory: progress is not worth a command

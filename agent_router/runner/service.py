@@ -15,7 +15,7 @@ import os
 import socket
 
 from agent_router.runner import command as why
-from agent_router.runner import files, libc, recovery
+from agent_router.runner import files, libc, recovery, spawn
 from agent_router.runner.command import Command
 from agent_router.runner.execution import Execution
 from agent_router.runner.history import History
@@ -129,7 +129,7 @@ class Runner:
         command = Command(head, text)
         if head.get("wait"):
             self._waiters.setdefault(id, []).append(link)
-        self.journal.begin(text)
+        self.journal.begin(command)
         if "refused" in head:
             self.execution.live[id] = command
             command.status = 77
@@ -209,7 +209,7 @@ class Runner:
         if command is None:
             return
         try:
-            self.history.append(record, command.started_at)
+            self.history.append(record)
         except OSError as error:
             print(f"<3>history: {error}; command {id} is forgotten", flush=True)
         for waiter in self._waiters.pop(id, ()):
@@ -235,6 +235,10 @@ def run(state: str, keep: int) -> None:
     """The main function of the runner process; returns when it is no longer needed."""
     import gc
     import resource
+
+    spawn.prepare()
+    libc.return_large_memory()
+    os.environ.clear()  # plugins get a built environment; clearing it here is cheaper than in each fork
 
     for number in range(4):  # 0 to 3 stay taken: no descriptor of ours equals one of the plugin's
         try:

@@ -57,14 +57,21 @@ def start(argv: list[str], code: types.CodeType | None, environ: dict[str, str],
     """Start the program and return its pid; NotStarted if the kernel refuses."""
     try:
         os.chdir(cwd)  # one thread and absolute paths everywhere: the cwd is free to be the plugin's
-        if code is not None:
-            pid = os.fork()
-            if pid == 0:
-                _become(argv, code, environ, fds)
-            return pid
-        return _spawn(argv, environ, fds)
+        return _spawn(argv, environ, fds) if code is None else _fork(argv, code, environ, fds)
     except OSError as error:
         raise NotStarted(_explain(error, argv[0])) from None
+
+
+def _fork(argv: list[str], code: types.CodeType, environ: dict[str, str], fds: Descriptors) -> int:
+    # Before the fork, where memory is not shared yet: each page that the child touches is copied.
+    os.environ.clear()
+    os.environ.update(environ)
+    module = types.ModuleType("__main__")
+    module.__file__ = argv[0]
+    pid = os.fork()
+    if pid == 0:
+        _become(argv, code, module, fds)
+    return pid
 
 
 def _spawn(argv: list[str], environ: dict[str, str], fds: Descriptors) -> int:
@@ -91,7 +98,7 @@ def _explain(error: OSError, path: str) -> str:
     return f"{path}: {error.strerror}"
 
 
-def _become(argv: list[str], code: types.CodeType, environ: dict[str, str], fds: Descriptors) -> NoReturn:
+def _become(argv: list[str], code: types.CodeType, module: types.ModuleType, fds: Descriptors) -> NoReturn:
     """In the forked child: become the plugin. Never returns into the runner's code."""
     status = 120
     try:
@@ -103,22 +110,46 @@ def _become(argv: list[str], code: types.CodeType, environ: dict[str, str], fds:
         for number in RESET:
             signal.signal(number, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
-        libc.set_title(f"{os.path.basename(argv[0])} {environ.get('AGENT_COMMAND_ID', '')}")
-        os.environ.clear()
-        os.environ.update(environ)
-        status = _run(argv, code)
+        # The id first: it tells whose a stray is, and a long title may be cut.
+        libc.set_title(f"{os.environ['AGENT_COMMAND_ID']} {os.path.basename(argv[0])}")
+        status = _run(argv, code, module)
     finally:
         os._exit(status & 255)
 
 
-def _run(argv: list[str], code: types.CodeType) -> int:
+class _Stdio:
+    """Text streams on 0, 1 and 2, made once: a child only takes them, its descriptors lie below them."""
+
+    def __init__(self) -> None:
+        kept = [os.dup(number) for number in range(3)]
+        blank = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)  # no terminal and nothing that could be sought in
+        for number in range(3):
+            os.dup2(blank, number)
+        self.streams = (
+            open(0, encoding="utf-8", closefd=False),
+            open(1, "w", encoding="utf-8", closefd=False),
+            open(2, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False),
+        )
+        for number, fd in enumerate(kept):
+            os.dup2(fd, number)
+            os.close(fd)
+        os.close(blank)
+
+
+_stdio: _Stdio | None = None
+
+
+def prepare() -> None:
+    """To be called once in the runner, before the first plugin."""
+    global _stdio
+    _stdio = _Stdio()
+
+
+def _run(argv: list[str], code: types.CodeType, module: types.ModuleType) -> int:
+    assert _stdio is not None
     sys.argv[:] = argv
     sys.path[0:0] = [os.path.dirname(os.path.realpath(argv[0]))]
-    sys.stdin = open(0, encoding="utf-8", closefd=False)
-    sys.stdout = open(1, "w", encoding="utf-8", closefd=False)
-    sys.stderr = open(2, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False)
-    module = types.ModuleType("__main__")
-    module.__file__ = argv[0]
+    sys.stdin, sys.stdout, sys.stderr = _stdio.streams
     sys.modules["__main__"] = module
     status = 0
     try:
@@ -132,9 +163,8 @@ def _run(argv: list[str], code: types.CodeType) -> int:
         import traceback
 
         traceback.print_exc()
-    import threading
-
-    threading._shutdown()  # type: ignore[attr-defined]
+    if "threading" in sys.modules:  # wait for the plugin's threads, as the end of an interpreter does
+        sys.modules["threading"]._shutdown()
     try:
         sys.stdout.flush()
         sys.stderr.flush()

@@ -9,13 +9,39 @@ import os
 import signal
 from collections.abc import Iterable
 
+from agent_router.runner.command import Command
+from agent_router.runner.loop import Loop
+
+PAUSE_S, MAX_PAUSE_S = 0.05, 5.0
+TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+
 
 def children(pid: int) -> list[int]:
     try:
-        with open(f"/proc/{pid}/task/{pid}/children", "rb") as file:
-            return [int(text) for text in file.read().split()]
+        fd = os.open(f"/proc/{pid}/task/{pid}/children", os.O_RDONLY | os.O_CLOEXEC)  # asked at each end
     except OSError:
         return []
+    try:
+        text = b""
+        while part := os.read(fd, 8192):
+            text += part
+        return [int(word) for word in text.split()]
+    except OSError:
+        return []
+    finally:
+        os.close(fd)
+
+
+def leaders_in(cwd: str) -> list[int]:
+    """Session leaders (plugins are) that work in a directory; the search goes over all processes."""
+    found = []
+    for pid in map(int, filter(str.isdigit, os.listdir("/proc"))):
+        try:
+            if os.readlink(f"/proc/{pid}/cwd") == cwd and os.getsid(pid) == pid:
+                found.append(pid)
+        except OSError:
+            continue
+    return found
 
 
 def kill_marked(parents: Iterable[int], known: set[int], id: str) -> int:
@@ -47,14 +73,45 @@ def reap(known: set[int]) -> None:
                 continue
 
 
-def _carries(pid: int, mark: bytes) -> bool:
-    for name in ("environ", "cmdline"):
+class Sweeper:
+    """Ends what commands leave behind; `live` are the commands whose processes must be left alone."""
+
+    def __init__(self, loop: Loop, live: dict[str, Command]) -> None:
+        self._loop = loop
+        self._live = live
+
+    def kill(self, command: Command) -> None:
+        known = self._pids() | {command.pid}
+        if command.adopted_until or not known.issuperset(children(os.getpid())):
+            self._sweep(command.id, known, PAUSE_S)
+
+    def _sweep(self, id: str, known: set[int], pause_s: float) -> None:
+        killed = kill_marked((os.getpid(), os.getppid()), known | {os.getpid()}, id)
+        if not self._live:
+            killed += kill_unknown(known)
+        if killed:
+            self._loop.later(pause_s, self._again, id, min(2 * pause_s, MAX_PAUSE_S))
+
+    def _again(self, id: str, pause_s: float) -> None:
+        """Reap the killed; their own children became ours only now, so look until none is left."""
+        known = self._pids()
+        reap(known)
+        self._sweep(id, known, pause_s)
+
+    def _pids(self) -> set[int]:
+        return {command.pid for command in self._live.values()}
+
+
+def _carries(pid: int, id: bytes) -> bool:
+    """Whole words are compared: an id that a client chose may be a part of another."""
+    for name, mark in (("environ", b"AGENT_COMMAND_ID=" + id), ("cmdline", id)):
         try:
             with open(f"/proc/{pid}/{name}", "rb") as file:
-                if mark in file.read(1 << 20):
-                    return True
+                text = file.read(1 << 20)
         except OSError:
             continue
+        if mark in (text.split(b"\0") if name == "environ" else text.split(b" ", 1)[:1]):
+            return True
     return False
 
 

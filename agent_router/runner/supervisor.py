@@ -1,6 +1,6 @@
 """The parent of the runner and of the HTTP front: starts them, starts them again, notes orphans.
 
-A child subreaper: it inherits the plugins of a dead runner and appends "pid status leader time"
+A child subreaper: it inherits the plugins of a dead runner and appends "pid status leader born died"
 to `orphans` before it reaps, which the next runner reads. It does nothing else, so that it has
 no reason to die. Both children are forks, so the interpreter's memory is shared.
 """
@@ -93,7 +93,8 @@ class Supervisor:
         if name is None:
             status = info.si_status if info.si_code == os.CLD_EXITED else -info.si_status
             leader = strays.stat_fields(info.si_pid)[3:4] == [str(info.si_pid).encode()]
-            note = b"%d %d %d %.3f\n" % (info.si_pid, status, leader, boottime())
+            born = strays.start_ticks(info.si_pid) / strays.TICKS_PER_S
+            note = b"%d %d %d %.2f %.3f\n" % (info.si_pid, status, leader, born, boottime())
             os.write(self._orphans, note)  # first write, then reap
         os.waitpid(info.si_pid, 0)
         if name is not None and not self._stopping:

@@ -31,7 +31,7 @@ def test_one_that_ignores_sigterm_is_killed_after_its_grace(agent: Agent):
     failed(command, "Timeout", 504)
     assert command["ended_at"] - command["started_at"] >= 0.3 + 0.5
     assert "deaf ears" in command["command_error"]["details"]
-    states = [data["data"]["state"] for event, data in agent.events(command["id"]) if event == "state"]
+    states = [data["state"] for event, data in agent.events(command["id"]) if event == "state"]
     assert states == ["terminating", "killing"]
 
 

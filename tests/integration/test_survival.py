@@ -1,0 +1,218 @@
+"""Nothing running is lost when the agent is: SIGKILL to each of its processes while a plugin works."""
+
+import os
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import procs
+import pytest
+from agent_harness import wait_for
+from conftest import FreshAgent
+
+LANGUAGES = ("work.bash", "work.sh", "work.python")
+every_language = pytest.mark.parametrize("name", LANGUAGES)
+
+
+@pytest.fixture
+def runs(memory_dir: Path) -> Path:
+    """Every plugin of `work.*` writes its command's id here, once for each time it is started."""
+    path = memory_dir / f"runs-{uuid.uuid4().hex}"
+    path.touch()
+    return path
+
+
+def wait_started(runs: Path, count: int = 1) -> None:
+    wait_for(lambda: len(runs.read_text().split()) >= count, f"{count} plugins have begun")
+
+
+def in_background(function: Callable[[], Any]) -> Callable[[], Any]:
+    """Call it in a thread; calling what is returned gives its result."""
+    result: list[Any] = []
+    thread = threading.Thread(target=lambda: result.append(function()), daemon=True)
+    thread.start()
+
+    def join() -> Any:
+        thread.join(60)
+        assert result, "the waiting client got no answer"
+        return result[0]
+
+    return join
+
+
+def assert_right(command: dict, n: int) -> None:
+    assert command["command_status"] == "SUCCEEDED", command
+    assert command["command_result"] == {"square": n * n}
+
+
+@pytest.mark.parametrize("victims", [("worker",), ("master",), ("runner",), ("runner", "master"), ("worker", "runner")])
+def test_a_plugin_outlives_the_agents_processes(fresh_agent: FreshAgent, runs: Path, victims: tuple[str, ...]):
+    agent = fresh_agent()
+    before = agent.pids
+    clients = {
+        name: in_background(lambda name=name: agent.post_until_answered(
+            name, {"n": 7, "seconds": 1.0, "runs": str(runs)}, id=name.replace(".", "-")))
+        for name in LANGUAGES
+    }  # fmt: skip
+    wait_started(runs, 3)
+    plugins = procs.children(before["runner"])
+    agent.kill(*victims)
+    wait_for(lambda: set(agent.pids) == set(before), "every process is there again")
+    after = agent.pids
+    assert {role for role in before if before[role] != after[role]} >= set(victims)
+    assert before["supervisor"] == after["supervisor"]
+    assert all(procs.alive(pid) for pid in plugins), "a plugin was disturbed"
+    for name, answer in clients.items():
+        assert_right(answer(), 7)
+        assert_right(agent.command(name.replace(".", "-")), 7)
+    assert sorted(runs.read_text().split()) == sorted(name.replace(".", "-") for name in LANGUAGES), "run twice"
+
+
+def test_a_plugin_outlives_the_supervisor_and_the_next_agent_has_its_result(fresh_agent: FreshAgent, runs: Path):
+    agent = fresh_agent()
+    for name in LANGUAGES:
+        agent.post(name, {"n": 9, "seconds": 1.0, "runs": str(runs)}, wait=False, id=name.replace(".", "-"))
+    wait_started(runs, 3)
+    plugins = procs.children(agent.pids["runner"])
+    agent.kill("supervisor")
+    agent.start()
+    assert all(procs.alive(pid) for pid in plugins), "a plugin was disturbed"
+    for name in LANGUAGES:
+        assert_right(agent.ended(name.replace(".", "-")), 9)
+    assert len(runs.read_text().split()) == 3
+    wait_for(lambda: set(agent.pids) == {"supervisor", "runner", "master", "worker"}, "one agent, complete")
+    assert_right(agent.post("work.bash", {"n": 2, "runs": str(runs)}), 2)
+
+
+@every_language
+def test_supervisor_and_runner_killed_together_never_guess(fresh_agent: FreshAgent, runs: Path, name: str):
+    """Nobody saw how the plugin ended: the agent says so, and keeps the log."""
+    agent = fresh_agent()
+    agent.post(name, {"n": 5, "seconds": 0.5, "runs": str(runs)}, wait=False, id="lost")
+    wait_started(runs)
+    [plugin] = procs.children(agent.pids["runner"])
+    agent.kill("supervisor", "runner")
+    assert procs.alive(plugin), "the plugin was disturbed"
+    agent.start()
+    ended = agent.ended("lost")
+    if ended["command_status"] == "FAILED":
+        assert ended["command_error"]["type"] == "OutcomeUnknown"
+        assert "nobody saw" in ended["command_error"]["message"]
+    else:
+        assert_right(ended, 5)
+    assert not procs.alive(plugin), "an end was reported before it was there"
+    assert runs.read_text().split() == ["lost"]
+
+
+def test_supervisor_and_runner_killed_together_keep_the_log(fresh_agent: FreshAgent, tmp_path: Path):
+    agent = fresh_agent()
+    go = tmp_path / "go"
+    go.write_text("1\n")
+    agent.post("test.tells", {"go": str(go)}, wait=False, id="teller")
+    wait_for(lambda: "step 2" in agent.log("teller"), "the log has begun")
+    agent.kill("supervisor", "runner")
+    go.write_text("1\n2\n3\n")
+    agent.start()
+    agent.ended("teller")
+    assert "step 3" in agent.log("teller")
+
+
+def test_what_ended_while_no_runner_was_there_is_reported_right(fresh_agent: FreshAgent, runs: Path):
+    """The supervisor alone sees these ends: it is held in SIGSTOP until all of them are over."""
+    agent = fresh_agent()
+    for n in range(6):
+        name = LANGUAGES[n % 3]
+        agent.post(name, {"n": n, "seconds": 0.3, "runs": str(runs)}, wait=False, id=f"c{n}")
+    agent.post("bad.fails_silently", wait=True)
+    wait_started(runs, 6)
+    plugins = procs.children(agent.pids["runner"])
+    supervisor = agent.pids["supervisor"]
+    os.kill(supervisor, 19)
+    agent_runner = agent.pids["runner"]
+    os.kill(agent_runner, 9)
+    wait_for(lambda: not any(procs.alive(pid) for pid in plugins), "all plugins are over")
+    os.kill(supervisor, 18)
+    for n in range(6):
+        assert_right(agent.ended(f"c{n}"), n)
+    assert len(runs.read_text().split()) == 6
+
+
+def test_a_cancelled_command_stays_cancelled_over_a_restart(fresh_agent: FreshAgent):
+    """SIGTERM was sent and ignored: the next runner still sends SIGKILL when the grace is over."""
+    agent = fresh_agent()
+    command = agent.post("bad.ignores_term", wait=False)
+    wait_for(lambda: agent.command(command["id"]).get("phase") == "terminating", "SIGTERM was sent")
+    agent.kill("runner")
+    assert agent.ended(command["id"])["command_error"]["type"] == "Timeout"
+
+
+def test_locks_hold_over_a_restart(fresh_agent: FreshAgent):
+    agent = fresh_agent()
+    held = agent.post("lock.one", {"thing": "disk", "seconds": 1.5}, wait=False)
+    agent.kill("runner")
+    wait_for(lambda: "runner" in agent.pids, "a new runner")
+    assert agent.send("lock.one", {"thing": "disk"}).status == 409
+    assert agent.send("lock.one", {"thing": "other"}).status == 200
+    assert agent.ended(held["id"])["command_status"] == "SUCCEEDED"
+    assert agent.post("lock.one", {"thing": "disk"})["command_status"] == "SUCCEEDED"
+
+
+def test_a_critical_section_is_remembered_over_a_restart(fresh_agent: FreshAgent, tmp_path: Path):
+    agent = fresh_agent()
+    until = tmp_path / "until"
+    command = agent.post("stop.critical", {"until": str(until)}, wait=False)
+    wait_for(lambda: agent.command(command["id"]).get("critical"), "the critical section has begun")
+    agent.kill("runner")
+    wait_for(lambda: agent.command(command["id"]).get("critical"), "the new runner knows")
+    assert agent.delete(f"/v1/commands/{command['id']}").status == 409
+    until.touch()
+    ended = agent.ended(command["id"])
+    assert ended["command_result"] == {"flashed": True}
+    assert ended["warnings"] == ["inside"]
+
+
+def test_events_are_told_once_over_a_restart(fresh_agent: FreshAgent, tmp_path: Path):
+    agent = fresh_agent()
+    go = tmp_path / "go"
+    go.write_text("1\n")
+    id = agent.post("test.tells", {"go": str(go)}, wait=False)["id"]
+    wait_for(lambda: agent.command(id).get("progress", {}).get("done") == 2, "the second step")
+    agent.kill("runner")
+    wait_for(lambda: agent.answers(f"/v1/commands/{id}"), "a new runner")
+    assert agent.command(id)["progress"]["done"] == 2
+    go.write_text("1\n2\n3\n")
+    agent.ended(id)
+    told = [data["done"] for event, data in agent.events(id) if event == "progress"]
+    assert told == [1, 2, 3]
+    text = agent.request("GET", f"/v1/commands/{id}/events").body.decode()
+    numbers = [int(line[4:]) for line in text.splitlines() if line.startswith("id: ")]
+    assert numbers == sorted(set(numbers))
+
+
+def test_a_stopped_agent_leaves_its_plugins_alone(fresh_agent: FreshAgent, runs: Path):
+    """SIGTERM to the supervisor ends the agent, not the flash tool that runs."""
+    agent = fresh_agent()
+    agent.post("work.sh", {"n": 3, "seconds": 1.0, "runs": str(runs)}, wait=False, id="flash")
+    wait_started(runs)
+    [plugin] = procs.children(agent.pids["runner"])
+    agent.stop()
+    assert procs.alive(plugin)
+    agent.start()
+    ended = agent.ended("flash")
+    assert not procs.alive(plugin)
+    assert ended["command_status"] == "SUCCEEDED" or ended["command_error"]["type"] == "OutcomeUnknown"
+
+
+def test_history_and_results_are_there_after_a_restart(fresh_agent: FreshAgent, runs: Path):
+    agent = fresh_agent()
+    done = agent.post("work.bash", {"n": 4, "runs": str(runs)})
+    failed = agent.post("bad.says_nothing")
+    agent.stop()
+    agent.start()
+    assert [agent.command(item["id"]) for item in (done, failed)] == [done, failed]
+    assert agent.commands() == [done, failed]
+    time.sleep(0.1)
+    assert runs.read_text().split() == [done["id"]]

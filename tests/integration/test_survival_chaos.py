@@ -1,0 +1,154 @@
+"""Random SIGKILLs over many commands with known answers; many commands; histories and journals that grow."""
+
+import random
+import threading
+import time
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import procs
+import pytest
+from agent_harness import Agent, wait_for
+from conftest import FreshAgent
+
+SEED = 20_250_707
+COMMANDS, CLIENTS = 60, 8
+VICTIMS = (("worker",), ("worker",), ("master",), ("runner",), ("runner",), ("runner", "worker"), ("runner", "master"))
+
+
+class Killer(threading.Thread):
+    """Kills a random part of the agent, lets it come back, and so on."""
+
+    def __init__(self, agent: Agent, dice: random.Random) -> None:
+        super().__init__(daemon=True)
+        self.agent, self.dice = agent, dice
+        self.kills = 0
+        self.over = threading.Event()
+
+    def run(self) -> None:
+        while not self.over.wait(self.dice.uniform(0.0, 0.15)):
+            wait_for(lambda: {"runner", "master", "worker"} <= set(self.agent.pids), "all are there to be killed")
+            self.agent.kill(*self.dice.choice(VICTIMS))
+            self.kills += 1
+
+
+def test_random_kills_lose_nothing_repeat_nothing_and_falsify_nothing(fresh_agent: FreshAgent, tmp_path: Path):
+    agent = fresh_agent()
+    dice = random.Random(SEED)
+    runs = tmp_path / "runs"
+    runs.touch()
+    asked = {}
+    for n in range(COMMANDS):
+        name = dice.choice(["work.bash", "work.sh", "work.python"])
+        params = {"n": n, "seconds": round(dice.uniform(0, 0.4), 2), "runs": str(runs)}
+        asked[f"chaos-{n}"] = (name, params, dice.random() < 0.7)
+    killer = Killer(agent, dice)
+    killer.start()
+    try:
+        with ThreadPoolExecutor(CLIENTS) as pool:
+            answers = list(pool.map(lambda item: agent.post_until_answered(
+                item[1][0], item[1][1], id=item[0], wait=item[1][2]), asked.items()))  # fmt: skip
+        ends = {id: agent.ended(id) for id in asked}
+    finally:
+        killer.over.set()
+        killer.join(30)
+    assert killer.kills >= 10
+    times = {id: runs.read_text().split().count(id) for id in asked}
+    for id, (name, params, _) in asked.items():
+        ended = ends[id]
+        assert ended["name"] == name
+        if ended["command_error"] and ended["command_error"]["type"] == "NotStarted":
+            assert times[id] == 0, f"{id} was run and is said not to have been started"
+            continue
+        assert ended["command_status"] == "SUCCEEDED", str(ended)
+        assert ended["command_result"] == {"square": params["n"] ** 2}
+        assert times[id] == 1, f"{id} was run {times[id]} times"
+    assert sum(times.values()) >= COMMANDS - 3, "a kill hits the moment before the start only now and then"
+    for answer in answers:
+        assert answer["command_status"] == "RUNNING" or answer == ends[answer["id"]]
+    assert {item["id"] for item in agent.commands()} == set(asked)
+
+
+@pytest.mark.parametrize("delay_ms", range(0, 12, 2))
+def test_a_kill_around_the_start_is_right_or_honestly_not_started(fresh_agent: FreshAgent, tmp_path: Path, delay_ms):
+    """The moments between the intent, the process and the note of its pid."""
+    agent = fresh_agent()
+    runs = tmp_path / "runs"
+    runs.touch()
+    for n in range(4):
+        id = f"start-{n}"
+        params = {"n": n, "seconds": 0.05, "runs": str(runs)}
+        client = threading.Thread(
+            target=agent.post_until_answered, args=("work.sh", params), kwargs={"id": id}, daemon=True
+        )
+        victim = agent.pids["runner"]
+        client.start()
+        time.sleep(delay_ms / 1000)
+        procs.kill(victim, 9)
+        client.join(30)
+        ended = agent.ended(id)
+        times = runs.read_text().split().count(id)
+        if ended["command_status"] == "SUCCEEDED":
+            assert (ended["command_result"], times) == ({"square": n * n}, 1)
+        else:
+            assert (ended["command_error"]["type"], times) == ("NotStarted", 0), ended
+
+
+def test_thousands_of_commands_leave_memory_and_disk_flat(fresh_agent: FreshAgent):
+    """3,000 here; the benchmark runs 10,000."""
+    agent = fresh_agent("--history=300")
+
+    def run(count: int) -> None:
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(lambda n: agent.post("work.python", {"n": n, "runs": "/dev/null"}), range(count)))
+
+    run(800)
+    before = {role: procs.rss_kib(agent.pids[role]) for role in ("supervisor", "runner", "worker")}
+    run(2200)
+    for role, kib in before.items():
+        assert procs.rss_kib(agent.pids[role]) - kib < 3000, f"{role} grows"
+    assert len(agent.commands()) <= 300 * 1.25 + 1
+    assert len(list((agent.state / "c").iterdir())) < 50
+    sizes = {path.name: path.stat().st_size for path in agent.state.iterdir() if path.is_file()}
+    assert all(size < 4 << 20 for size in sizes.values()), sizes
+    assert len(list(Path(f"/proc/{agent.pids['runner']}/fd").iterdir())) < 40
+    assert len(list(Path(f"/proc/{agent.pids['worker']}/fd").iterdir())) < 60
+
+
+def test_journal_and_history_are_compacted_and_survive_it(fresh_agent: FreshAgent, tmp_path: Path):
+    agent = fresh_agent("--history=50")
+    runs = tmp_path / "runs"
+    runs.touch()
+    running = agent.post("work.sh", {"n": 6, "seconds": 8, "runs": str(runs)}, wait=False)
+    first = agent.post("test.echo", {"first": True})
+    big = "x" * 20_000  # it is in the journal too, as PARAM_big
+    ids = [agent.post("test.echo", {"big": big, "n": n})["id"] for n in range(120)]
+    journal = agent.state / "journal"
+    wait_for(lambda: journal.stat().st_size < 1 << 20, "the journal is compacted")
+    assert running["id"] in journal.read_text()
+    for victims in (("runner",), ("runner", "master")):
+        agent.kill(*victims)
+        wait_for(lambda: agent.answers(f"/v1/commands/{ids[-1]}"), "it is back")
+    shown = agent.commands()
+    finished = [item["id"] for item in shown if item["id"] != running["id"]]
+    assert finished == ids[-len(finished) :], "the newest are kept, in order"
+    assert 50 <= len(finished) <= 63
+    assert agent.request("GET", f"/v1/commands/{first['id']}").status == 404
+    assert agent.command(ids[-1])["command_result"] == {"big": big, "n": 119}
+    ended = agent.ended(running["id"])
+    assert ended["command_result"] == {"square": 36}
+    assert runs.read_text().split() == [running["id"]]
+
+
+def test_a_repeated_request_with_an_id_joins(agent: Agent, tmp_path: Path):
+    runs, id = tmp_path / "runs", uuid.uuid4().hex
+    params = {"n": 8, "seconds": 0.3, "runs": str(runs)}
+    agent.post("work.bash", params, wait=False, id=id)
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda _: agent.post("work.bash", params, id=id), range(8)))
+    assert all(answer == answers[0] for answer in answers)
+    assert agent.post("work.bash", params, id=id) == answers[0], "also when it has ended long ago"
+    assert runs.read_text().split() == [id]
+    reply = agent.send("work.sh", params, id=id)
+    assert (reply.status, reply.problem["code"]) == (409, "id_taken")

@@ -14,8 +14,8 @@ def entry(method: Method, full: bool = False) -> dict[str, Any]:
         "name": method.name,
         "state": method.state,
         "reason": method.reason,
-        "executables": [str(path) for path in method.executables],
-        "manifests": [str(path) for path in method.manifests],
+        "executables": method.executables,
+        "manifests": method.manifests,
         "sha256": method.sha256(),
     }
     manifest = method.manifest

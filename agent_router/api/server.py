@@ -7,7 +7,7 @@ from typing import Any
 
 from gunicorn.app.base import BaseApplication
 
-from agent_router.api.app import AgentApp, create_app
+from agent_router.api.lazy import LazyApp
 from agent_router.core.dispatch import Dispatcher
 from agent_router.core.settings import Settings
 from agent_router.runner import libc
@@ -39,8 +39,8 @@ class Server(BaseApplication):
         for name, value in options.items():
             self.cfg.set(name, value)
 
-    def load(self) -> AgentApp:
-        return create_app(Dispatcher(self._settings, self._started_at))
+    def load(self) -> LazyApp:
+        return LazyApp(Dispatcher(self._settings, self._started_at))
 
 
 def run(settings: Settings, listener: int, started_at: float) -> None:

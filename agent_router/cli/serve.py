@@ -108,10 +108,11 @@ def _listen(settings: Settings) -> socket.socket:
 
 
 def _runner(settings: Settings, listener: socket.socket) -> None:
+    from agent_router.core import environment
     from agent_router.runner import service
 
     listener.close()
-    service.run(settings.state, settings.history)
+    service.run(settings.state, settings.history, environment.base(settings))
 
 
 def _front(settings: Settings, listener: socket.socket, started_at: float) -> None:

@@ -6,17 +6,14 @@ Everything a front knows is here, without HTTP: the API and the command line bot
 import math
 import os
 import re
-import sys
 import time
 import uuid
 from collections import OrderedDict
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from agent_router import plugin
 from agent_router.core import annotations, execspec, scrub
-from agent_router.core.hardware import SYSTEM_PATH
+from agent_router.core.environment import search_path
 from agent_router.core.jsontext import dumps
 from agent_router.core.manifest import TEMPLATE, Manifest
 from agent_router.core.problems import Problem, RequestError
@@ -47,13 +44,7 @@ class Dispatcher:
     def __init__(self, settings: Settings, started_at: float = 0) -> None:
         self.settings = settings
         self.started_at = started_at or time.time()
-        self.search_path = f"{os.path.dirname(sys.executable)}:{SYSTEM_PATH}"
-        self.registry = Registry(settings.plugin_dirs(), settings.schema_dirs(), self.search_path)
-        self._environ = {
-            "PATH": self.search_path, "LANG": "C.UTF-8", "TERM": "dumb", "AGENT_PROTOCOL": "1",
-            "AGENT_EVENTS": "/dev/fd/3", "AGENT_LIB": str(Path(plugin.__file__).parent),
-            "AGENT_STATE_DIR": settings.state, "AGENT_DEVICES": ",".join(settings.devices),
-        }  # fmt: skip
+        self.registry = Registry(settings.plugin_dirs(), settings.schema_dirs(), search_path())
         self._used: OrderedDict[str, tuple[Manifest, list[str]]] = OrderedDict()
 
     # ---- before
@@ -78,9 +69,8 @@ class Dispatcher:
         if id and not ID.fullmatch(id):
             raise RequestError(400, "id_invalid", "id must be 1 to 64 letters, digits, - and _")
         call_id = id or str(uuid.UUID(bytes=os.urandom(16), version=4))
-        head = self._head(name, str(method.executables[0]), manifest, request)
+        head = self._head(name, method.executables[0], manifest, request)
         head |= {"id": call_id, "action": action, "timeout_s": _timeout(manifest, timeout_s)}
-        head["env"]["AGENT_COMMAND_ID"] = call_id
         if id:
             head["again"] = True
         if action != "run":
@@ -101,9 +91,9 @@ class Dispatcher:
         argv = [path]
         if manifest.exec is not None:
             argv += execspec.argv(manifest.exec, request, manifest.data["request"])
-        environ = {**self._environ, "AGENT_METHOD": name, **_param_variables(manifest, request)}
         head: Head = {
-            "op": "run", "id": "", "name": name, "argv": argv, "at": time.time(), "env": environ,
+            "op": "run", "id": "", "name": name, "argv": argv, "at": time.time(),
+            "params": _param_variables(manifest, request),
             "locks": _locks(manifest.locks, request), "grace_s": manifest.grace_s,
             "out_limit": manifest.output_limit, "log_limit": manifest.log_limit,
         }  # fmt: skip

@@ -12,7 +12,6 @@ from typing import Any
 
 SYS = Path("/sys")
 MODULES = Path("/lib/modules")
-SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 def unmatched(match: list[dict[str, Any]]) -> str:

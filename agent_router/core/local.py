@@ -10,6 +10,7 @@ import threading
 import time
 from types import TracebackType
 
+from agent_router.core import environment
 from agent_router.core.client import Client
 from agent_router.core.dispatch import Dispatcher
 from agent_router.core.settings import Settings
@@ -47,7 +48,8 @@ class LocalAgent:
     def __enter__(self) -> "LocalAgent":
         # A session of its own: Ctrl-C in the terminal is for the command line, which cancels.
         argv = [sys.executable, "-m", "agent_router.runner", self._state]
-        self._runner = subprocess.Popen(argv, start_new_session=True, stdin=subprocess.DEVNULL)
+        base = environment.base(self.dispatcher.settings)
+        self._runner = subprocess.Popen(argv, start_new_session=True, stdin=subprocess.DEVNULL, env=base)
         give_up = time.monotonic() + START_S
         while not os.path.exists(self._state + "/runner.sock"):
             if self._runner.poll() is not None or time.monotonic() > give_up:

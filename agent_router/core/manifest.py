@@ -61,9 +61,9 @@ class Manifest:
         return None if schema is None else Validator(schema)
 
 
-def load(path: Path) -> Manifest:
+def load(path: str) -> Manifest:
     """Read one manifest file; OSError and ManifestError are for the caller."""
-    with path.open("rb") as file:
+    with open(path, "rb") as file:
         raw = file.read(MAX_BYTES + 1)
     if len(raw) > MAX_BYTES:
         raise ManifestError([Problem("$", f"larger than {MAX_BYTES >> 20} MiB")])

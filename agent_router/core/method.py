@@ -4,7 +4,6 @@ import hashlib
 import os
 import re
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from agent_router.core import hardware
 from agent_router.core.manifest import Manifest, ManifestError, load
@@ -28,7 +27,7 @@ def good_name(name: str) -> bool:
     return len(name) <= MAX_NAME and NAME.fullmatch(name) is not None
 
 
-def file_key(path: Path | str) -> FileKey:
+def file_key(path: str) -> FileKey:
     """What changes when a file is replaced or edited in place."""
     info = os.stat(path)
     return info.st_ino, info.st_mtime_ns, info.st_size, info.st_mode, info.st_uid
@@ -43,8 +42,8 @@ class Method:
     """
 
     name: str
-    executables: list[Path] = field(default_factory=list)
-    manifests: list[Path] = field(default_factory=list)
+    executables: list[str] = field(default_factory=list)
+    manifests: list[str] = field(default_factory=list)
     state: str = ""
     reason: str = ""
     manifest: Manifest | None = None
@@ -75,10 +74,10 @@ class Method:
             return ""
         try:
             key = file_key(self.executables[0])
-            if not self.executables[0].is_file():
+            if not os.path.isfile(self.executables[0]):
                 return ""  # a device or a pipe would be read for ever
             if self.digest is None or self.digest[0] != key:
-                with self.executables[0].open("rb") as file:
+                with open(self.executables[0], "rb") as file:
                     self.digest = key, hashlib.file_digest(file, "sha256").hexdigest()
         except OSError:
             return ""
@@ -96,7 +95,7 @@ class Method:
             return "invalid", f"{self.name!r} is no method name: lower case words joined by dots, 2 to 4 of them"
         for kind, paths in (("executable", self.executables), ("manifest", self.manifests)):
             if len(paths) > 1:
-                return "invalid", f"two files claim this name: {' and '.join(map(str, paths))}; remove one {kind}"
+                return "invalid", f"two files claim this name: {' and '.join(paths)}; remove one {kind}"
         if not self.executables:
             return "incomplete", f"there is {self.manifests[0]} but no executable {self.name}"
         if not self.manifests:
@@ -115,7 +114,7 @@ class Method:
             return "invalid", f"{executable} is not executable; chmod 755 {executable}"
         return self._fits_machine(self.manifest, executable, search_path)
 
-    def _fits_machine(self, manifest: Manifest, executable: Path, search_path: str) -> tuple[str, str]:
+    def _fits_machine(self, manifest: Manifest, executable: str, search_path: str) -> tuple[str, str]:
         reason = hardware.unmatched(manifest.data.get("match", []))
         if reason:
             return "not_for_this_hardware", reason
@@ -123,9 +122,9 @@ class Method:
         return ("unavailable", reason) if reason else (READY, "")
 
 
-def missing_interpreter(executable: Path) -> str:
+def missing_interpreter(executable: str) -> str:
     """Why the program that a #! line names cannot be started, or ""."""
-    with executable.open("rb") as file:
+    with open(executable, "rb") as file:
         line = file.readline(256)
     if not line.startswith(b"#!"):
         return ""

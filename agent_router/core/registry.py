@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
-from agent_router.core.hardware import SYSTEM_PATH
+from agent_router.core.environment import SYSTEM_PATH
 from agent_router.core.method import Method
 from agent_router.core.problems import RequestError
 
@@ -28,12 +28,13 @@ class Registry:
     def __init__(
         self, plugins: Iterable[Path], schemas: Iterable[Path], search_path: str = SYSTEM_PATH
     ) -> None:
-        self.plugins = [Path(os.path.abspath(path)) for path in plugins]
-        self.schemas = [Path(os.path.abspath(path)) for path in schemas]
+        # Text, not Path: with a thousand plugins that is half of the time of a scan.
+        self.plugins = [os.path.abspath(path) for path in plugins]
+        self.schemas = [os.path.abspath(path) for path in schemas]
         self.search_path = search_path
-        self._watched = [str(path) for path in (*self.plugins, *self.schemas)]
+        self._watched = [*self.plugins, *self.schemas]
         self._methods: dict[str, Method] = {}
-        self._ignored: list[Path] = []
+        self._ignored: list[str] = []
         self._seen: tuple[DirectoryKey, ...] = ()
         self._lock = threading.RLock()  # asked by the worker's loop and by request threads
 
@@ -60,7 +61,7 @@ class Registry:
             for method in methods:
                 method.refresh(self.search_path)
         ignored = [
-            Method(path.name, [path], state="ignored", reason=f"{path} is named like a backup or hidden file")
+            Method(os.path.basename(path), [path], state="ignored", reason=f"{path} has the name of a backup")
             for path in self._ignored
         ]
         return methods + ignored
@@ -83,26 +84,28 @@ class Registry:
         found: dict[str, Method] = {}
         self._ignored = []
         for directory in dict.fromkeys(self.plugins):
-            for path in self._files(directory):
-                found.setdefault(path.name, Method(path.name)).executables.append(path)
+            for name in self._files(directory):
+                found.setdefault(name, Method(name)).executables.append(f"{directory}/{name}")
         for directory in dict.fromkeys(self.schemas):
-            for path in self._files(directory, ".json"):
-                name = path.name.removesuffix(".json")
-                found.setdefault(name, Method(name)).manifests.append(path)
+            for file in self._files(directory, ".json"):
+                name = file.removesuffix(".json")
+                found.setdefault(name, Method(name)).manifests.append(f"{directory}/{file}")
         for name, method in found.items():
             known = self._methods.get(name)
             if known and (known.executables, known.manifests) == (method.executables, method.manifests):
                 found[name] = known
         self._methods = found
 
-    def _files(self, directory: Path, suffix: str = "") -> list[Path]:
+    def _files(self, directory: str, suffix: str = "") -> list[str]:
+        """Names of the files that count; the others are noted as ignored."""
         try:
             names = sorted(os.listdir(directory))
         except OSError:
             return []
         good = [name for name in names if name.endswith(suffix) and not IGNORED.search(name)]
-        self._ignored += [directory / name for name in names if name not in good]
-        return [directory / name for name in good]
+        if len(good) < len(names):
+            self._ignored += [f"{directory}/{name}" for name in names if name not in good]
+        return good
 
 
 def _directory_key(directory: str) -> DirectoryKey:

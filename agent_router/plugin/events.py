@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from typing import Any
 
 PROGRESS_INTERVAL_S = 0.1
+MAX_WARNING = 2000  # characters; a longer line of events would be dropped
 
 _LEVELS = {"error": 3, "warning": 4, "notice": 5, "info": 6, "debug": 7}
 _last_progress = 0.0
@@ -46,7 +47,7 @@ def progress(done: float, total: float | None = None, unit: str = "", message: s
 
 def warn(text: str) -> None:
     """Tell the caller about something that went less well than asked; it is kept with the result."""
-    _send({"warn": text})
+    _send({"warn": text[:MAX_WARNING]})
 
 
 @contextlib.contextmanager

@@ -79,6 +79,6 @@ progress() {
     [[ ${4-} ]] && json_string "$4" && out+=", \"message\": $REPLY"
     _event "{$out}"
 }
-warn() { json_string "$1" && _event "{\"warn\": $REPLY}"; }
+warn() { json_string "${1:0:2000}" && _event "{\"warn\": $REPLY}"; }
 critical() { case $1 in on) _event '{"critical": true}' ;; *) _event '{"critical": false}' ;; esac; }
 log() { printf '<6>%s\n' "$*" >&2; }

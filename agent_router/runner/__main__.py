@@ -1,8 +1,12 @@
-"""python -m agent_router.runner STATE [KEEP]: a runner alone, for the command line's local calls."""
+"""python -m agent_router.runner STATE [KEEP]: a runner alone, for the command line's local calls.
 
+Its environment is what the plugins get.
+"""
+
+import os
 import sys
 
 from agent_router.runner import libc, service
 
 libc.set_title("agent-router: runner")
-service.run(sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 1000)
+service.run(sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 1000, dict(os.environ))

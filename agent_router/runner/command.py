@@ -22,8 +22,8 @@ class Command:
     __slots__ = (
         "head", "head_text", "id", "name", "pid", "pidfd", "status", "reason", "ending", "phase", "out", "log",
         "events", "watch", "critical", "progress", "warnings", "events_read", "events_bad", "events_tokens",
-        "events_refilled", "started_at", "asked_boot", "started_boot", "ended_at", "waiters", "adopted_until", "pushed", "message",
-        "stream_seq", "printed", "deadline",
+        "events_refilled", "started_at", "asked_boot", "started_boot", "ended_at", "waiters", "adopted_until",
+        "pushed", "message", "stream_seq", "printed", "deadline",
     )  # fmt: skip
 
     def __init__(self, head: Head, head_text: bytes) -> None:

@@ -27,10 +27,12 @@ OOM_SCORE_ADJ = b"500"  # the kernel takes a plugin before it takes the agent
 class Execution:
     """Runs the commands of one runner. `ended` is called once for each, when all of it is over."""
 
-    def __init__(self, loop: Loop, journal: Journal, state: str, ended: Callable[[Command], None]) -> None:
+    def __init__(self, loop: Loop, journal: Journal, state: str, environ: dict[str, str],
+                 ended: Callable[[Command], None]) -> None:  # fmt: skip
         self.loop = loop
         self.journal = journal
         self.state = state
+        self._environ = environ
         self.live: dict[str, Command] = {}
         self._ended = ended
         self._warm = spawn.WarmCode()
@@ -68,7 +70,10 @@ class Execution:
     def _spawn(self, command: Command, fds: spawn.Descriptors, action: str) -> int:
         head = command.head
         base = self.base(command)
-        environ = {**head["env"], "HOME": base + "/cwd", "AGENT_ACTION": action}
+        environ = {
+            **self._environ, "AGENT_METHOD": command.name, "AGENT_COMMAND_ID": command.id, "HOME": base + "/cwd",
+            "AGENT_ACTION": action, **head["params"],
+        }  # fmt: skip
         if action == "run":
             environ["AGENT_ACTION"] = head.get("action", "run")
             environ["AGENT_DEADLINE"] = str(int(command.started_at + head["timeout_s"]))

@@ -8,6 +8,7 @@ import os
 from typing import Any
 
 MAX_BYTES = 32 << 20
+COPY_BYTES = 1 << 20
 SEPARATOR = b",\n"
 
 
@@ -54,14 +55,31 @@ class History:
         return os.pread(self._fd, os.fstat(self._fd).st_size, 0)
 
     def _shrink(self) -> None:
-        lines = self._read().split(SEPARATOR)[:-1]
-        kept = lines[-self._keep :]
-        while len(kept) > 1 and sum(map(len, kept)) > MAX_BYTES * 3 // 4:
-            kept = kept[len(kept) // 4 + 1 :]
-        text = b"".join(line + SEPARATOR for line in kept)
+        """Keep the newest records, in a new file; the old one stays where there is no room for it."""
+        start = self._oldest_to_keep()
         fd = os.open(self.path + ".new", os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_TRUNC, 0o600)
-        os.write(fd, text)
-        os.rename(self.path + ".new", self.path)
+        count = 0
+        try:
+            for at in range(start, self.size, COPY_BYTES):
+                part = os.pread(self._fd, COPY_BYTES, at)
+                count += part.count(b"\n")
+                if os.write(fd, part) != len(part):
+                    raise OSError("short write")
+            os.rename(self.path + ".new", self.path)
+        except OSError:
+            os.close(fd)
+            return
         os.close(self._fd)
-        self._fd, self.size, self.count = fd, len(text), len(kept)
+        self._fd, self.size, self.count = fd, self.size - start, count
         self.generation = os.fstat(fd).st_ino
+
+    def _oldest_to_keep(self) -> int:
+        """Where the first record begins that is among the newest `keep` and in the last three quarters of MAX_BYTES."""
+        text = self._read()
+        start, drop = 0, self.count - self._keep
+        while drop > 0 or self.size - start > MAX_BYTES * 3 // 4:
+            after = text.index(SEPARATOR, start) + len(SEPARATOR)
+            if after == len(text):
+                break
+            start, drop = after, drop - 1
+        return start

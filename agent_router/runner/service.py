@@ -30,7 +30,7 @@ HOUSEKEEPING_S = 2.0
 
 
 class Runner:
-    def __init__(self, state: str, keep: int = 10_000) -> None:
+    def __init__(self, state: str, keep: int, environ: dict[str, str]) -> None:
         os.umask(0o077)
         os.makedirs(state + "/c", exist_ok=True)
         self.state = state
@@ -41,7 +41,7 @@ class Runner:
         self.journal = Journal(state + "/journal")
         self.history = History(state + "/history", keep)
         self.locks = Locks()
-        self.execution = Execution(self.loop, self.journal, state, self._ended)
+        self.execution = Execution(self.loop, self.journal, state, environ, self._ended)
         self.unjudged: dict[str, Command] = {}
         self._judge: Link | None = None
         self._links: set[Link] = set()
@@ -231,8 +231,11 @@ def _echo(head: Head) -> Head:
     return {"op": head["op"], "n": head.get("n"), "id": head.get("id")}
 
 
-def run(state: str, keep: int) -> None:
-    """The main function of the runner process; returns when it is no longer needed."""
+def run(state: str, keep: int, environ: dict[str, str]) -> None:
+    """The main function of the runner process; returns when it is no longer needed.
+
+    `environ` is the environment of every plugin, before what belongs to its command is added.
+    """
     import gc
     import resource
 
@@ -249,7 +252,7 @@ def run(state: str, keep: int) -> None:
 
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # the state directory is memory
     libc.prctl(libc.PR_SET_CHILD_SUBREAPER, 1)  # what double-forks out of a plugin stays in sight
-    runner = Runner(state, keep)
+    runner = Runner(state, keep, environ)
     runner.listen()
     gc.collect()
     gc.freeze()

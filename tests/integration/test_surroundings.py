@@ -1,5 +1,6 @@
 """What a plugin is given: exactly the environment, descriptors, session and signals of the protocol."""
 
+import json
 import os
 import signal
 import stat
@@ -12,9 +13,9 @@ from agent_harness import Agent, wait_for
 from conftest import Drop, FreshAgent
 
 import agent_router.plugin
-from agent_router.core.hardware import SYSTEM_PATH
 
 BOTH = pytest.mark.parametrize("probe", ["probe.warm", "probe.fresh"])
+SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 VARIABLES = {
     "PATH", "LANG", "TERM", "HOME", "AGENT_PROTOCOL", "AGENT_METHOD", "AGENT_COMMAND_ID", "AGENT_ACTION",
     "AGENT_EVENTS", "AGENT_LIB", "AGENT_STATE_DIR", "AGENT_DEADLINE", "AGENT_DEVICES",
@@ -60,7 +61,7 @@ def test_descriptors_are_exactly_zero_to_three(agent: Agent, probe):
 @BOTH
 def test_the_request_is_on_stdin_and_there_are_no_arguments(agent: Agent, probe):
     seen = agent.post(probe, {"a": 1})["command_result"]
-    assert seen["stdin"] == '{"a":1}'
+    assert json.loads(seen["stdin"]) == {"a": 1}
     assert len(seen["argv"]) == 1
     assert os.path.isabs(seen["argv"][0])
     assert os.path.basename(seen["argv"][0]) == probe

@@ -1,0 +1,92 @@
+import fnmatch
+import os
+import stat
+import types
+
+import pytest
+
+from agent_router.plugin import devices
+
+# A made-up machine: two disks, sda with two partitions, links to them.
+NODES = {"/dev/sda": (8, 0), "/dev/sda1": (8, 1), "/dev/sda2": (8, 2), "/dev/sdb": (8, 16), "/dev/cciss!c0d0p1": (104, 1)}
+LINKS = {"/dev/disk/by-id/one": "/dev/sda", "/dev/disk/by-id/one-part1": "/dev/sda1", "/dev/disk/by-path/x:y": "/dev/sdb"}
+FILES = ("/dev/null", "/etc/passwd")
+BLOCK = {"8:0": "block/sda", "8:1": "block/sda/sda1", "8:2": "block/sda/sda2", "8:16": "block/sdb", "104:1": "block/cciss!c0d0/p1"}
+
+
+@pytest.fixture(autouse=True)
+def machine(monkeypatch):
+    real_exists = os.path.exists
+    names = [*NODES, *LINKS, *FILES]
+
+    def realpath(path):
+        path = os.path.normpath(path)
+        if path.startswith(devices.SYS_BLOCK):
+            return "/sys/" + BLOCK[os.path.basename(path)]
+        return LINKS.get(path, path)
+
+    def stat_of(path):
+        if path not in NODES and path not in FILES:
+            raise FileNotFoundError(path)
+        mode = stat.S_IFBLK if path in NODES else stat.S_IFCHR
+        return types.SimpleNamespace(st_mode=mode, st_rdev=os.makedev(*NODES.get(path, (1, 3))))
+
+    def exists(path):
+        if path.startswith("/sys/block/") and path.endswith("/partition"):
+            return path.count("/") == 5
+        return real_exists(path)
+
+    monkeypatch.setattr(devices.os.path, "realpath", realpath)
+    monkeypatch.setattr(devices.os.path, "exists", exists)
+    monkeypatch.setattr(devices.os, "stat", stat_of)
+    monkeypatch.setattr(devices.glob, "glob", lambda pattern: [
+        name for name in names if fnmatch.fnmatchcase(name, pattern)])  # fmt: skip
+
+
+@pytest.mark.parametrize(("device", "patterns"), [
+    ("/dev/sda", ["/dev/sda"]),
+    ("/dev/sda", ["/dev/sd*"]),
+    ("/dev/sda1", ["/dev/sda"]),
+    ("/dev/sda1", ["/dev/sda1"]),
+    ("/dev/sda", ["/dev/disk/by-id/one"]),
+    ("/dev/disk/by-id/one-part1", ["/dev/disk/by-id/one"]),
+    ("/dev/disk/by-id/one", ["/dev/sda"]),
+    ("/dev/disk/by-path/x:y", ["/dev/disk/by-path/x:*"]),
+    ("/dev/../dev/sda", ["/dev/sda"]),
+    ("/dev/sdb", ["!/dev/sda", "/dev/sd?"]),
+    ("/dev/sda2", ["/dev/sda", "!/dev/sda1"]),
+])  # fmt: skip
+def test_allowed(device, patterns):
+    assert devices.refusal(device, patterns) == ""
+
+
+@pytest.mark.parametrize(("device", "patterns", "reason"), [
+    ("/dev/sda", [], "/dev/sda is not in the agent's device allow-list (empty); start the agent with --devices /dev/sda"),
+    ("/dev/sda", ["/dev/sda1"], "not in the agent's device allow-list (/dev/sda1)"),
+    ("/dev/sda2", ["/dev/sda1", "/dev/sdb"], "(/dev/sda1, /dev/sdb)"),
+    ("/dev/disk/by-id/one", ["/dev/sdb"], "/dev/disk/by-id/one is not in the agent's device allow-list"),
+    ("/dev/sda", ["/dev/sd*", "!/dev/sda"], "/dev/sda is protected by '!/dev/sda'"),
+    ("/dev/sda", ["!/dev/sda", "/dev/sd*"], "is protected by"),
+    ("/dev/sda1", ["/dev/sd*", "!/dev/sda"], "is protected by"),
+    ("/dev/sda1", ["/dev/sd*", "!/dev/disk/by-id/one"], "is protected by '!/dev/disk/by-id/one'"),
+    ("/dev/disk/by-id/one", ["/dev/*", "!/dev/sd?"], "is protected by"),
+    ("/dev/sda", ["/dev/sda", "!/dev/sda1"], "is protected by '!/dev/sda1'"),
+    ("/dev/sdz", ["/dev/*"], "/dev/sdz does not exist"),
+    ("", ["*"], " does not exist"),
+    ("/dev/null", ["/dev/*"], "/dev/null is not a block device"),
+    ("/etc/passwd", ["*"], "/etc/passwd is not a block device"),
+])  # fmt: skip
+def test_refused(device, patterns, reason):
+    assert reason in devices.refusal(device, patterns)
+
+
+@pytest.mark.parametrize(("device", "disk"), [
+    ("/dev/sda", "/dev/sda"), ("/dev/sda2", "/dev/sda"), ("/dev/cciss!c0d0p1", "/dev/cciss/c0d0"), ("/dev/gone", "/dev/gone"),
+])  # fmt: skip
+def test_the_whole_disk(device, disk):
+    assert devices.whole_disk(device) == disk
+
+
+def test_patterns_of_the_environment():
+    assert devices.patterns_of("/dev/a,!/dev/b:c,") == ["/dev/a", "!/dev/b:c"]
+    assert devices.patterns_of("") == []

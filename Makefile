@@ -10,6 +10,8 @@ BENCH_PACKAGES = gcc libc6-dev webhook wrk
 VENV = .venv
 STAMP = $(VENV)/.installed
 IPA = .bench/ipa
+# A ready environment with ironic-python-agent in it may be named instead.
+BENCH_IPA ?= $(abspath $(IPA))
 IPA_VERSION = 13.0.0
 
 .PHONY: help demo test lint bench run docs packages clean
@@ -27,10 +29,10 @@ test: $(STAMP) packages ## all tests except the linters; ARGS="-k wipe" selects
 lint: $(STAMP) packages ## ruff, mypy, shellcheck, codespell and the rules of the house; none may be missing
 	CI=true $(VENV)/bin/python -m pytest tests/test_linters.py $(ARGS)
 
-bench: $(STAMP) packages $(IPA)/.installed ## compare with webhook, a bare spawn and IPA; BENCH_QUICK=1: a short look
+bench: $(STAMP) packages $(if $(filter $(abspath $(IPA)),$(BENCH_IPA)),$(IPA)/.installed) ## compare with webhook, a bare spawn and IPA; BENCH_QUICK=1: a short look
 	@tools/need.sh $(BENCH_PACKAGES)
 	test ! -e benchmarks/setup.sh || benchmarks/setup.sh
-	BENCH_QUICK=$(BENCH_QUICK) BENCH_IPA=$(abspath $(IPA)) $(VENV)/bin/python benchmarks/run.py $(ARGS)
+	BENCH_QUICK=$(BENCH_QUICK) BENCH_IPA=$(BENCH_IPA) $(VENV)/bin/python benchmarks/run.py $(ARGS)
 
 run: $(STAMP) ## serve on http://127.0.0.1:9999; ARGS="--port 8000" adds options
 	$(VENV)/bin/agent-router serve $(ARGS)

@@ -37,7 +37,6 @@ setup(
         "sh>=2",
         "simplejson>=3.19",
         "click>=8",
-        "rich>=13",
     ],
     extras_require={
         "fast": ["jsonschema-rs"],

@@ -1,4 +1,4 @@
-"""The agent-router command. `serve` stays lean; everything a person types loads click and rich."""
+"""The agent-router command. `serve` stays lean; everything a person types loads click."""
 
 import sys
 

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from agent_router.cli.bar import Bar
 from agent_router.cli.transport import Local, Transport, Unreachable
 from agent_router.core.problems import RequestError
 
@@ -26,32 +27,10 @@ def follow(transport: Transport, id: str, show_log: bool) -> dict[str, Any]:
 
 
 def _with_bar(transport: Transport, id: str, show_log: bool) -> dict[str, Any]:
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
-
-    console = Console(stderr=True)
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TaskProgressColumn(),
-        TextColumn("{task.fields[note]}"),
-        TimeElapsedColumn(),
-    )
-    with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task("starting", total=None, note="")
-
-        def update(command: dict[str, Any]) -> None:
-            progress = command.get("progress") or {}
-            note = command.get("phase", "") or progress.get("message", "")
-            bar.update(
-                task, description=command["name"], completed=progress.get("done", 0),
-                total=progress.get("total"), note=note,
-            )  # fmt: skip
-
-        with _log(transport, id, show_log, lambda line: bar.console.print(line, markup=False, highlight=False)):
-            command = _wait(transport, id, update)
+    with Bar() as bar, _log(transport, id, show_log, bar.line):
+        command = _wait(transport, id, bar.update)
     for warning in command.get("warnings", ()):
-        console.print(f"warning: {warning}", style="yellow", markup=False)
+        print(f"warning: {warning}", file=sys.stderr)
     return command
 
 

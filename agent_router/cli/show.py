@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
+import textwrap
 import time
 from collections.abc import Sequence
 from typing import Any
+
+import click
 
 from agent_router.core.jsontext import pretty
 from agent_router.core.problems import RequestError
@@ -23,29 +27,30 @@ def on_terminal() -> bool:
 
 
 def result(value: Any) -> None:
-    """A JSON value, coloured on a terminal."""
-    if on_terminal():
-        from rich.console import Console
-
-        Console().print_json(pretty(value))
-    else:
-        print(pretty(value))
+    """A JSON value."""
+    print(pretty(value))
 
 
 def table(columns: tuple[str, ...], rows: Sequence[tuple[str, ...]], empty: str) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
+    """Columns as wide as their cells; the last one wraps at the edge of the terminal."""
     if not rows:
         print(empty, file=sys.stderr)
         return
-    made = Table(box=None, pad_edge=False, header_style="bold")
-    for name in columns:
-        made.add_column(name, overflow="fold")
-    for row in rows:
-        made.add_row(*(Text(cell, style=COLOURS.get(cell, "")) for cell in row))
-    Console(width=None if on_terminal() else 200).print(made)
+    widths = [max(map(len, column)) for column in zip(columns, *rows, strict=True)][:-1]
+    indent = sum(widths) + 2 * len(widths)
+    room = max(20, shutil.get_terminal_size((200, 24)).columns - indent)
+    for number, row in enumerate((columns, *rows)):
+        cells = [_coloured(cell, width, number == 0) for cell, width in zip(row, widths, strict=False)]
+        first, *more = textwrap.wrap(row[-1], room) or [""]
+        click.echo("  ".join([*cells, click.style(first, bold=number == 0)]).rstrip())
+        for line in more:
+            click.echo(" " * indent + line)
+
+
+def _coloured(cell: str, width: int, bold: bool) -> str:
+    colour = COLOURS.get(cell, "")
+    style = {"dim": True} if colour == "dim" else {"fg": colour} if colour else {}
+    return click.style(cell, bold=bold or None, **style) + " " * (width - len(cell))
 
 
 def methods(found: list[dict[str, Any]]) -> None:

@@ -21,6 +21,7 @@ class Client:
         self._patience_s = patience_s
         self._sock: socket.socket | None = None
         self._frames = Frames()
+        self._received: list[tuple[bytes, bytes]] = []
 
     def call(self, head: Head, body: bytes = b"") -> tuple[Head, bytes]:
         """Send one message and return its answer; waits as long as the answer takes."""
@@ -42,18 +43,20 @@ class Client:
     def receive(self) -> tuple[Head, bytes]:
         """The next frame; OSError when the runner goes away."""
         sock = self._connected()
-        while True:
+        while not self._received:
             data = sock.recv(65536)
             if not data:
                 raise ConnectionError("the runner closed the connection")
-            for head, body in self._frames.feed(data):
-                return json.loads(head), body
+            self._received += self._frames.feed(data)
+        head, body = self._received.pop(0)
+        return json.loads(head), body
 
     def close(self) -> None:
         if self._sock is not None:
             self._sock.close()
         self._sock = None
         self._frames = Frames()
+        self._received = []
 
     def _exchange(self, head: Head, body: bytes) -> tuple[Head, bytes]:
         self.send(head, body)

@@ -126,7 +126,7 @@ class Execution:
             self._over(command, why.LOG_LIMIT, command.log)
 
     def _over(self, command: Command, reason: str, fd: int) -> None:
-        if command.critical:  # a flash tool that talks too much is not killed half way
+        if command.critical or command.phase == "cleanup":  # what talks too much is not killed half way
             os.ftruncate(fd, 0)
             return
         if command.phase in ("running", "terminating"):
@@ -212,9 +212,12 @@ class Execution:
             reason = why.DONE
         with contextlib.suppress(OSError):
             os.killpg(command.pid, signal.SIGKILL)
-        self._unwatch(command)
+        if command.pidfd >= 0:
+            self.loop.unwatch(command.pidfd)
+            os.close(command.pidfd)
+            command.pidfd = -1
         if reason != why.DONE and command.head.get("cleanup") and command.phase != "stuck":
-            self._start_cleanup(command, reason)
+            self.start_cleanup(command, reason)
         else:
             self.finish(command, reason)
 
@@ -232,6 +235,7 @@ class Execution:
         was_stuck = command.reason == why.STUCK
         command.message = message
         self.loop.cancel(command.deadline)
+        self._unwatch(command)
         command.printed = files.read_out(self.base(command), command.out, command.head["out_limit"])
         if not was_stuck:
             command.reason = reason
@@ -250,14 +254,11 @@ class Execution:
             self._watched.pop(command.watch, None)
             self._inotify.remove(command.watch)
             command.watch = -1
-        if command.pidfd >= 0:
-            self.loop.unwatch(command.pidfd)
-            os.close(command.pidfd)
-            command.pidfd = -1
 
     # ---- the cleanup action
 
-    def _start_cleanup(self, command: Command, reason: str) -> None:
+    def start_cleanup(self, command: Command, reason: str) -> None:
+        """Call the plugin once more, after it was killed for `reason`."""
         self._phase(command, "cleanup")
         command.ending = reason
         base = self.base(command)
@@ -274,7 +275,7 @@ class Execution:
 
     def _end_cleanup(self, id: str, pid: int) -> None:
         command = self.live.get(id)
-        if command is not None and command.phase == "cleanup":
+        if command is not None and command.phase == "cleanup" and command.pid == pid:
             command.warnings.append(f"the cleanup was killed after {CLEANUP_S:.0f} s")
             os.killpg(pid, signal.SIGKILL)
 
@@ -286,5 +287,6 @@ class Execution:
         os.close(pidfd)
         if status:
             command.warnings.append(f"the cleanup ended with {os.waitstatus_to_exitcode(status)}")
+        self._look_last(command)
         command.phase = "cleaned"
         self.finish(command, reason)

@@ -123,6 +123,11 @@ def _adopt(runner: Runner, command: Command, orphans: Orphans) -> None:
         runner.execution.finish(command, why.UNKNOWN)
         return
     reports.resume(command, base)
+    if command.phase == "cleanup":  # the plugin is over, and nobody watches its cleanup: begin that again
+        strays.kill_marked((os.getppid(),), set(), command.id)
+        runner.execution.arm(command)
+        runner.execution.start_cleanup(command, command.ending)
+        return
     try:
         if not _is_ours(command):
             raise ProcessLookupError

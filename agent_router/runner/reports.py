@@ -85,7 +85,7 @@ def _pick(data: bytes, warnings: int) -> tuple[list[tuple[int, bytes]], int]:
 def resume(command: Command, base: str) -> None:
     """After a restart of the runner: go on where the stream of the command ends, and tell nothing twice.
 
-    `ending` is set again too, if the command was being stopped.
+    `ending` is set again too, if the command was being stopped, and `phase` if it was in its cleanup.
     """
     try:
         with open(base + "/stream", "rb") as file:
@@ -104,6 +104,7 @@ def resume(command: Command, base: str) -> None:
             command.progress = data
         elif record["event"] == "state":
             command.ending = data["reason"]
+            command.phase = "cleanup" if data["state"] == "cleanup" else "running"
     with contextlib.suppress(OSError):  # no data behind that place: all of it was read
         command.events_read = os.lseek(command.events, command.events_read, os.SEEK_DATA)
 

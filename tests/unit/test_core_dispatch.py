@@ -1,9 +1,11 @@
 import json
 import os
+import sys
 import time
 
 import pytest
 
+from agent_router.core import environment
 from agent_router.core.dispatch import PARAM_BYTES, REMEMBERED, Dispatcher
 from agent_router.core.problems import RequestError
 from agent_router.core.settings import Settings
@@ -47,11 +49,17 @@ def test_the_message_for_the_runner(make, tmp_path):
     assert (head["action"], head["locks"], call.body) == ("run", [], b"{}")
     assert before <= head["at"] <= time.time()
     assert not {"again", "refused", "secrets", "exec", "abortable", "cleanup"} & set(head)
-    environ = head["env"]
-    assert (environ["AGENT_METHOD"], environ["AGENT_COMMAND_ID"]) == ("test.method", head["id"])
-    assert (environ["AGENT_PROTOCOL"], environ["AGENT_EVENTS"], environ["LANG"]) == ("1", "/dev/fd/3", "C.UTF-8")
-    assert os.path.exists(environ["AGENT_LIB"] + "/plugin.sh")
+    assert head["params"] == {}
     json.dumps(head)
+
+
+def test_the_environment_that_every_plugin_gets():
+    found = environment.base(Settings(devices=["/dev/a", "!/dev/b:c"], state="/s", token="secret" * 9))
+    assert (found["AGENT_PROTOCOL"], found["AGENT_EVENTS"], found["LANG"]) == ("1", "/dev/fd/3", "C.UTF-8")
+    assert found["AGENT_DEVICES"] == "/dev/a,!/dev/b:c"
+    assert os.path.exists(found["AGENT_LIB"] + "/plugin.sh")
+    assert found["PATH"].split(":")[0] == os.path.dirname(sys.executable)
+    assert "secret" not in str(found)
 
 
 def test_what_the_manifest_says_about_its_end(make):
@@ -76,7 +84,7 @@ def test_defaults_are_filled_in_for_keys_that_are_not_there(make):
     properties = {"a": {"default": 1}, "b": {"default": [2]}, "c": {"default": None}, "d": TEXT, "e": True}
     call = make(properties=properties).prepare("test.method", {"a": 5, "x": 1})
     assert json.loads(call.body) == {"a": 5, "x": 1, "b": [2], "c": None}
-    assert call.head["env"]["PARAM_a"] == "5"
+    assert call.head["params"]["PARAM_a"] == "5"
 
 
 def test_the_clients_own_text_reaches_the_plugin(make):
@@ -114,7 +122,7 @@ def test_variables(make):
         "zero": "a\0b", "key": "hidden", "nested": {"key": "hidden"}, "pin": 7, "also_seven": 7, "same": "hidden",
     }  # fmt: skip
     call = make(properties=properties).prepare("test.method", params)
-    found = {name[6:]: value for name, value in call.head["env"].items() if name.startswith("PARAM_")}
+    found = {name[6:]: value for name, value in call.head["params"].items()}
     assert found == {"text": "a b\n'$x", "yes": "true", "no": "false", "n": "7", "f": "1.5", "big": str(10**30),
                      "empty": "", "_x1": "y", "also_seven": "7", "same": "hidden"}  # fmt: skip
 
@@ -122,11 +130,11 @@ def test_variables(make):
 def test_variables_fit_an_environment(make):
     params = {"fits": "x" * PARAM_BYTES, "over": "x" * (PARAM_BYTES + 1), "wide": "ä" * PARAM_BYTES, "last": "y"}
     params |= {f"n{number}": "x" * PARAM_BYTES for number in range(10)}
-    environ = make().prepare("test.method", params).head["env"]
+    environ = make().prepare("test.method", params).head["params"]
     assert environ["PARAM_fits"] == params["fits"]
     assert environ["PARAM_last"] == "y"
     assert not {"PARAM_over", "PARAM_wide"} & set(environ)
-    assert sum(len(value) for name, value in environ.items() if name.startswith("PARAM_")) <= 128 << 10
+    assert sum(map(len, environ.values())) <= 128 << 10
 
 
 @pytest.mark.parametrize("shared", [False, True])
@@ -144,7 +152,7 @@ def test_secrets_go_before_the_body_and_nowhere_else(make, shared):
 
 def test_locks(make, monkeypatch):
     monkeypatch.setattr(devices, "whole_disk", lambda real: real.rstrip("0123456789"))
-    monkeypatch.setattr(os.path, "realpath", lambda path: {"/dev/by-id/x1": "/dev/sda1"}.get(path, path))
+    monkeypatch.setattr(os.path, "realpath", lambda path, **_: {"/dev/by-id/x1": "/dev/sda1"}.get(path, path))
     dispatcher = make(effects="change", required=["d", "n"], locks=["disk:{d}", "bmc", "{n}-{n}"])
     for device in ("/dev/sda", "/dev/sda2", "/dev/by-id/x1"):
         assert dispatcher.prepare("test.method", {"d": device, "n": 5}).head["locks"] == ["disk:/dev/sda", "bmc", "5-5"]
@@ -175,7 +183,7 @@ def test_the_device_list_decides(make, monkeypatch):
     dispatcher = make({"devices": ["/dev/a"]}, effects="destroy", properties={"d": DISK, "e": DISK})
     assert "refused" not in dispatcher.prepare("test.method", {"d": "/dev/a"}).head
     assert dispatcher.prepare("test.method", {"d": "/dev/a", "e": "/dev/b"}).head["refused"] == "/dev/b: no"
-    assert dispatcher.prepare("test.method", {}).head["env"]["AGENT_DEVICES"] == "/dev/a"
+    assert "refused" not in dispatcher.prepare("test.method", {}).head
 
 
 def test_an_unmodified_program(make):

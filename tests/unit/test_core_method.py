@@ -1,10 +1,12 @@
 import hashlib
 import json
 import os
+from pathlib import Path
 
 import pytest
 
-from agent_router.core import hardware, trust
+from agent_router.core import trust
+from agent_router.core.environment import SYSTEM_PATH
 from agent_router.core.method import STATUS, Method, good_name, missing_interpreter
 from agent_router.core.problems import RequestError
 
@@ -22,13 +24,13 @@ def make(tmp_path):
         executable.chmod(0o700)
         manifest.write_text(json.dumps({**MANIFEST, **keys}))
         manifest.chmod(0o600)
-        return Method(name, [executable], [manifest])
+        return Method(name, [str(executable)], [str(manifest)])
 
     return build
 
 
 def judged(method):
-    method.refresh(hardware.SYSTEM_PATH)
+    method.refresh(SYSTEM_PATH)
     return method.state, method.reason
 
 
@@ -41,7 +43,7 @@ def test_good_names(name):
                                   "a/b.c", "a." + "b" * 99])  # fmt: skip
 def test_names_that_are_none(name, tmp_path):
     assert not good_name(name)
-    state, reason = judged(Method(name, [tmp_path / "x"], [tmp_path / "y"]))
+    state, reason = judged(Method(name, [str(tmp_path / "x")], [str(tmp_path / "y")]))
     assert state == "invalid"
     assert "is no method name" in reason
 
@@ -55,14 +57,14 @@ def test_ready(make):
 @pytest.mark.parametrize(("spoil", "state", "words"), [
     (lambda m: m.executables.clear(), "incomplete", "a.b.json but no executable a.b"),
     (lambda m: m.manifests.clear(), "incomplete", "a.b but no manifest a.b.json"),
-    (lambda m: m.executables[0].chmod(0o600), "invalid", "a.b is not executable; chmod 755"),
-    (lambda m: m.executables[0].chmod(0o722), "untrusted", "may be written by its group or by others; chmod go-w"),
-    (lambda m: m.manifests[0].chmod(0o666), "untrusted", "a.b.json may be written"),
-    (lambda m: m.executables[0].parent.chmod(0o770), "untrusted", "may be written"),
-    (lambda m: m.manifests[0].write_text("{"), "invalid", "a.b.json: $: not JSON"),
-    (lambda m: m.manifests[0].unlink(), "invalid", "a.b.json: No such file or directory"),
-    (lambda m: m.executables[0].write_text("#!/no/such/shell\n"), "unavailable", "interpreter /no/such/shell is not installed"),
-    (lambda m: m.executables[0].write_text("#!\n"), "unavailable", "names no interpreter"),
+    (lambda m: Path(m.executables[0]).chmod(0o600), "invalid", "a.b is not executable; chmod 755"),
+    (lambda m: Path(m.executables[0]).chmod(0o722), "untrusted", "may be written by its group or by others; chmod go-w"),
+    (lambda m: Path(m.manifests[0]).chmod(0o666), "untrusted", "a.b.json may be written"),
+    (lambda m: Path(m.executables[0]).parent.chmod(0o770), "untrusted", "may be written"),
+    (lambda m: Path(m.manifests[0]).write_text("{"), "invalid", "a.b.json: $: not JSON"),
+    (lambda m: Path(m.manifests[0]).unlink(), "invalid", "a.b.json: No such file or directory"),
+    (lambda m: Path(m.executables[0]).write_text("#!/no/such/shell\n"), "unavailable", "interpreter /no/such/shell is not installed"),
+    (lambda m: Path(m.executables[0]).write_text("#!\n"), "unavailable", "names no interpreter"),
 ])  # fmt: skip
 def test_each_state_has_a_reason_that_names_the_file(make, spoil, state, words):
     method = make()
@@ -101,9 +103,9 @@ def test_a_tool_that_was_installed_meanwhile(make, tmp_path):
 def test_the_digest_follows_the_file(make):
     method = make(script="#!/bin/sh\n# one")
     assert method.sha256() == hashlib.sha256(b"#!/bin/sh\n# one").hexdigest()
-    method.executables[0].write_text("#!/bin/sh\n# three")
+    Path(method.executables[0]).write_text("#!/bin/sh\n# three")
     assert method.sha256() == hashlib.sha256(b"#!/bin/sh\n# three").hexdigest()
-    method.executables[0].unlink()
+    Path(method.executables[0]).unlink()
     assert method.sha256() == ""
     assert Method("a.b").sha256() == ""
 
@@ -115,7 +117,7 @@ def test_the_digest_follows_the_file(make):
 def test_interpreters(tmp_path, first_line, words):
     path = tmp_path / "script"
     path.write_text(first_line)
-    reason = missing_interpreter(path)
+    reason = missing_interpreter(str(path))
     assert words in reason
     assert bool(reason) == bool(words)
 
@@ -128,26 +130,26 @@ def test_trust_follows_links_to_both_directories(tmp_path):
     target, link = real / "tool", linked / "a.b"
     target.touch(mode=0o700)
     link.symlink_to(target)
-    assert trust.distrust(link) == ""
+    assert trust.distrust(str(link)) == ""
     real.chmod(0o720)
-    assert trust.distrust(link).startswith(str(real))
+    assert trust.distrust(str(link)).startswith(str(real))
     real.chmod(0o700)
     linked.chmod(0o702)
-    assert trust.distrust(link).startswith(str(linked))
+    assert trust.distrust(str(link)).startswith(str(linked))
     linked.chmod(0o700)
     target.chmod(0o770)
-    assert trust.distrust(link).startswith(str(target))
+    assert trust.distrust(str(link)).startswith(str(target))
 
 
 def test_only_regular_files_are_trusted(tmp_path):
     tmp_path.chmod(0o700)
     os.mkfifo(tmp_path / "fifo", 0o600)
     (tmp_path / "loop").symlink_to("loop")
-    assert trust.distrust(tmp_path / "fifo").endswith("is not a regular file")
-    assert trust.distrust(tmp_path).endswith("is not a regular file")
+    assert trust.distrust(str(tmp_path / "fifo")).endswith("is not a regular file")
+    assert trust.distrust(str(tmp_path)).endswith("is not a regular file")
     for name in ("loop", "gone"):
         with pytest.raises(OSError):
-            trust.distrust(tmp_path / name)
+            trust.distrust(str(tmp_path / name))
 
 
 def test_a_strangers_file(tmp_path, monkeypatch):
@@ -158,4 +160,4 @@ def test_a_strangers_file(tmp_path, monkeypatch):
         os.chown(path, 12345, -1)
     else:
         monkeypatch.setattr(os, "geteuid", lambda: 12345)
-    assert "belongs to user" in trust.distrust(path)
+    assert "belongs to user" in trust.distrust(str(path))

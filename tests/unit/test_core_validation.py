@@ -14,8 +14,8 @@ DRAFT = "https://json-schema.org/draft/2020-12/schema"
 def library(request, monkeypatch):
     """Each test runs with the fast validator and, as on a machine that lacks it, without."""
     if request.param == "jsonschema":
-        monkeypatch.setattr(validation, "_rs", None)
-    elif validation._rs is None:
+        monkeypatch.setattr(validation, "fast_library", lambda: None)
+    elif validation.fast_library() is None:
         pytest.skip("jsonschema-rs is not installed")
 
 

@@ -1,0 +1,57 @@
+"""One line at the bottom of the terminal that tells how far a command is, with log lines above it."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import threading
+import time
+from typing import Any
+
+from agent_router.core.progress import progress_text
+
+WIDTH = 24
+CLEAR = "\r\x1b[K"
+
+
+class Bar:
+    """A context; `update` and `line` may be called from different threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._text = ""
+        self._started = time.monotonic()
+
+    def __enter__(self) -> Bar:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._write(CLEAR)
+
+    def update(self, command: dict[str, Any]) -> None:
+        progress = command.get("progress")
+        words = progress_text(progress)
+        if command.get("phase"):
+            words = f"{words} {command['phase']}".strip()
+        text = f"{command['name']} {_drawn(progress)}{words}  {time.monotonic() - self._started:.0f} s"
+        with self._lock:
+            self._text = text[: shutil.get_terminal_size().columns - 1]
+            self._write(CLEAR + self._text)
+
+    def line(self, text: str) -> None:
+        """Print a line above the bar."""
+        with self._lock:
+            self._write(f"{CLEAR}{text}\n{self._text}")
+
+    def _write(self, text: str) -> None:
+        sys.stderr.write(text)
+        sys.stderr.flush()
+
+
+def _drawn(progress: dict[str, Any] | None) -> str:
+    total = (progress or {}).get("total")
+    if not progress or not isinstance(total, int | float) or total <= 0:
+        return ""
+    full = int(WIDTH * min(1.0, max(0.0, progress["done"] / total)))
+    return f"[{'█' * full}{' ' * (WIDTH - full)}] "

@@ -1,0 +1,84 @@
+import pytest
+
+from agent_router.api import auth
+from agent_router.core.problems import RequestError
+
+TOKEN = "a+token/of&24=characters"
+QUOTED = "a%2Btoken%2Fof%2624%3Dcharacters"
+
+
+def allowed(query="", authorization="", path="/v1/methods", token=TOKEN):
+    try:
+        auth.check(token, path, query, authorization)
+    except RequestError as error:
+        assert (error.status, error.code) == (401, "token_invalid")
+        assert "agent_token" not in error.message  # Ironic would take it for an agent without tokens
+        assert token not in error.message
+        return False
+    return True
+
+
+@pytest.mark.parametrize(("query", "authorization"), [
+    ("", f"Bearer {TOKEN}"), ("", f"bearer {TOKEN}"), ("", f"BEARER   {TOKEN} "), (f"agent_token={QUOTED}", ""),
+    (f"wait=true&agent_token={QUOTED}&x=1", ""), (f"agent_token={QUOTED}", "Basic dXNlcjpwYXNz"),
+    (f"agent_token={QUOTED}&agent_token=other", ""),
+])  # fmt: skip
+def test_the_token_opens(query, authorization):
+    assert allowed(query, authorization)
+
+
+@pytest.mark.parametrize(("query", "authorization"), [
+    ("", ""), ("", "Bearer"), ("", "Bearer "), ("", f"Bearer {TOKEN}x"), ("", f"Bearer {TOKEN[:-1]}"), ("", TOKEN),
+    ("", f"Basic {TOKEN}"), ("agent_token=", ""), (f"agent_token={QUOTED}x", ""), (f"my_agent_token={QUOTED}", ""),
+    (f"Agent_Token={QUOTED}", ""), (f"agent_token=wrong&agent_token={QUOTED}", ""), ("agent_token=%00%ff%zz", ""),
+    (f"agent_token={QUOTED}", "Bearer wrong"), ("", f"Bearer {TOKEN.upper()}"), ("", "Bearer ü€😀"),
+])  # fmt: skip
+def test_anything_else_does_not(query, authorization):
+    assert not allowed(query, authorization)
+
+
+@pytest.mark.parametrize("path", ["/", "/v1", "/v1/", "/v1/status", "/status"])
+def test_public_paths(path):
+    assert allowed(path=path)
+
+
+@pytest.mark.parametrize("path", ["/v1/commands/", "/v1/methods", "/openapi.json", "/v1/status/", "/v1/status/../methods", "//", "",
+                                  "/V1/STATUS", "/v1/steps"])  # fmt: skip
+def test_every_other_path_is_closed(path):
+    assert not allowed(path=path)
+
+
+def test_without_a_token_everybody_is_let_in():
+    assert allowed(token="")
+    assert allowed("agent_token=any", "Bearer any", token="")
+
+
+@pytest.mark.parametrize(("text", "shown"), [
+    ("/v1/commands/?agent_token=secret&wait=true", "/v1/commands/?agent_token=***&wait=true"),
+    ("GET /?agent_token=secret HTTP/1.1", "GET /?agent_token=*** HTTP/1.1"),
+    ("a agent_token=x b agent_token=y", "a agent_token=*** b agent_token=***"),
+    ("/v1/methods", "/v1/methods"),
+])  # fmt: skip
+def test_a_token_is_not_shown(text, shown):
+    assert auth.without_token(text) == shown
+
+
+@pytest.mark.parametrize(("query", "value"), [
+    ("", None), ("x=1", None), ("nowait=true", None), ("wait=true", True), ("a=b&wait=True", True), ("wait=1", True),
+    ("wait=yes", True), ("wait=false", False), ("wait=0", False), ("wait=no", False), ("wait=true&wait=false", False),
+])  # fmt: skip
+def test_flags(query, value):
+    assert auth.flag(query, "wait") is value
+
+
+@pytest.mark.parametrize("query", ["wait=", "wait=maybe", "wait=2", "wait=%00"])
+def test_flags_that_are_none(query):
+    with pytest.raises(RequestError, match="wait must be true or false"):
+        auth.flag(query, "wait")
+
+
+@pytest.mark.parametrize(("query", "text"), [
+    ("", ""), ("id=a", "a"), ("x=1&id=a%20b+c", "a b c"), ("id=a&id=b", "b"), ("my_id=a", ""), ("id=", ""),
+])  # fmt: skip
+def test_values(query, text):
+    assert auth.value(query, "id") == text

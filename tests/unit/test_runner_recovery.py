@@ -1,0 +1,203 @@
+"""A runner that starts over a state directory that an earlier one left: journal, notes and files are made up here."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+
+import pytest
+
+from agent_router.core.client import Client, RunnerGone
+from agent_router.runner.clock import boottime
+from agent_router.runner.wire import pack
+
+HEAD = {
+    "op": "run", "name": "a.b", "argv": ["/bin/true"], "params": {}, "env": {}, "locks": ["x"], "grace_s": 1, "timeout_s": 60,
+    "out_limit": 1000, "log_limit": 1000,
+}  # fmt: skip
+
+
+class State:
+    """A state directory, and the runner over it once it is started."""
+
+    def __init__(self, root):
+        self.path = str(root)
+        os.mkdir(self.path + "/c")
+        self.process = None
+        self.client = Client(self.path + "/runner.sock")
+
+    def journal(self, *lines):
+        with open(self.path + "/journal", "ab") as file:
+            for line in lines:
+                file.write(line if isinstance(line, bytes) else line.encode() + b"\n")
+
+    def intent(self, id, at=None, **head):
+        whole = {**HEAD, "id": id, "at": time.time(), **head}
+        self.journal(f"B {at or boottime():.3f} {json.dumps(whole)}")
+
+    def orphan(self, pid, status, leader=1, age=0.0):
+        with open(self.path + "/orphans", "a") as file:
+            file.write(f"{pid} {status} {leader} {boottime() - age:.3f} {boottime() - age:.3f}\n")
+
+    def directory(self, id, out=b""):
+        base = f"{self.path}/c/{id}"
+        os.makedirs(base + "/cwd")
+        for name, text in (("stdin", b"{}"), ("out", out), ("log", b""), ("events", b"")):
+            with open(f"{base}/{name}", "wb") as file:
+                file.write(text)
+
+    def start(self):
+        argv = [sys.executable, "-m", "agent_router.runner", self.path]
+        self.process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, start_new_session=True)
+        self.client.call({"op": "ping"})
+
+    def ends(self, count):
+        """The first `count` ends that the runner reports, by id."""
+        self.client.send({"op": "judge"})
+        found = [self.client.receive() for _ in range(count)]
+        return {head["id"]: {**head, "out": out} for head, out in found}
+
+    def get(self, id):
+        return self.client.call({"op": "get", "id": id})[0]["state"]
+
+
+@pytest.fixture
+def state(tmp_path):
+    made = State(tmp_path)
+    yield made
+    made.client.close()
+    if made.process is not None:
+        made.process.kill()
+        made.process.wait()
+
+
+@pytest.fixture
+def dead_pid():
+    """The number of a process that is gone; nobody gets it again so soon."""
+    done = subprocess.Popen(["/bin/true"])
+    done.wait()
+    return done.pid
+
+
+def test_rubbish_in_the_journal_is_passed_over(state):
+    state.journal(
+        "", "B", "B ", "B x {}", "B 1.0 {", "B 1.0 {}", "P", "P gone 5 1.0", "P x y z", "X", "X gone 0 done 1.0 ", "X a b c",
+        "Z 1 2", b"\xff\xfe\x00\n", b'B 1.0 {"id": "cut", "na',
+    )  # fmt: skip
+    state.start()
+    assert state.client.call({"op": "list"})[0]["running"] == []
+    assert state.get("cut") == "unknown"
+
+
+def test_an_intent_that_came_to_nothing(state):
+    state.intent("one")
+    state.start()
+    end = state.ends(1)["one"]
+    assert (end["reason"], end["status"]) == ("not_started", None)
+    assert "before it could start it" in end["message"]
+
+
+def test_an_end_that_nobody_heard_of(state, dead_pid):
+    state.intent("one")
+    state.journal(f"P one {dead_pid} {boottime():.3f}", "X one 3 done 1234.5 ")
+    state.directory("one", out=b'{"error": 1}' + b"x" * 2000)
+    state.start()
+    end = state.ends(1)["one"]
+    assert (end["reason"], end["status"], end["ended_at"], len(end["out"])) == ("done", 3, 1234.5, 1000)
+    assert end["out"].startswith(b'{"error": 1}')
+
+
+def test_a_plugin_that_ended_while_there_was_no_runner(state, dead_pid):
+    for id, status in (("good", 0), ("killed", -9)):
+        state.intent(id, locks=[])
+        state.journal(f"P {id} {dead_pid + (id == 'killed') * 100_000} {boottime():.3f}")
+        state.directory(id, out=b"{}")
+        state.orphan(dead_pid + (id == "killed") * 100_000, status)
+    state.start()
+    ends = state.ends(2)
+    assert (ends["good"]["reason"], ends["good"]["status"], ends["good"]["out"]) == ("done", 0, b"{}")
+    assert (ends["killed"]["reason"], ends["killed"]["status"]) == ("done", -9)
+
+
+def test_what_nobody_saw_is_never_guessed(state, dead_pid):
+    state.orphan(dead_pid, 0, age=1000)  # an earlier process of the same number
+    state.intent("one")
+    state.journal(f"P one {dead_pid} {boottime():.3f}")
+    state.directory("one", out=b"{}")
+    state.start()
+    end = state.ends(1)["one"]
+    assert (end["reason"], end["status"]) == ("outcome_unknown", None)
+
+
+def test_a_stranger_with_the_same_number_is_left_alone(state):
+    with subprocess.Popen(["sleep", "100"], start_new_session=True) as stranger:
+        state.intent("one", at=boottime() - 500)
+        state.journal(f"P one {stranger.pid} {boottime() - 500:.3f}")
+        state.directory("one")
+        state.start()
+        assert state.ends(1)["one"]["reason"] == "outcome_unknown"
+        assert stranger.poll() is None
+        stranger.kill()
+
+
+def test_a_command_that_was_refused(state):
+    state.intent("one", refused="/dev/x is protected")
+    state.start()
+    end = state.ends(1)["one"]
+    assert (end["reason"], end["status"], end["message"]) == ("refused", 77, "/dev/x is protected")
+
+
+def test_a_command_of_the_history_is_not_judged_again(state, dead_pid):
+    state.intent("one")
+    state.journal(f"P one {dead_pid} {boottime():.3f}", "X one 0 done 5.0 ")
+    with open(state.path + "/history", "wb") as file:
+        file.write(b'{"id":"one","started_at":1.0,"name":"a.b"},\n{"id":"half')
+    state.intent("two")
+    state.start()
+    assert set(state.ends(1)) == {"two"}
+    assert state.get("one") == "ended"
+    assert state.get("half") == "unknown"
+
+
+def test_the_lock_of_a_command_without_an_end_is_kept(state):
+    with subprocess.Popen(["sleep", "100"], start_new_session=True) as plugin:
+        state.intent("one", at=boottime() - 1)
+        state.journal(f"P one {plugin.pid} {boottime():.3f}")
+        state.directory("one")
+        state.start()
+        head = {**HEAD, "id": "two", "name": "c.d"}
+        assert state.client.call(head)[0]["holder"] == "one"
+        assert state.get("one") == "running"
+        state.client.call({"op": "cancel", "id": "one"})
+        plugin.wait(20)
+        state.orphan(plugin.pid, -15)
+        end = state.ends(1)["one"]
+        assert (end["reason"], end["status"]) == ("cancelled", -15)
+
+
+# ---- the client of the runner
+
+
+def test_frames_that_arrive_together_are_received_one_by_one(tmp_path):
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(str(tmp_path / "runner.sock"))
+    listener.listen()
+    client = Client(str(tmp_path / "runner.sock"))
+    client.send({"op": "judge"})
+    peer, _ = listener.accept()
+    peer.sendall(pack({"n": 1}, b"one") + pack({"n": 2}) + pack({"n": 3})[:4])
+    assert client.receive() == ({"n": 1}, b"one")
+    assert client.receive() == ({"n": 2}, b"")
+    peer.sendall(pack({"n": 3})[4:])
+    assert client.receive() == ({"n": 3}, b"")
+    peer.close()
+    with pytest.raises(ConnectionError):
+        client.receive()
+    listener.close()
+
+
+def test_without_a_runner_the_client_gives_up(tmp_path):
+    with pytest.raises(RunnerGone, match="the runner does not answer on"):
+        Client(str(tmp_path / "gone"), patience_s=0.1).call({"op": "ping"})

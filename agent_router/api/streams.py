@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 
 from flask import Response
 
-from agent_router.core.annotations import mask
+from agent_router.core.annotations import mask_value
 from agent_router.core.problems import RequestError
+from agent_router.plugin.masking import mask
 
 if TYPE_CHECKING:
     from agent_router.api.app import AgentApp
@@ -27,8 +28,12 @@ CHUNK = 64 << 10
 def log(app: AgentApp, id: str, follow: bool) -> Response:
     """The plugin's stderr as text; with `follow` until the command ends."""
     _known(app, id)
-    lines = _lines(app, id, "log", follow)
-    return Response(lines, mimetype="text/plain; charset=utf-8", headers={"X-Accel-Buffering": "no"})
+    hidden = app.agent_dispatcher.secrets_of(id)
+    text = (
+        "".join(mask(line.decode(errors="replace"), hidden) + "\n" for line in lines)
+        for lines in _lines(app, id, "log", follow)
+    )
+    return Response(text, mimetype="text/plain; charset=utf-8", headers={"X-Accel-Buffering": "no"})
 
 
 def events(app: AgentApp, id: str, last_seen: str) -> Response:
@@ -52,41 +57,38 @@ def _ended(app: AgentApp, id: str) -> bytes | None:
 
 
 def _server_sent(app: AgentApp, id: str, after: int) -> Iterator[str]:
-    for line in _lines(app, id, "stream", follow=True):
-        if not line.strip():
+    hidden = app.agent_dispatcher.secrets_of(id)
+    for lines in _lines(app, id, "stream", follow=True):
+        if not lines:
             yield ": still here\n\n"
-            continue
-        event = json.loads(line)
-        if event["seq"] > after:
-            data = json.dumps({**event["data"], "time": event["time"]})
-            yield f"id: {event['seq']}\nevent: {event['event']}\ndata: {data}\n\n"
+        for event in map(json.loads, lines):
+            if event["seq"] > after:
+                data = json.dumps(mask_value({**event["data"], "time": event["time"]}, hidden))
+                yield f"id: {event['seq']}\nevent: {event['event']}\ndata: {data}\n\n"
     body = _ended(app, id)
     yield f"event: end\ndata: {(body or b'{}').decode()}\n\n"
 
 
-def _lines(app: AgentApp, id: str, name: str, follow: bool) -> Iterator[str]:
-    """Whole lines of one of the command's files with secrets masked; an empty line now and then to follow."""
+def _lines(app: AgentApp, id: str, name: str, follow: bool) -> Iterator[list[bytes]]:
+    """Whole lines of one of the command's files as they come; now and then none, if there is nothing new."""
     path = f"{app.agent_dispatcher.settings.state}/c/{id}/{name}"
-    hidden = app.agent_dispatcher.secrets_of(id)
     position, rest = 0, b""
     quiet = time.monotonic()
     while True:
         over = not follow or _ended(app, id) is not None
         while data := _read(path, position):
             position += len(data)
-            lines = (rest + data).split(b"\n")
-            rest = lines.pop()
+            *lines, rest = (rest + data).split(b"\n")
             quiet = time.monotonic()
-            yield "".join(mask(line.decode(errors="replace"), hidden) + "\n" for line in lines) if name == "log" else ""
-            if name != "log":
-                yield from (mask(line.decode(errors="replace"), hidden) + "\n" for line in lines)
+            if lines:
+                yield lines
         if over:
             if rest:
-                yield mask(rest.decode(errors="replace"), hidden)
+                yield [rest]
             return
-        if time.monotonic() - quiet > KEEP_ALIVE_S and name != "log":
+        if time.monotonic() - quiet > KEEP_ALIVE_S:
             quiet = time.monotonic()
-            yield "\n"
+            yield []
         time.sleep(POLL_S)
 
 

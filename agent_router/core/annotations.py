@@ -7,11 +7,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from agent_router.core.validation import Schema, resolve
+from agent_router.plugin.masking import MASK, mask
 
 MIN_SECRET = 4  # a shorter secret would blacken half of every log
 MAX_WALK = 64
-
-MASK = "***"
 
 
 def marks_anything(schema: Any, key: str, value: Any) -> bool:
@@ -27,20 +26,13 @@ def marked(schema: Schema, document: Any, key: str, value: Any) -> list[Any]:
 
 
 def secrets(schema: Schema, document: Any) -> list[str]:
-    """Every string and number below a writeOnly schema, long ones first (one may contain another)."""
-    found = {str(leaf) for part in marked(schema, document, "writeOnly", True) for leaf in _leaves(part)}
+    """Every string and number below a writeOnly schema, long ones first (one may contain another).
+
+    The lines of one that has several (a key in PEM) count too: a log has them one by one.
+    """
+    leaves = [str(leaf) for part in marked(schema, document, "writeOnly", True) for leaf in _leaves(part)]
+    found = {text for leaf in leaves for text in (leaf, *leaf.splitlines())}
     return sorted((text for text in found if len(text) >= MIN_SECRET), key=lambda text: (-len(text), text))
-
-
-def mask(text: str, hidden: list[str]) -> str:
-    """Replace each secret, as it is, as JSON writes it and as Python's repr() writes it."""
-    for secret in hidden:
-        if secret.isascii() and secret.isalnum():
-            text = text.replace(secret, MASK)
-            continue
-        for form in {secret, repr(secret)[1:-1], *_json_forms(secret)}:
-            text = text.replace(form, MASK)
-    return text
 
 
 def mask_value(value: Any, hidden: list[str]) -> Any:
@@ -52,12 +44,6 @@ def mask_value(value: Any, hidden: list[str]) -> Any:
     if isinstance(value, str):
         return mask(value, hidden)
     return MASK if not isinstance(value, bool) and str(value) in hidden else value
-
-
-def _json_forms(secret: str) -> tuple[str, str]:
-    import json
-
-    return json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1]
 
 
 def _leaves(part: Any) -> Iterator[Any]:

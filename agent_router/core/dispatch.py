@@ -21,6 +21,7 @@ from agent_router.core.registry import Registry
 from agent_router.core.settings import Settings
 from agent_router.core.verdict import Ended, Verdict, command_object, judge
 from agent_router.plugin import devices
+from agent_router.plugin.masking import mask
 from agent_router.runner.wire import Head
 
 ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
@@ -62,7 +63,7 @@ class Dispatcher:
         hidden = annotations.secrets(manifest.request.schema, params) if manifest.has_secrets else []
         problems = manifest.request.problems(params)
         if problems:
-            problems = [Problem(item.path, annotations.mask(item.message, hidden)) for item in problems]
+            problems = [Problem(item.path, mask(item.message, hidden)) for item in problems]
             named = "; ".join(map(str, problems[:3])) + (" …" if len(problems) > 3 else "")
             raise RequestError(400, "request_invalid", f"{name}: {named}", problems)
         request = _with_defaults(manifest.data["request"], params)

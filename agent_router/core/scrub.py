@@ -3,7 +3,7 @@
 import contextlib
 import os
 
-from agent_router.core.annotations import mask
+from agent_router.plugin.masking import mask
 
 
 def files(base: str, hidden: list[str], forget: bool) -> None:

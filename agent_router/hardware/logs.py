@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from agent_router import plugin
+from agent_router.plugin.masking import mask
 
 LIMIT_S = 10
 MIB = 1 << 20
@@ -101,16 +102,8 @@ def hide(data: bytes, secrets: Path) -> bytes:
         values = json.loads(secrets.read_text())
     except (OSError, ValueError):
         return b"not shown: it may hold secrets, and the list of them is not readable\n"
-    for value in sorted((value for value in values if value), key=len, reverse=True):
-        # As it is, as Python's repr() and as JSON would write it into a log.
-        for form in {
-            value,
-            repr(value)[1:-1],
-            json.dumps(value)[1:-1],
-            json.dumps(value, ensure_ascii=False)[1:-1],
-        }:
-            data = data.replace(form.encode(errors="surrogateescape"), b"***")
-    return data
+    hidden = sorted(filter(None, values), key=len, reverse=True)  # one may contain another
+    return mask(data.decode(errors="surrogateescape"), hidden).encode(errors="surrogateescape")
 
 
 def fit(files: Files, limit: int) -> tuple[bytes, list[str]]:

@@ -153,7 +153,7 @@ def listed(tmp_path):
 
     def make(ended, running, cut=0, generation=None):
         path = tmp_path / "history"
-        path.write_bytes(b"".join(b'{"id":"%s","started_at":%f}' % (id.encode(), at) + SEPARATOR for id, at in ended))
+        path.write_bytes(b"".join(b'{"id":"%s","started_at":%f,"name":"a.b"}' % (id.encode(), at) + SEPARATOR for id, at in ended))
         info = path.stat()
         place = {"path": str(path), "size": info.st_size - cut, "generation": generation or info.st_ino}
         head = {"history": place, "running": [summary(id, at, phase="running") for id, at in running]}
@@ -203,8 +203,8 @@ def method(tmp_path):
     manifest = {
         "protocol": 1, "title": "A test", "version": "3", "effects": "destroy", "errors": {"broken": "buy a new one"},
         "$defs": {"size": {"type": "integer"}}, "response": reference, "supports": ["plan"], "timeout_s": 7,
-        "request": {"$schema": "https://json-schema.org/draft/2020-12/schema", "type": "object", "properties": {"a": reference},
-                    "allOf": [{"$ref": "#"}]},
+        "request": {"$schema": "https://json-schema.org/draft/2020-12/schema", "type": "object",
+                    "properties": {"a": reference, "child": {"$ref": "#"}}},
     }  # fmt: skip
     (tmp_path / "a.b.json").write_text(json.dumps(manifest))
     made = Method("a.b", [str(tmp_path / "a.b")], [str(tmp_path / "a.b.json")])
@@ -232,7 +232,7 @@ def test_the_openapi_document_holds_the_schemas_of_ready_methods(method):
     assert [path for path in shown["paths"] if path.startswith("/v1/methods/") and "{" not in path] == ["/v1/methods/a.b"]
     schemas = shown["components"]["schemas"]
     assert schemas["a.b.request"]["properties"]["a"] == {"$ref": "#/components/schemas/a.b.request/$defs/size"}
-    assert schemas["a.b.request"]["allOf"] == [{"$ref": "#/components/schemas/a.b.request"}]
+    assert schemas["a.b.request"]["properties"]["child"] == {"$ref": "#/components/schemas/a.b.request"}
     assert "$schema" not in schemas["a.b.request"]
     assert "buy a new one" in shown["paths"]["/v1/methods/a.b"]["post"]["description"]
     validator = pytest.importorskip("openapi_spec_validator")

@@ -1,0 +1,22 @@
+"""Blacken secrets in texts: the router does it in all it shows, log.collect in what it packs."""
+
+import json
+
+MASK = "***"
+
+
+def mask(text: str, hidden: list[str]) -> str:
+    """Replace each secret, as it is, as JSON writes it and as Python's repr() writes it."""
+    for secret in hidden:
+        if secret.isascii() and secret.isalnum():
+            text = text.replace(secret, MASK)
+            continue
+        for form in _forms(secret):
+            text = text.replace(form, MASK)
+    return text
+
+
+def _forms(secret: str) -> set[str]:
+    return {
+        secret, repr(secret)[1:-1], json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1]
+    }  # fmt: skip

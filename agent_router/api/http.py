@@ -8,6 +8,7 @@ from http import HTTPStatus
 MAX_HEADER = 32 << 10
 SMALL = 16 << 10
 HEADER_END = b"\r\n\r\n"
+TLS_HELLO = b"\x16"
 
 
 class TooLarge(Exception):
@@ -52,6 +53,8 @@ class Arrival:
         return self.data[self._body_at : self._need] if self._need else None
 
     def _measure(self) -> bool:
+        if self.data[:1] == TLS_HELLO:  # the parser refuses it at once, and the client need not wait
+            return True
         end = self.data.find(HEADER_END)
         if (self._have if end < 0 else end) > MAX_HEADER:
             raise TooLarge(431, f"The headers are larger than {MAX_HEADER >> 10} KiB")

@@ -30,7 +30,7 @@ def log(app: AgentApp, id: str, follow: bool) -> Response:
     _known(app, id)
     hidden = app.agent_dispatcher.secrets_of(id)
     text = (
-        "".join(mask(line.decode(errors="replace"), hidden) + "\n" for line in lines)
+        "".join(mask(line.decode(errors="replace"), hidden) for line in lines)
         for lines in _lines(app, id, "log", follow)
     )
     return Response(text, mimetype="text/plain; charset=utf-8", headers={"X-Accel-Buffering": "no"})
@@ -81,7 +81,7 @@ def _lines(app: AgentApp, id: str, name: str, follow: bool) -> Iterator[list[byt
             *lines, rest = (rest + data).split(b"\n")
             quiet = time.monotonic()
             if lines:
-                yield lines
+                yield [line + b"\n" for line in lines]
         if over:
             if rest:
                 yield [rest]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import resource
 import select
 import signal
 import socket
@@ -37,7 +38,7 @@ from agent_router.runner.loop import Loop
 FIRST_BYTES, READ_BYTES = 16 << 10, 256 << 10
 MAX_CONNECTIONS, MAX_THREADS = 4000, 256
 ARRIVAL_S, LINGER_S, SEND_S = 20.0, 2.0, 30.0
-BYTES_PER_S = 64 << 10  # a body may take this much longer to arrive
+BYTES_PER_S = 64 << 10  # a large body may take this much longer, in either direction
 ACCEPTS = 64
 
 
@@ -72,7 +73,8 @@ class LoopWorker(Worker):
         self.max_body = int(dispatcher.settings.max_request_mib * (1 << 20))
         self.tls = gunicorn_sock.ssl_context(self.cfg) if self.cfg.is_ssl else None
         self.connections: dict[int, Connection] = {}
-        self.threads = threading.BoundedSemaphore(MAX_THREADS)
+        self.most = min(MAX_CONNECTIONS, _descriptors() // 2)  # the rest is for threads, two each
+        self.threads = threading.BoundedSemaphore(min(MAX_THREADS, self.most // 3))
         self.server = self.sockets[0].getsockname()
         threading.stack_size(512 << 10)
         for listener in self.sockets:
@@ -111,8 +113,8 @@ class LoopWorker(Worker):
 
     def _accept(self, listener: socket.socket, _: int) -> None:
         for _ in range(ACCEPTS):
-            if len(self.connections) >= MAX_CONNECTIONS:
-                self._close(min(self.connections.values(), key=lambda item: item.until))
+            if len(self.connections) >= self.most:  # the idle go first
+                self._close(min(self.connections.values(), key=lambda item: (item.state != "reading", item.until)))
             try:
                 sock, addr = listener.accept()
             except OSError:
@@ -195,6 +197,7 @@ class LoopWorker(Worker):
         self.loop.unwatch(connection.fd)
         connection.unsent = http.response(status, body)
         connection.state = "answering"
+        connection.until = time.monotonic() + SEND_S + sum(map(len, connection.unsent)) / BYTES_PER_S
         self._send(connection)
 
     def _send(self, connection: Connection) -> None:
@@ -210,7 +213,6 @@ class LoopWorker(Worker):
             return self._close(connection)
         if not unsent:
             return self._close(connection)
-        connection.until = time.monotonic() + SEND_S
         self.loop.unwatch(connection.fd)
         self.loop.watch(connection.fd, lambda _: self._send(connection), select.EPOLLOUT)
 
@@ -264,6 +266,14 @@ class LoopWorker(Worker):
         finally:
             hang_up(sock)
             self.threads.release()
+
+
+def _descriptors() -> int:
+    """How many descriptors this process may have, after asking for as many as are ever needed."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = 3 * MAX_CONNECTIONS if hard == resource.RLIM_INFINITY else min(hard, 3 * MAX_CONNECTIONS)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+    return most
 
 
 def hang_up(sock: socket.socket) -> None:

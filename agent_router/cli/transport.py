@@ -151,11 +151,14 @@ def decode(status: int, raw: bytes) -> Any:
     try:
         body = parse(raw)
     except ValueError:
-        body = {"faultstring": raw[:200].decode(errors="replace")}
+        body = None
+    if not isinstance(body, dict) or (status >= 400 and "faultstring" not in body):
+        words = raw[:200].decode(errors="replace").strip()
+        raise Unreachable(f"the answer is not that of an agent: HTTP status {status} {words}".strip())
     if status < 400:
         return body
     problems = [Problem(item["path"], item["message"]) for item in body.get("problems", ())]
-    raise RequestError(status, body.get("code", "error"), body.get("faultstring", ""), problems)
+    raise RequestError(status, body.get("code", "error"), body["faultstring"], problems)
 
 
 def default_url() -> str:

@@ -64,6 +64,8 @@ class Settings:
             path = getattr(self, name)
             if path and not os.access(path, os.R_OK):
                 raise SettingsError(f"{name} {path} cannot be read; give the path of a PEM file")
+        if self.cert:
+            _check_pair(self.cert, self.key)
         if self.token and len(self.token) < 16:
             raise SettingsError("token is shorter than 16 characters; take for example `openssl rand -hex 24`")
         lacking = [name for name, value in (("token", self.token), ("cert and key", self.cert)) if not value]
@@ -75,6 +77,15 @@ class Settings:
 
 
 KINDS: dict[str, Any] = dict(Settings.__annotations__)
+
+
+def _check_pair(cert: str, key: str) -> None:
+    import ssl
+
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(cert, key)
+    except (ssl.SSLError, OSError) as error:
+        raise SettingsError(f"cert {cert} and key {key} cannot be used together: {error}") from None
 
 
 def is_loopback(host: str) -> bool:

@@ -91,7 +91,7 @@ def _find_process(runner: Runner, command: Command, known: set[int], orphans: Or
         command.pid = found.pop()
         runner.journal.started(command)
         command.started_boot = command.asked_boot if dead else command.started_boot
-    elif found or (os.path.exists(base) and _supervisor_since() > command.asked_boot):
+    elif found or (os.path.exists(base) and _supervisor_since() > asked):
         runner.execution.finish(command, why.UNKNOWN)  # it may have come and gone while nobody looked
     else:
         runner.execution.finish(command, why.NOT_STARTED, "the agent was restarted before it could start it")

@@ -17,8 +17,13 @@ _encode = json.JSONEncoder(separators=(",", ":")).encode
 
 
 def pack(head: Head, body: bytes = b"") -> bytes:
+    return pack_head(head, len(body)) + body
+
+
+def pack_head(head: Head, length: int) -> bytes:
+    """The part of a frame before its body of `length` bytes."""
     text = _encode(head).encode()
-    return LENGTHS.pack(len(text), len(body)) + text + body
+    return LENGTHS.pack(len(text), length) + text
 
 
 class Frames:

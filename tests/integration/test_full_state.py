@@ -18,7 +18,8 @@ MOUNT = 'mkdir -p "$0" && mount -t tmpfs -o size={size}k,mode=700 tmpfs "$0" && 
 def can_mount() -> bool:
     if os.geteuid() != 0 or not shutil.which("unshare"):
         return False
-    return subprocess.run(["unshare", "-m", "mount", "-t", "tmpfs", "tmpfs", "/mnt"], capture_output=True).returncode == 0
+    program = ["unshare", "-m", "mount", "-t", "tmpfs", "tmpfs", "/mnt"]
+    return subprocess.run(program, capture_output=True).returncode == 0
 
 
 pytestmark = [
@@ -55,7 +56,7 @@ def fill(agent: Agent) -> Path:
 
 def test_a_full_state_directory_is_a_clear_error_and_passes(small: Agent):
     before = small.pids
-    running = small.post("stop.never", {"seconds": 1}, wait=False)
+    running = small.post("stop.never", {"seconds": 1.5}, wait=False)
     filler = fill(small)
     for _ in range(3):
         command = small.post("work.bash", {"n": 2, "runs": "/dev/null"})
@@ -68,8 +69,8 @@ def test_a_full_state_directory_is_a_clear_error_and_passes(small: Agent):
     assert big.status == 200, big
     assert small.get("/v1/status")
     assert small.get("/v1/methods")
-    assert small.command(running["id"], wait=True)["command_status"] == "SUCCEEDED"
     filler.unlink()
+    assert small.command(running["id"], wait=True)["command_status"] == "SUCCEEDED"
     assert small.post("work.bash", {"n": 2, "runs": "/dev/null"})["command_result"] == {"square": 4}
     assert small.pids == before, "a process of the agent died"
 

@@ -1,11 +1,13 @@
 """What a new runner makes of a state directory that an old one left: forged here, line by line."""
 
+import json
 import os
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import procs
 import pytest
@@ -42,11 +44,31 @@ class State:
         died = died or boottime()
         (self.path / "orphans").write_text(f"{pid} {status} {leader} {born or died:.2f} {died:.3f}\n")
 
-    def recover(self, seconds: float = 4) -> Command:
-        """The command after a new runner has made up its mind, or after `seconds`."""
+    def recover(self, seconds: float = 4) -> SimpleNamespace:
+        """The command after a new runner has made up its mind, or after `seconds`.
+
+        In a process of its own, because a runner kills children of its process that it does not know.
+        """
+        reader, writer = os.pipe()
+        pid = os.fork()
+        if not pid:
+            try:
+                command = self._recover(seconds)
+                told = {key: getattr(command, key) for key in ("running", "pid", "reason", "status", "message")}
+                told |= {"printed": command.printed.decode(), "free": self.free}
+                os.write(writer, json.dumps(told).encode())
+            finally:
+                os._exit(0)
+        os.close(writer)
+        with open(reader) as file:
+            text = file.read()
+        os.waitpid(pid, 0)
+        return SimpleNamespace(**json.loads(text))
+
+    def _recover(self, seconds: float) -> Command:
         runner = Runner(str(self.path), 100, {})
+        self.free = [name for name in ("disk:/dev/sdx", "disk:/dev/sdy") if not runner.locks.holder([name])]
         give_up = time.monotonic() + seconds
-        runner.loop.later(seconds, int)
         while ID in runner.execution.live and time.monotonic() < give_up:
             runner.loop.later(0.05, int)
             runner.loop.run_once()
@@ -66,7 +88,8 @@ def process() -> Iterator[Callable[..., int]]:
     made: list[subprocess.Popen[bytes]] = []
 
     def start(cwd: Path) -> int:
-        made.append(subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], cwd=cwd, start_new_session=True))
+        program = [sys.executable, "-c", "import time; time.sleep(60)"]
+        made.append(subprocess.Popen(program, cwd=cwd, start_new_session=True))
         return made[-1].pid
 
     yield start
@@ -111,18 +134,18 @@ def test_an_end_in_the_journal_is_final(state: State):
     (state.base / "out").write_text("{}")
     state.journal(f"P {ID} 4194300 {boottime():.3f}", f"X {ID} 0 done {time.time():.6f} ")
     command = state.recover()
-    assert (command.reason, command.status, command.printed) == (why.DONE, 0, b"{}")
+    assert (command.reason, command.status, command.printed) == (why.DONE, 0, "{}")
 
 
 def test_an_intent_without_a_process_was_not_started(state: State):
     state.journal()
-    shutil_free(state)
+    forget_directory(state)
     command = state.recover()
     assert command.reason == why.NOT_STARTED
     assert "before it could start it" in command.message
 
 
-def shutil_free(state: State) -> None:
+def forget_directory(state: State) -> None:
     """As if the runner had died before it made the command's directory."""
     for name in ("stdin", "out", "log", "events"):
         (state.base / name).unlink()
@@ -134,16 +157,12 @@ def test_an_intent_with_a_directory_and_a_new_supervisor_is_unknown(state: State
     """It may have come and gone: the one who would have seen its end is dead too."""
     state.journal()
     program = f"""
-import os, sys, time
+import sys
 sys.path[:0] = {[str(Path(__file__).parent), *sys.path]!r}
-time.sleep(0.1)
-if not (pid := os.fork()):
-    from test_recovery import State, ID
-    state = State.__new__(State)
-    state.path = {str(state.path)!r}
-    print(state.recover().reason, flush=True)
-    os._exit(0)
-os.waitpid(pid, 0)
+from test_recovery import State
+state = State.__new__(State)
+state.path = {str(state.path)!r}
+print(state.recover().reason)
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == why.UNKNOWN, done.stderr
@@ -184,6 +203,4 @@ def test_a_line_cut_short_is_passed_over(state: State, process, garbage):
 def test_locks_are_taken_again(state: State, process):
     plugin = process(state.base / "cwd")
     state.journal(f"P {ID} {plugin} {boottime():.3f}", locks=("disk:/dev/sdx",))
-    runner = Runner(str(state.path), 100, {})
-    assert runner.locks.holder(["disk:/dev/sdx"]) is not None
-    assert runner.locks.holder(["disk:/dev/sdy"]) is None
+    assert state.recover(seconds=0.1).free == ["disk:/dev/sdy"]

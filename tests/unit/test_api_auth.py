@@ -42,7 +42,8 @@ def test_public_paths(path):
     assert allowed(path=path)
 
 
-@pytest.mark.parametrize("path", ["/v1/commands/", "/v1/methods", "/openapi.json", "/v1/status/", "/v1/status/../methods", "//", "",
+@pytest.mark.parametrize("path", ["/v1/commands/", "/v1/methods", "/openapi.json", "/v1/status/",
+    "/v1/status/../methods", "//", "",
                                   "/V1/STATUS", "/v1/steps"])  # fmt: skip
 def test_every_other_path_is_closed(path):
     assert not allowed(path=path)

@@ -61,7 +61,8 @@ def test_every_problem_of_a_body_is_told(body, paths):
 
 @pytest.mark.parametrize(("body", "code"), [
     (b"", "json_invalid"), (b"[", "json_invalid"), (b"\xff", "json_invalid"), (b'{"a": NaN}', "json_invalid"),
-    (b'{"name": "a.b", "name": "c.d", "params": {}}', "json_invalid"), (b"[]", "request_invalid"), (b"5", "request_invalid"),
+    (b'{"name": "a.b", "name": "c.d", "params": {}}', "json_invalid"), (b"[]", "request_invalid"),
+    (b"5", "request_invalid"),
 ])  # fmt: skip
 def test_bodies_that_are_no_object(body, code):
     error = refusal(commands.call_from_body, DISPATCHER, body, "")
@@ -82,6 +83,7 @@ def test_queries_that_make_no_sense(query, code):
     (b'{"name":"a.b","params":{"x":",\\"name\\":\\"c.d\\"}"}}', b'{"x":",\\"name\\":\\"c.d\\"}"}'),
     (b'{"name":"a.b","params":{"params":{}}}', b'{"params":{}}'),
     (b'{"\\u006eame":"a.b","params":{}}', None),
+    (b'{"params":{},"\\u006eame":"a.b"}', None),
 ])  # fmt: skip
 def test_the_text_of_params(body, text):
     assert params_text(body) == text
@@ -153,7 +155,8 @@ def listed(tmp_path):
 
     def make(ended, running, cut=0, generation=None):
         path = tmp_path / "history"
-        path.write_bytes(b"".join(b'{"id":"%s","started_at":%f,"name":"a.b"}' % (id.encode(), at) + SEPARATOR for id, at in ended))
+        path.write_bytes(b"".join(b'{"id":"%s","started_at":%f,"name":"a.b"}' % (id.encode(), at) + SEPARATOR for id,
+            at in ended))
         info = path.stat()
         place = {"path": str(path), "size": info.st_size - cut, "generation": generation or info.st_ino}
         head = {"history": place, "running": [summary(id, at, phase="running") for id, at in running]}
@@ -216,7 +219,8 @@ def method(tmp_path):
 def test_an_entry_of_the_catalogue(method):
     short, full = catalogue.entry(method), catalogue.entry(method, full=True)
     json.dumps(full)
-    assert (short["state"], short["title"], short["effects"], short["locks"]) == ("ready", "A test", "destroy", ["node"])
+    assert (short["state"], short["title"], short["effects"], short["locks"]) == ("ready", "A test", "destroy",
+        ["node"])
     assert (short["timeout_s"], short["supports"], len(short["sha256"])) == (7, ["plan"], 64)
     assert set(full) - set(short) == {"errors", "manifest"}
     method.manifests.clear()
@@ -229,7 +233,7 @@ def test_the_openapi_document_holds_the_schemas_of_ready_methods(method):
     registry = types.SimpleNamespace(all=lambda: [method, Method("c.d", state="invalid")])
     shown = openapi.document(registry, "http://here/")
     assert shown["servers"] == [{"url": "http://here/"}]
-    assert [path for path in shown["paths"] if path.startswith("/v1/methods/") and "{" not in path] == ["/v1/methods/a.b"]
+    assert [path for path in shown["paths"] if "." in path] == ["/openapi.json", "/v1/methods/a.b"]
     schemas = shown["components"]["schemas"]
     assert schemas["a.b.request"]["properties"]["a"] == {"$ref": "#/components/schemas/a.b.request/$defs/size"}
     assert schemas["a.b.request"]["properties"]["child"] == {"$ref": "#/components/schemas/a.b.request"}

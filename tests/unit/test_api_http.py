@@ -22,6 +22,7 @@ COMPLETE = [
     CHUNKED + b"00A\r\n0123456789\r\n000\r\n\r\n",
     # What is wrong is complete too: the parser refuses it.
     b"rubbish\r\n\r\n",
+    b"\x16",
     LINE + b"Content-Length: five\r\n\r\n",
     LINE + b"Content-Length: -5\r\n\r\n",
     CHUNKED + b"hello\r\n",
@@ -109,7 +110,8 @@ def test_the_limits_themselves_are_allowed():
 
 
 @pytest.mark.parametrize(("header", "expects"), [
-    (b"Expect: 100-continue\r\n", True), (b"EXPECT: 100-Continue\r\n", True), (b"X: expect: 100-continue\r\n", False), (b"", False),
+    (b"Expect: 100-continue\r\n", True), (b"EXPECT: 100-Continue\r\n", True), (b"X: expect: 100-continue\r\n", False),
+    (b"", False),
 ])  # fmt: skip
 def test_a_client_that_waits_for_100_continue(header, expects):
     arrival = Arrival(LIMIT)

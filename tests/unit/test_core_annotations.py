@@ -3,7 +3,7 @@ from decimal import Decimal
 
 import pytest
 
-from agent_router.core.annotations import MASK, mask, mask_value, marked, marks_anything, secrets
+from agent_router.core.annotations import MASK, marked, marks_anything, mask, mask_value, secrets
 
 SECRET = {"type": "string", "writeOnly": True}
 PLAIN = {"type": "string"}
@@ -38,7 +38,8 @@ def test_a_secret_is_found_wherever_its_schema_stands(schema, document):
 
 def test_everything_below_a_secret_is_secret():
     schema = {"properties": {"login": {"writeOnly": True}}}
-    document = {"login": {"user": "admin", "pins": [12345, 0.125, Decimal("1.00000000000000000001")], "on": True, "x": None}}
+    document = {"login": {"user": "admin", "pins": [12345, 0.125, Decimal("1.00000000000000000001")], "on": True,
+        "x": None}}
     assert secrets(schema, document) == ["1.00000000000000000001", "0.125", "12345", "admin"]
 
 

@@ -26,7 +26,8 @@ def make(tmp_path):
 
     def build(settings=None, required=(), properties=None, **keys):
         request = {"type": "object", "required": [*required], "properties": properties or {}}
-        whole = {"protocol": 1, "title": "t", "version": "1", "effects": "read", "request": request, "response": {}, **keys}
+        whole = {"protocol": 1, "title": "t", "version": "1", "effects": "read", "request": request, "response": {},
+            **keys}
         (tmp_path / "s/test.method.json").write_text(json.dumps(whole))
         places = {"plugins": [str(tmp_path / "p")], "schemas": [str(tmp_path / "s")], "state": str(tmp_path / "state")}
         return Dispatcher(Settings(bundled=False, **places, **(settings or {})))
@@ -115,7 +116,8 @@ def test_times_that_are_none(make, asked):
 
 
 def test_variables(make):
-    properties = {"key": SECRET, "nested": {"properties": {"key": SECRET}}, "pin": {"type": "integer", "writeOnly": True}}
+    properties = {"key": SECRET, "nested": {"properties": {"key": SECRET}},
+        "pin": {"type": "integer", "writeOnly": True}}
     params = {
         "text": "a b\n'$x", "yes": True, "no": False, "n": 7, "f": 1.5, "big": 10**30, "empty": "", "_x1": "y",
         "null": None, "list": [1], "object": {"a": 1}, "a-b": "x", "1a": "x", "ä": "x", "a b": "x", "a=b": "x",
@@ -196,7 +198,8 @@ def test_an_unmodified_program(make):
 
 
 def end_of(call, out=b"{}", **facts):
-    head = {**call.head, "reason": "done", "status": 0, "message": "", "started_at": 1.0, "ended_at": 2.0, "progress": None,
+    head = {**call.head, "reason": "done", "status": 0, "message": "", "started_at": 1.0, "ended_at": 2.0,
+        "progress": None,
             "warnings": [], "events_bad": 0, **facts}  # fmt: skip
     return head, out
 

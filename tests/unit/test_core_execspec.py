@@ -10,7 +10,8 @@ from agent_router.core.problems import RequestError
 SCHEMA = {
     "type": "object",
     "properties": {
-        "mode": {"enum": ["-fast", "slow"]}, "fixed": {"const": "-x"}, "offset": {"type": "integer", "x-leading-dash": True},
+        "mode": {"enum": ["-fast", "slow"]}, "fixed": {"const": "-x"},
+        "offset": {"type": "integer", "x-leading-dash": True},
         "any": True,
     },
 }  # fmt: skip
@@ -123,7 +124,8 @@ def test_output_that_is_no_response(spec, out, sentence):
 
 @pytest.mark.parametrize(("text", "value"), [
     ("{}", {}), ("[]", []), ("{} [1]", [1]), ('[1] {"a": 1} tail', {"a": 1}), ("{{}}", {}), ("[[1], [2]]", [[1], [2]]),
-    ('{"a": "}{"} x', {"a": "}{"}), ('] } {"a": 1', None), ('{"whole": 1} {"cut": [1, 2]', [1, 2]), ("ä {\"ö\": 1} ü", {"ö": 1}),
+    ('{"a": "}{"} x', {"a": "}{"}), ('] } {"a": 1', None), ('{"whole": 1} {"cut": [1, 2]', [1, 2]),
+    ("ä {\"ö\": 1} ü", {"ö": 1}),
 ])  # fmt: skip
 def test_the_last_complete_value_is_extracted(text, value):
     if value is None:

@@ -10,7 +10,8 @@ OBJECT = {"type": "object"}
 
 def text(**keys) -> bytes:
     """A manifest; a key that is None is left out."""
-    whole = {"protocol": 1, "title": "A test", "version": "1", "effects": "read", "request": OBJECT, "response": {}, **keys}
+    whole = {"protocol": 1, "title": "A test", "version": "1", "effects": "read", "request": OBJECT, "response": {},
+        **keys}
     return dumps({key: value for key, value in whole.items() if value is not None})
 
 
@@ -45,7 +46,8 @@ def test_the_values_of_the_file():
     ({"unknown": 1}, "$", "'unknown' was unexpected"),
     ({"request": {}}, "$.request.type", 'must be "object"'),
     ({"request": {"type": ["object", "null"]}}, "$.request.type", 'must be "object"'),
-    ({"request": {"type": "object", "properties": {"a": {"$ref": "x.json"}}}}, "$.request.properties.a.$ref", "points at no"),
+    ({"request": {"type": "object", "properties": {"a": {"$ref": "x.json"}}}}, "$.request.properties.a.$ref",
+        "points at no"),
     ({"response": {"pattern": "("}}, "$.response.pattern", "is not a regular expression"),
     ({"response": {"type": "strin"}}, "$.response.type", "is not valid"),
     ({"timeout_s": 0}, "$.timeout_s", "less than or equal to the minimum"),
@@ -71,14 +73,17 @@ def test_the_values_of_the_file():
     ({"exec": {"argv": ["-{a}"]}}, "$.exec.argv", "'-{a}' needs 'a': require it, give it a default, or use when"),
     ({"exec": {"argv": ["{a}"]}, "request": request(a={})}, "$.exec.argv", "'{a}' needs 'a'"),
     ({"exec": {"argv": [{"when": "a", "argv": []}]}}, "$.exec.argv", "no request property is called 'a'"),
-    ({"exec": {"argv": [{"when": "a", "argv": ["{b}"]}]}, "request": request(a={}, b={})}, "$.exec.argv", "'{b}' needs 'b'"),
+    ({"exec": {"argv": [{"when": "a", "argv": ["{b}"]}]}, "request": request(a={}, b={})}, "$.exec.argv",
+        "'{b}' needs 'b'"),
     ({"exec": {"argv": [], "stdout": "regex"}}, "$.exec.regex", "goes together with stdout: regex"),
     ({"exec": {"argv": [], "regex": "(?P<a>.)"}}, "$.exec.regex", "goes together with stdout: regex"),
     ({"exec": {"argv": [], "stdout": "regex", "regex": "(a)"}}, "$.exec.regex", "has no named group"),
-    ({"exec": {"argv": [], "stdout": "regex", "regex": "(?P<a>"}}, "$.exec.regex", "not a regular expression: missing )"),
+    ({"exec": {"argv": [], "stdout": "regex", "regex": "(?P<a>"}}, "$.exec.regex",
+        "not a regular expression: missing )"),
     ({"exec": {"argv": [], "success": {"required": "a"}}}, "$.exec.success.required", "is not of type 'array'"),
     ({"exec": {"argv": [], "success": {"properties": {"a": {}}}}}, "$.exec.success", "accepts {}"),
-    ({"exec": {"argv": ["{pw}"]}, "request": request("pw", pw={"writeOnly": True})}, "$.exec.argv", "'pw' is writeOnly"),
+    ({"exec": {"argv": ["{pw}"]}, "request": request("pw", pw={"writeOnly": True})}, "$.exec.argv",
+        "'pw' is writeOnly"),
     ({"exec": {"argv": [{"when": "pw", "argv": ["{pw}"]}]}, "$defs": {"secret": {"writeOnly": True}},
       "request": request(pw={"$ref": "#/$defs/secret"})}, "$.exec.argv", "'pw' is writeOnly"),
 ])  # fmt: skip

@@ -10,7 +10,8 @@ from agent_router.core.environment import SYSTEM_PATH
 from agent_router.core.method import STATUS, Method, good_name, missing_interpreter
 from agent_router.core.problems import RequestError
 
-MANIFEST = {"protocol": 1, "title": "A test", "version": "1", "effects": "read", "request": {"type": "object"}, "response": {}}
+MANIFEST = {"protocol": 1, "title": "A test", "version": "1", "effects": "read", "request": {"type": "object"},
+    "response": {}}
 
 
 @pytest.fixture
@@ -39,7 +40,8 @@ def test_good_names(name):
     assert good_name(name)
 
 
-@pytest.mark.parametrize("name", ["", "a", "a.", ".b", "a..b", "a.b.c.d.e", "A.b", "a.1", "_a.b", "a-b.c", "a.b\n", "ä.b",
+@pytest.mark.parametrize("name", ["", "a", "a.", ".b", "a..b", "a.b.c.d.e", "A.b", "a.1", "_a.b", "a-b.c", "a.b\n",
+    "ä.b",
                                   "a/b.c", "a." + "b" * 99])  # fmt: skip
 def test_names_that_are_none(name, tmp_path):
     assert not good_name(name)
@@ -58,12 +60,14 @@ def test_ready(make):
     (lambda m: m.executables.clear(), "incomplete", "a.b.json but no executable a.b"),
     (lambda m: m.manifests.clear(), "incomplete", "a.b but no manifest a.b.json"),
     (lambda m: Path(m.executables[0]).chmod(0o600), "invalid", "a.b is not executable; chmod 755"),
-    (lambda m: Path(m.executables[0]).chmod(0o722), "untrusted", "may be written by its group or by others; chmod go-w"),
+    (lambda m: Path(m.executables[0]).chmod(0o722), "untrusted",
+        "may be written by its group or by others; chmod go-w"),
     (lambda m: Path(m.manifests[0]).chmod(0o666), "untrusted", "a.b.json may be written"),
     (lambda m: Path(m.executables[0]).parent.chmod(0o770), "untrusted", "may be written"),
     (lambda m: Path(m.manifests[0]).write_text("{"), "invalid", "a.b.json: $: not JSON"),
     (lambda m: Path(m.manifests[0]).unlink(), "invalid", "a.b.json: No such file or directory"),
-    (lambda m: Path(m.executables[0]).write_text("#!/no/such/shell\n"), "unavailable", "interpreter /no/such/shell is not installed"),
+    (lambda m: Path(m.executables[0]).write_text("#!/no/such/shell\n"), "unavailable",
+        "interpreter /no/such/shell is not installed"),
     (lambda m: Path(m.executables[0]).write_text("#!\n"), "unavailable", "names no interpreter"),
 ])  # fmt: skip
 def test_each_state_has_a_reason_that_names_the_file(make, spoil, state, words):

@@ -7,7 +7,8 @@ from agent_router.core.method import Method
 from agent_router.core.problems import RequestError
 from agent_router.core.registry import Registry
 
-MANIFEST = {"protocol": 1, "title": "A test", "version": "1", "effects": "read", "request": {"type": "object"}, "response": {}}
+MANIFEST = {"protocol": 1, "title": "A test", "version": "1", "effects": "read", "request": {"type": "object"},
+    "response": {}}
 
 
 class World:
@@ -114,7 +115,8 @@ def test_a_name_that_exists_twice(world, kind):
     second = getattr(world, kind)("a.b", pair=1)
     method = world.registry.find("a.b")
     assert method.state == "invalid"
-    assert f"{world.plugins[0] / 'a.b' if kind == 'plugin' else world.schemas[0] / 'a.b.json'} and {second}" in method.reason
+    first = world.plugins[0] / "a.b" if kind == "plugin" else world.schemas[0] / "a.b.json"
+    assert f"{first} and {second}" in method.reason
     second.unlink()
     assert world.registry.find("a.b").state == "ready"
 

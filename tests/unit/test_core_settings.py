@@ -1,4 +1,5 @@
 import shutil
+import subprocess
 
 import pytest
 
@@ -17,11 +18,17 @@ def config(tmp_path):
     return write
 
 
-@pytest.fixture
-def pem(tmp_path):
-    for name in ("cert", "key"):
-        (tmp_path / name).write_text("PEM")
-    return {name: str(tmp_path / name) for name in ("cert", "key")}
+@pytest.fixture(scope="module")
+def pem(tmp_path_factory):
+    """Paths of a certificate and its key."""
+    root = tmp_path_factory.mktemp("tls")
+    paths = {name: str(root / f"{name}.pem") for name in ("cert", "key")}
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
+         "-subj", "/CN=localhost", "-keyout", paths["key"], "-out", paths["cert"]],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    return paths
 
 
 def test_defaults():
@@ -102,6 +109,13 @@ def test_each_mistake_has_its_sentence(config, line, sentence):
     assert sentence in str(caught.value)
 
 
+def test_a_certificate_and_a_key_that_are_none(pem, tmp_path):
+    (tmp_path / "text").write_text("hello")
+    for flags in ({"cert": pem["cert"], "key": str(tmp_path / "text")}, {"cert": pem["key"], "key": pem["cert"]}):
+        with pytest.raises(SettingsError, match=f"cert {flags['cert']} and key {flags['key']} cannot be used together"):
+            load(flags, {})
+
+
 def test_an_unreadable_file():
     with pytest.raises(SettingsError, match="settings file /no/such: No such file or directory"):
         load({}, {}, "/no/such")
@@ -113,7 +127,8 @@ def test_a_mistake_in_the_environment_names_the_variable():
 
 
 @pytest.mark.parametrize(("given", "lacking"), [
-    ([], "without token and without cert and key"), (["token"], "without cert and key"), (["cert", "key"], "without token"),
+    ([], "without token and without cert and key"), (["token"], "without cert and key"),
+    (["cert", "key"], "without token"),
 ])  # fmt: skip
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "node-17", ""])
 def test_beyond_loopback_only_with_token_and_certificate(pem, host, given, lacking):

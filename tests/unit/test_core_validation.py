@@ -60,7 +60,8 @@ CORPUS = [
      [{"1": "a"}, {"٣": 1}, {"1\n": 1}]),
     ({"propertyNames": {"pattern": "^\\S+$"}}, [{"a": 1}], [{"a b": 1}]),
     ({"dependentRequired": {"a": ["b"]}}, [{"b": 1}, {"a": 1, "b": 2}], [{"a": 1}]),
-    ({"$ref": "#/$defs/list", "$defs": {"list": {"properties": {"next": {"$ref": "#/$defs/list"}, "n": {"type": "null"}}}}},
+    ({"$ref": "#/$defs/list", "$defs": {"list": {"properties": {"next": {"$ref": "#/$defs/list"},
+        "n": {"type": "null"}}}}},
      [{"next": {"next": {}}}], [{"next": {"next": {"n": 1}}}]),
     ({"prefixItems": [{"type": "string"}], "items": {"type": "integer"}}, [["a", 1], []], [[1], ["a", "b"]]),
     ({"allOf": [{"properties": {"a": True}}], "unevaluatedProperties": False}, [{"a": 1}], [{"b": 1}]),
@@ -99,7 +100,8 @@ def test_a_message_shows_the_pattern_as_it_was_written_and_numbers_as_they_came(
     assert Validator({"maximum": 5}).problems(number)[0].message == f"{number} is greater than the maximum of 5"
 
 
-@pytest.mark.parametrize(("wrong", "listed"), [(MAX_PROBLEMS - 1, MAX_PROBLEMS - 1), (MAX_PROBLEMS + 1, MAX_PROBLEMS + 1)])
+@pytest.mark.parametrize(("wrong", "listed"), [(MAX_PROBLEMS - 1, MAX_PROBLEMS - 1),
+    (MAX_PROBLEMS + 1, MAX_PROBLEMS + 1)])
 def test_the_number_of_problems_is_limited(library, wrong, listed):
     problems = Validator({"items": {"type": "string"}}).problems([*range(wrong)])
     assert len(problems) == listed
@@ -117,7 +119,8 @@ def test_a_long_message_keeps_both_ends(library):
 @pytest.mark.parametrize(("schema", "path", "sentence"), [
     ({"properties": {"a": {"$ref": "other.json"}}}, "$.request.properties.a.$ref", "points at no schema"),
     ({"$ref": "http://example.com/schema"}, "$.request.$ref", "put it into $defs"),
-    ({"items": [], "allOf": [{}, {"$ref": "#/$defs/gone"}]}, "$.request.allOf[1].$ref", "'#/$defs/gone' points at no schema"),
+    ({"items": [], "allOf": [{}, {"$ref": "#/$defs/gone"}]}, "$.request.allOf[1].$ref",
+        "'#/$defs/gone' points at no schema"),
     ({"$dynamicRef": "#anchor"}, "$.request.$dynamicRef", "points at no schema"),
     ({"required": ["a"], "not": {"$ref": "#/required"}}, "$.request.not.$ref", "points at no schema"),
     ({"properties": {"default": {"$ref": "#/gone"}}}, "$.request.properties.default.$ref", "points at no schema"),

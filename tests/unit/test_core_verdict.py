@@ -18,7 +18,8 @@ def manifest(**keys) -> Manifest:
 
 
 def ended(reason="done", status=0, out=b"", log=b"", **keys) -> Ended:
-    facts = {"id": "1", "name": "a.b.c", "message": "", "started_at": 100.0, "ended_at": 102.5, "progress": None, "warnings": []}
+    facts = {"id": "1", "name": "a.b.c", "message": "", "started_at": 100.0, "ended_at": 102.5, "progress": None,
+        "warnings": []}
     return Ended(reason=reason, status=status, out=out, log_tail=log, **{**facts, **keys})
 
 
@@ -29,7 +30,8 @@ def ended(reason="done", status=0, out=b"", log=b"", **keys) -> Ended:
 ])  # fmt: skip
 def test_exit_status(status, type, code):
     how = {-9: "signal SIGKILL", -11: "signal SIGSEGV", -64: "signal SIGRTMAX"}.get(status, f"exit status {status}")
-    for one in (manifest(), manifest(exec={"argv": [], "exit_codes": {"64": "invalid", "69": "incompatible", "75": "retry",
+    for one in (manifest(), manifest(exec={"argv": [], "exit_codes": {"64": "invalid", "69": "incompatible",
+        "75": "retry",
                                                                       "77": "refused"}})):  # fmt: skip
         error = judge(ended(status=status, log=b"<6>first\n<3>the last words\n\n"), one).error
         assert (error["type"], error["code"], error["message"]) == (type, code, f"the last words ({how})")
@@ -133,7 +135,8 @@ def test_outcomes_of_an_unmodified_program(status, out, result, warnings):
     ({"exit_codes": {"*": "refused"}}, 9, b"no\n", "Refused", "no (exit status 9)"),
     ({"exit_codes": {"0": "failed"}}, 0, b"no\n", "PluginFailed", "no (exit status 0)"),
     ({"exit_bits": {"0": "failed"}}, 1, b"", "PluginFailed", "exit status 1"),
-    ({"success": {"required": ["n"]}}, 0, b'{"a": 1}', "PluginFailed", "tells of a failure: $: 'n' is a required property"),
+    ({"success": {"required": ["n"]}}, 0, b'{"a": 1}', "PluginFailed",
+        "tells of a failure: $: 'n' is a required property"),
     ({"stdout": "extract"}, 0, b"nothing", "InvalidJSON", "no complete JSON"),
     ({}, 0, b'{"n": "x"}', "InvalidResponse", "$.n"),
     ({}, -9, b"", "KilledBySignal", "SIGKILL"),

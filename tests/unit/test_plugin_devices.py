@@ -8,15 +8,17 @@ import pytest
 from agent_router.plugin import devices
 
 # A made-up machine: two disks, sda with two partitions, links to them.
-NODES = {"/dev/sda": (8, 0), "/dev/sda1": (8, 1), "/dev/sda2": (8, 2), "/dev/sdb": (8, 16), "/dev/cciss!c0d0p1": (104, 1)}
-LINKS = {"/dev/disk/by-id/one": "/dev/sda", "/dev/disk/by-id/one-part1": "/dev/sda1", "/dev/disk/by-path/x:y": "/dev/sdb"}
+NODES = {"/dev/sda": (8, 0), "/dev/sda1": (8, 1), "/dev/sda2": (8, 2), "/dev/sdb": (8, 16),
+    "/dev/cciss!c0d0p1": (104, 1)}
+LINKS = {"/dev/disk/by-id/one": "/dev/sda", "/dev/disk/by-id/one-part1": "/dev/sda1",
+    "/dev/disk/by-path/x:y": "/dev/sdb"}
 FILES = ("/dev/null", "/etc/passwd")
-BLOCK = {"8:0": "block/sda", "8:1": "block/sda/sda1", "8:2": "block/sda/sda2", "8:16": "block/sdb", "104:1": "block/cciss!c0d0/p1"}
+BLOCK = {"8:0": "block/sda", "8:1": "block/sda/sda1", "8:2": "block/sda/sda2", "8:16": "block/sdb",
+    "104:1": "block/cciss!c0d0/p1"}
 
 
 @pytest.fixture(autouse=True)
 def machine(monkeypatch):
-    real_exists = os.path.exists
     names = [*NODES, *LINKS, *FILES]
 
     def realpath(path):
@@ -34,13 +36,16 @@ def machine(monkeypatch):
     def exists(path):
         if path.startswith("/sys/block/") and path.endswith("/partition"):
             return path.count("/") == 5
-        return real_exists(path)
+        return path in names
 
-    monkeypatch.setattr(devices.os.path, "realpath", realpath)
-    monkeypatch.setattr(devices.os.path, "exists", exists)
-    monkeypatch.setattr(devices.os, "stat", stat_of)
-    monkeypatch.setattr(devices.glob, "glob", lambda pattern: [
-        name for name in names if fnmatch.fnmatchcase(name, pattern)])  # fmt: skip
+    def glob(pattern):
+        return [name for name in names if fnmatch.fnmatchcase(name, pattern)]
+
+    # Only for this module: pytest itself goes on in the real machine.
+    path = types.SimpleNamespace(realpath=realpath, exists=exists, basename=os.path.basename, dirname=os.path.dirname)
+    system = types.SimpleNamespace(path=path, stat=stat_of, major=os.major, minor=os.minor)
+    monkeypatch.setattr(devices, "os", system)
+    monkeypatch.setattr(devices, "glob", types.SimpleNamespace(glob=glob))
 
 
 @pytest.mark.parametrize(("device", "patterns"), [
@@ -61,7 +66,7 @@ def test_allowed(device, patterns):
 
 
 @pytest.mark.parametrize(("device", "patterns", "reason"), [
-    ("/dev/sda", [], "/dev/sda is not in the agent's device allow-list (empty); start the agent with --devices /dev/sda"),
+    ("/dev/sda", [], "not in the agent's device allow-list (empty); start the agent with --devices /dev/sda"),
     ("/dev/sda", ["/dev/sda1"], "not in the agent's device allow-list (/dev/sda1)"),
     ("/dev/sda2", ["/dev/sda1", "/dev/sdb"], "(/dev/sda1, /dev/sdb)"),
     ("/dev/disk/by-id/one", ["/dev/sdb"], "/dev/disk/by-id/one is not in the agent's device allow-list"),
@@ -81,7 +86,8 @@ def test_refused(device, patterns, reason):
 
 
 @pytest.mark.parametrize(("device", "disk"), [
-    ("/dev/sda", "/dev/sda"), ("/dev/sda2", "/dev/sda"), ("/dev/cciss!c0d0p1", "/dev/cciss/c0d0"), ("/dev/gone", "/dev/gone"),
+    ("/dev/sda", "/dev/sda"), ("/dev/sda2", "/dev/sda"), ("/dev/cciss!c0d0p1", "/dev/cciss/c0d0"),
+    ("/dev/gone", "/dev/gone"),
 ])  # fmt: skip
 def test_the_whole_disk(device, disk):
     assert devices.whole_disk(device) == disk

@@ -40,13 +40,16 @@ def read_as_text(raw: bytes) -> str:
 
 def every_kind_of_string() -> list[bytes]:
     source = random.Random(1)
-    pieces = [b"\xc3", b"\xa4", b"\xe2\x82\xac", b"\xf0\x9f", b"\x98\x80", b'"', b"\\", b"&", b"\n", b"\x1b", b"a", b"\xff"]
+    pieces = [b"\xc3", b"\xa4", b"\xe2\x82\xac", b"\xf0\x9f", b"\x98\x80", b'"', b"\\", b"&", b"\n", b"\x1b", b"a",
+        b"\xff"]
     cases = [bytes([byte]) for byte in range(1, 256)]
     cases += [b"a" + bytes([byte]) + b'"' + bytes([byte]) + b"\\" for byte in range(1, 256)]
     cases += ["ä€😀 \u0080\u07ff\u0800\ud7ff\ue000\uffff\U0010ffff \u0085\u2028".encode(), bytes(range(1, 256))]
     # Longer than needed, surrogates, beyond Unicode, cut off, one sequence inside another.
-    cases += [b"\xc0\x80", b"\xe0\x80\x80", b"\xf0\x80\x80\x80", b"\xed\xa0\x80", b"\xf4\x90\x80\x80", b"\xf8\x88\x80\x80\x80",
-              b"\xc3", b"\xe2\x82", b"\xf0\x9f\x98", b"\xe2\xc3\xa4\x82", b"\xc3\xc3\xa4\xa4", b"", b"%s\\n$(x)`y`"]  # fmt: skip
+    cases += [b"\xc0\x80", b"\xe0\x80\x80", b"\xf0\x80\x80\x80", b"\xed\xa0\x80", b"\xf4\x90\x80\x80",
+        b"\xf8\x88\x80\x80\x80",
+              b"\xc3", b"\xe2\x82", b"\xf0\x9f\x98", b"\xe2\xc3\xa4\x82", b"\xc3\xc3\xa4\xa4", b"",
+              b"%s\\n$(x)`y`"]  # fmt: skip
     cases += [b"".join(source.choices(pieces, k=source.randrange(1, 9))) for _ in range(500)]
     return cases
 
@@ -140,6 +143,7 @@ def test_the_helper_defines_nothing_by_accident(bash):
     environ = {"PATH": os.environ["PATH"], "AGENT_LIB": str(LIB.parent)}
     done = subprocess.run(["bash", "-c", script], env=environ, capture_output=True, text=True, check=True)
     assert set(done.stdout.split()) - {"PIPESTATUS"} == {
-        "REPLY", "b", "_error", "_event", "_json_utf8", "critical", "fail", "incompatible", "invalid", "json_array", "json_string",
+        "REPLY", "b", "_error", "_event", "_json_utf8", "critical", "fail", "incompatible", "invalid", "json_array",
+        "json_string",
         "log", "progress", "refuse", "reply", "retry", "warn",
     }  # fmt: skip

@@ -1,3 +1,4 @@
+import contextlib
 import os
 import select
 import socket
@@ -121,10 +122,8 @@ def received(loop, sock, count):
     sock.setblocking(False)
 
     def take():
-        try:
+        with contextlib.suppress(BlockingIOError):
             found.extend(frames.feed(sock.recv(1 << 20)))
-        except BlockingIOError:
-            pass
         return len(found) >= count
 
     turn(loop, take)

@@ -1,0 +1,194 @@
+"""What a person sees and does: a pseudo terminal, Ctrl-C, the end of the terminal."""
+
+import fcntl
+import os
+import pty
+import re
+import select
+import signal
+import struct
+import subprocess
+import termios
+import time
+
+import pytest
+
+ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+
+
+class Terminal:
+    """A pseudo terminal with one command in it."""
+
+    def __init__(self, cli, *args, stdout=None, columns=100):
+        self.master, slave = pty.openpty()
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 30, columns, 0, 0))
+        self.process = cli.start(*args, stdin=slave, stdout=stdout or slave, stderr=slave)
+        os.close(slave)
+        self.seen = b""
+
+    def read(self, until="", timeout_s=20.0):
+        """What was written, without colours and cursor movements, up to the end or to `until`."""
+        give_up = time.monotonic() + timeout_s
+        while until not in self.text or not until:
+            ready, _, _ = select.select([self.master], [], [], max(0, give_up - time.monotonic()))
+            assert ready, f"{until!r} did not come: {self.text}"
+            try:
+                data = os.read(self.master, 65536)
+            except OSError:  # the last one who had it open is gone
+                break
+            self.seen += data
+        return self.text
+
+    @property
+    def text(self):
+        return ESCAPES.sub("", self.seen.decode(errors="replace")).replace("\r\n", "\n")
+
+    def end(self):
+        self.read()
+        os.close(self.master)
+        return self.process.wait(20)
+
+
+def test_a_table_of_methods(cli, directories):
+    terminal = Terminal(cli, "methods", *directories)
+    assert terminal.end() == 0
+    lines = terminal.text.splitlines()
+    assert lines[0].split() == ["METHOD", "STATE", "EFFECTS", "WHAT", "IT", "DOES,", "OR", "WHY", "IT", "CANNOT"]
+    rows = {line.split()[0]: line for line in lines[1:] if line.startswith("demo.")}
+    assert re.match(r"demo\.disk +ready +destroy +Test demo\.disk", rows["demo.disk"])
+    assert re.match(r"demo\.alone +incomplete +there is ", rows["demo.alone"])
+    assert b"\x1b[" in terminal.seen
+    assert all(len(line) <= 100 for line in lines)
+
+
+def test_tables_of_steps_and_commands(cli, directories, server):
+    steps = Terminal(cli, "steps", server.option)
+    assert steps.end() == 0
+    assert re.search(r"clean +7 +deploy\.demo_step +demo\.plans", steps.text)
+    cli("call", "demo.fails", server.option)
+    commands = Terminal(cli, "commands", server.option)
+    assert commands.end() == 0
+    assert re.search(r"demo\.fails +FAILED +\d\d:\d\d:\d\d +\d+\.\d s +the thing", commands.text)
+    as_json = Terminal(cli, "commands", "--json", server.option)
+    assert as_json.end() == 0
+    assert '"command_status"' in as_json.text
+
+
+def test_an_empty_table_says_so(cli):
+    terminal = Terminal(cli, "methods", "--no-bundled", "--plugins=/no/such", "--schemas=/no/such")
+    assert (terminal.end(), terminal.text) == (0, "There are no methods.\n")
+
+
+@pytest.mark.parametrize("where", ["local", "server"])
+def test_a_bar_the_log_and_the_result(cli, directories, server, where):
+    options = directories if where == "local" else [server.option]
+    terminal = Terminal(cli, "call", "demo.works", *options)
+    assert "at step" in terminal.read(until="at step")
+    assert terminal.end() == 0
+    text = terminal.text
+    assert re.search(r"demo\.works \[█{6,24} *\] \d+ % \(\d of 4 steps\), at step \d  0 s", text)
+    log = [text.index(line) for line in ("step 1\n", "step 2\n", "step 3\n", "step 4\n", "the last line\n")]
+    assert log == sorted(log)
+    lines = [line.rpartition("\r")[2] for line in text.split("\n")]
+    assert lines == ["step 1", "step 2", "step 3", "step 4", "the last line", "warning: one step was slow",
+                     "{", '  "steps": 4', "}", ""]  # fmt: skip
+
+
+def test_the_result_in_a_pipe_and_the_bar_on_the_terminal(cli, directories):
+    terminal = Terminal(cli, "call", "demo.works", *directories, stdout=subprocess.PIPE)
+    terminal.read(until="at step")
+    assert terminal.process.stdout.read() == b'{\n  "steps": 4\n}\n'
+    assert terminal.end() == 0
+
+
+def test_a_narrow_terminal_is_not_overflown(cli, directories):
+    terminal = Terminal(cli, "call", "demo.works", *directories, columns=30)
+    assert terminal.end() == 0
+    assert max(len(part) for part in re.split(r"[\r\n]", terminal.text)) < 30
+
+
+def test_a_failing_call(cli, directories):
+    terminal = Terminal(cli, "call", "demo.fails", *directories)
+    assert terminal.end() == 1
+    shown = [line.rpartition("\r")[2] for line in terminal.text.split("\n") if line]
+    assert shown == ["looking", "tool: it broke", "agent-router: demo.fails failed (PluginFailed): the thing is broken"]
+
+
+# ---- Ctrl-C
+
+
+@pytest.mark.parametrize("where", ["local", "server"])
+def test_ctrl_c_cancels_the_command(cli, directories, server, trace, wait_for, where):
+    options = directories if where == "local" else [server.option]
+    process = cli.start("call", "demo.waits", trace.argument, *options)
+    wait_for(trace.written, "the plugin runs")
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=20)
+    text = err.decode()
+    assert (process.returncode, out) == (130, b"")
+    assert "cancelling (" in text
+    assert re.search(r"demo\.waits failed \(Cancelled\): it was cancelled after .*: stopped at block \d+", text)
+    assert "Traceback" not in text
+    assert trace.plugin_gone()
+    if where == "local":
+        assert trace.all_gone()
+
+
+def test_ctrl_c_typed_in_a_terminal_reaches_the_command_line_only(cli, directories, trace, wait_for):
+    """The terminal sends SIGINT to its whole foreground group; runner and plugin are in sessions of their own."""
+    terminal = Terminal(cli, "call", "demo.waits", trace.argument, *directories)
+    wait_for(trace.written, "the plugin runs")
+    os.killpg(terminal.process.pid, signal.SIGINT)
+    assert terminal.end() == 130
+    assert "stopped at block" in terminal.text
+    assert trace.all_gone()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_whatever_ends_a_local_call_ends_its_plugin(cli, directories, trace, wait_for, number):
+    process = cli.start("call", "demo.waits", trace.argument, *directories)
+    wait_for(trace.written, "the plugin runs")
+    process.send_signal(number)
+    process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert trace.all_gone()
+
+
+def test_a_second_ctrl_c_leaves_nothing_behind_locally(cli, directories, trace, wait_for):
+    process = cli.start("call", "demo.stubborn", trace.argument, *directories)
+    wait_for(trace.written, "the plugin runs")
+    for _ in range(3):
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.1)
+    out, err = process.communicate(timeout=20)
+    assert (process.returncode, out) == (130, b"")
+    assert err.decode().count("cancelling (waiting for its end)") >= 1
+    assert "Traceback" not in err.decode()
+    assert trace.all_gone()
+
+
+def test_a_second_ctrl_c_leaves_the_command_to_the_server(cli, server, trace, wait_for):
+    process = cli.start("call", "demo.stubborn", trace.argument, server.option, "--timeout", "30")
+    wait_for(trace.written, "the plugin runs")
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.2)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert "cancelling (Ctrl-C again leaves it running)" in err.decode()
+    assert "Traceback" not in err.decode()
+    wait_for(trace.plugin_gone, "the server ends it after its grace time")
+
+
+def test_a_server_that_is_restarted_is_waited_for(cli, directories, trace, wait_for, make_server):
+    first = make_server(*directories)
+    process = cli.start("call", "demo.waits", trace.argument, first.option, "--timeout", "4")
+    wait_for(trace.written, "the plugin runs")
+    first.process.send_signal(signal.SIGTERM)
+    first.process.wait(20)
+    port = first.url.rpartition(":")[2]
+    make_server(*directories, f"--port={port}")
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 1
+    assert "the command goes on, trying again" in err.decode()
+    assert "demo.waits failed (" in err.decode()

@@ -12,7 +12,7 @@ import socket
 import threading
 from collections.abc import Callable
 
-from agent_router.api import commands
+from agent_router.api import commands, http
 from agent_router.core.dispatch import Dispatcher
 from agent_router.core.jsontext import dumps
 from agent_router.core.problems import RequestError
@@ -21,9 +21,9 @@ from agent_router.runner.loop import Loop
 from agent_router.runner.wire import Head
 
 RECONNECT_S = 0.02
-LOOP_BYTES = 64 << 10  # judging more than this would be noticed by others: a thread does it
+LOOP_BYTES = 128 << 10  # judging more than this would be noticed by others: a thread does it
 
-Reply = Callable[[int, list[bytes]], None]
+Reply = Callable[[int, http.Body], None]
 
 
 class Parked:

@@ -14,7 +14,7 @@ from agent_router.core.jsontext import dumps
 from agent_router.core.problems import RequestError
 
 # Parsing or validating more than this takes long enough to be noticed by others: a thread does it.
-LOOP_BODY = 16 << 10
+LOOP_BODY = 128 << 10
 
 Park = Callable[[int], None]
 

@@ -3,10 +3,13 @@
 Parsing is gunicorn's; this only measures, so that no thread waits for a slow sender.
 """
 
+from collections.abc import Sequence
 from http import HTTPStatus
 
 MAX_HEADER = 32 << 10
 SMALL = 16 << 10
+
+Body = Sequence[bytes | memoryview]  # in parts
 HEADER_END = b"\r\n\r\n"
 TLS_HELLO = b"\x16"
 
@@ -100,11 +103,11 @@ def _content_length(header: bytes) -> int:
     return int(text.lstrip(b"0")[:19] or b"0") if text.isdigit() else 0
 
 
-def response(status: int, body: list[bytes]) -> list[memoryview]:
+def response(status: int, body: Body) -> list[memoryview]:
     """A complete JSON answer that ends the connection; a large body is not copied."""
     head = _head(status, sum(map(len, body)))
     if len(body) == 1 and len(body[0]) < SMALL:
-        return [memoryview(head + body[0])]
+        return [memoryview(head + bytes(body[0]))]
     return [memoryview(part) for part in (head, *body) if part]
 
 

@@ -191,7 +191,7 @@ class LoopWorker(Worker):
             self.log.exception("Error handling a request")
             self._answer(connection, 500, _error(500, "agent_defect", "The agent failed; its log says more"))
 
-    def _answer(self, connection: Connection, status: int, body: list[bytes]) -> None:
+    def _answer(self, connection: Connection, status: int, body: http.Body) -> None:
         if connection.fd not in self.connections:
             return
         self.loop.unwatch(connection.fd)

@@ -11,7 +11,7 @@ import time
 from types import TracebackType
 
 from agent_router.core import environment
-from agent_router.core.client import Client
+from agent_router.core.client import Client, RunnerGone
 from agent_router.core.dispatch import Dispatcher
 from agent_router.core.settings import Settings
 
@@ -61,6 +61,10 @@ class LocalAgent:
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None,
                  trace: TracebackType | None) -> None:  # fmt: skip
         assert self._runner is not None
+        with contextlib.suppress(RunnerGone):
+            head, _ = Client(self._state + "/runner.sock", patience_s=1).call({"op": "ping"})
+            if head["live"]:  # we leave in a hurry: the runner watches the plugin to its end and cleans up
+                return
         self._runner.terminate()
         self._runner.wait()
         shutil.rmtree(self._state, ignore_errors=True)

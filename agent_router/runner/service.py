@@ -67,8 +67,11 @@ class Runner:
             self.loop.run_once()
 
     def _orphaned(self) -> bool:
-        """The supervisor died: its successor starts a new runner, which waits for us to go."""
-        return os.getppid() != self._parent and not self.execution.live and not self.unjudged
+        """The supervisor died: its successor starts a new runner, which waits for us to go.
+
+        Commands without a verdict do not hold us: the new runner finds them in the journal.
+        """
+        return os.getppid() != self._parent and not self.execution.live
 
     def _housekeeping(self) -> None:
         self.journal.compact_if_large([*self.execution.live.values(), *self.unjudged.values()])

@@ -36,6 +36,7 @@ log looking
 echo 'tool: it broke' >&2
 fail broken 'the thing is broken'
 """, {}),
+    "demo.dies": ("#!/bin/sh\necho '<3>it broke' >&2\necho half an answer\nexit 3\n", {}),
     "demo.says_no": ("#!/bin/bash\n" + SOURCE + "refuse mounted 'it is mounted'\n", {}),
     "demo.works": ("#!/bin/bash\n" + SOURCE + """
 for i in 1 2 3 4; do log "step $i"; progress $i 4 steps "at step $i"; sleep 0.15; done
@@ -94,6 +95,14 @@ def environment(**more: str) -> dict[str, str]:
     return {**kept, "LANG": "C.UTF-8", **more}
 
 
+def descendants(pid: int) -> list[int]:
+    try:
+        children = [int(text) for text in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except OSError:
+        return []
+    return [*children, *(below for child in children for below in descendants(child))]
+
+
 class Cli:
     """Runs `agent-router`; what a test started is ended with it."""
 
@@ -120,9 +129,13 @@ class Cli:
 
     def end_all(self) -> None:
         for process in self._started:
-            if process.poll() is None:
-                process.kill()
-            process.communicate()
+            if process.poll() is None:  # its test failed: what it has started would outlive it
+                for pid in (*descendants(process.pid), process.pid):
+                    os.kill(pid, signal.SIGKILL)
+            process.wait(20)
+            for pipe in (process.stdout, process.stderr):
+                if pipe is not None:
+                    pipe.close()
 
 
 @pytest.fixture

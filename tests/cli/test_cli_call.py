@@ -29,7 +29,7 @@ def test_words_become_what_the_schema_wants(cli):
 @pytest.mark.parametrize(("word", "value"), [
     ("either=12", "12"), ("either=text", "text"), ("mixed=x", "x"), ("mixed=1.5", "1.5"), ("mode=auto", "auto"),
     ("shared=12", "12"),
-    ("words=[\"a,b\"]", ["a,b"]), ("words=", []), ("text:=null", None),
+    ("words=[\"a,b\"]", ["a,b"]), ("words=", []), ("text:=null", None), ('text="x"', '"x"'),
 ])  # fmt: skip
 def test_words_that_could_mean_two_things(word, value):
     """Without a process: the conversion alone."""
@@ -114,6 +114,15 @@ def test_a_log_that_was_shown_is_not_repeated(cli):
     assert done.err.splitlines()[:3] == [
         "looking", "tool: it broke", "agent-router: demo.fails failed (PluginFailed): the thing is broken"]  # fmt: skip
     assert done.err.count("it broke") == 1
+
+
+def test_a_plugin_without_words_of_its_own(cli):
+    quiet = cli.local("call", "demo.dies")
+    assert quiet.err.splitlines() == [
+        "agent-router: demo.dies failed (PluginFailed): it broke (exit status 3)", "  log: <3>it broke",
+        "  output: half an answer"]  # fmt: skip
+    shown = cli.local("call", "demo.dies", "--log")
+    assert shown.err.splitlines() == ["it broke", quiet.err.splitlines()[0], "  output: half an answer"]
 
 
 def test_the_whole_log_is_shown_before_the_result(cli):

@@ -20,7 +20,7 @@ def tool(drop: Drop, spec: dict, script: str = TOOL, properties: dict | None = N
 
 
 def argv(agent: Agent, id: str) -> list[str]:
-    log = agent.log(id)
+    log = agent.log(id).strip()
     return log[1:-1].split("><") if log not in ("", "<>") else []
 
 

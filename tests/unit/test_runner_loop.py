@@ -152,6 +152,20 @@ def test_a_slow_reader_gets_everything_in_order(loop, pair):
     assert received(loop, other, 1) == [(b'{"last":1}', b"")]
 
 
+def test_one_who_asks_faster_than_it_reads_is_not_heard_until_it_has_read(loop, pair, monkeypatch):
+    monkeypatch.setattr(links_module, "FULL", 1 << 20)
+    link, other = pair
+    link._message = lambda _, head, body: (link.heard.append(head), link.send({"to": head.decode()}, b"x" * 400_000))
+    other.sendall(pack({}) * 100)
+    turn(loop, lambda: link.heard)
+    for _ in range(20):
+        loop.later(0, lambda: None)
+        loop.run_once()
+    assert len(link.heard) < 10
+    assert len(received(loop, other, 100)) == 100
+    assert len(link.heard) == 100
+
+
 def test_one_who_never_reads_is_cut_off(loop, pair, monkeypatch):
     monkeypatch.setattr(links_module, "MAX_UNSENT", 1 << 20)
     link, _ = pair

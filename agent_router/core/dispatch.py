@@ -137,7 +137,7 @@ class Dispatcher:
                 warnings=annotations.mask_value(verdict.warnings, hidden),
             )
             ended.warnings = annotations.mask_value(ended.warnings, hidden)
-            scrub.files(f"{self.settings.state}/c/{ended.id}", hidden, forget=ended.reason != "stuck")
+            scrub.files(f"{self.settings.state}/c/{ended.id}", hidden)
         return command_object(ended, verdict)
 
     def _log_tail(self, id: str) -> bytes:

@@ -1,13 +1,10 @@
 """Take the secrets of an ended command out of the files that are kept of it."""
 
-import contextlib
-import os
-
 from agent_router.plugin.masking import mask
 
 
-def files(base: str, hidden: list[str], forget: bool) -> None:
-    """Mask log and event stream in place; `forget` also drops the list of secrets itself."""
+def files(base: str, hidden: list[str]) -> None:
+    """Mask log and event stream in place. The list of secrets itself is dropped with the request, by the runner."""
     for name in ("log", "stream"):
         try:
             with open(f"{base}/{name}", "r+b") as file:
@@ -19,6 +16,3 @@ def files(base: str, hidden: list[str], forget: bool) -> None:
                     file.truncate()
         except OSError:
             continue
-    if forget:
-        with contextlib.suppress(OSError):
-            os.unlink(base + "/secrets")

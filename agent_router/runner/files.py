@@ -60,11 +60,11 @@ def tail(base: str, name: str = "log", length: int = 4096) -> bytes:
 
 
 def close(base: str) -> bool:
-    """After the verdict: drop stdin, out and cwd; keep log and events if there are any.
+    """After the verdict: drop stdin, out, secrets and cwd; keep log and events if there are any.
 
     Returns whether something is kept.
     """
-    for name in ("/stdin", "/out", "/events"):
+    for name in ("/stdin", "/out", "/events", "/secrets"):
         with contextlib.suppress(OSError):
             os.unlink(base + name)
     remove(base + "/cwd")

@@ -5,6 +5,7 @@ Lines, each by one write(2) to an O_APPEND file:
     B boottime {head}           the intent to run, before the process exists
     P id pid boottime           it exists
     X id status reason time message   it ended; written before the process is reaped
+    J id                        its verdict is in the history, its process is gone: nothing is left to do
 
 A child without X has not been reaped by us, so its status reaches the supervisor.
 """
@@ -37,6 +38,9 @@ class Journal:
 
     def ended(self, command: Command) -> None:
         self._write(_end(command))
+
+    def judged(self, command: Command) -> None:
+        self._write(b"J %s\n" % command.id.encode())
 
     def _write(self, line: bytes) -> None:
         try:
@@ -84,6 +88,8 @@ class Journal:
                     id, status, reason, at, message = rest.decode().split(" ", 4)
                     found[id].status = None if status == "-" else int(status)
                     found[id].reason, found[id].ended_at, found[id].message = reason, float(at), message
+                elif kind == b"J":
+                    del found[rest.decode()]
             except (ValueError, KeyError):
                 continue  # a line cut short by a full disk
         return list(found.values())

@@ -56,9 +56,13 @@ def recover(runner: Runner) -> None:
     """Bring the table of commands up to date; to be called before the first message."""
     orphans = Orphans(runner.state)
     remembered = runner.history.ids()
-    commands = [command for command in runner.journal.replay() if command.id not in remembered]
+    commands = runner.journal.replay()
     known = {command.pid for command in commands}
     for command in commands:
+        if command.reason == why.STUCK and _is_ours(command):
+            _keep_stuck(runner, command)
+        if command.id in remembered:
+            continue
         if command.reason:
             reports.resume(command, runner.execution.base(command))
             command.printed = files.read_out(runner.execution.base(command), -1, command.head["out_limit"])
@@ -143,6 +147,21 @@ def _adopt(runner: Runner, command: Command, orphans: Orphans) -> None:
         runner.execution.stop(command, reason)
 
 
+def _keep_stuck(runner: Runner, command: Command) -> None:
+    """Its end was reported long ago, but the process still hangs in the kernel: the locks stay taken."""
+    command.phase, command.pushed = "stuck", True
+    runner.execution.live[command.id] = command
+    runner.locks.take(command)
+    pidfd = os.pidfd_open(command.pid)
+
+    def gone(_: int) -> None:
+        runner.loop.unwatch(pidfd)
+        os.close(pidfd)
+        runner.execution.finish(command, why.STUCK)
+
+    runner.loop.watch(pidfd, gone)
+
+
 def _is_ours(command: Command) -> bool:
     """A process with this pid that started after our note of it is a stranger with a reused pid."""
     ticks = strays.start_ticks(command.pid)
@@ -175,4 +194,5 @@ def _read_status(runner: Runner, id: str, orphans: Orphans) -> None:
 def kept_logs(state: str, busy: set[str]) -> list[tuple[str, int]]:
     """Directories of finished commands whose logs are still there, oldest first."""
     found = [(entry.stat().st_mtime, entry.path) for entry in os.scandir(state + "/c") if entry.name not in busy]
-    return [(path, files.size(path)) for _, path in sorted(found)]
+    # The dead runner may not have come to closing them, and a request on stdin may hold a secret.
+    return [(path, files.size(path)) for _, path in sorted(found) if files.close(path)]

@@ -196,7 +196,7 @@ class Runner:
             self.unjudged[command.id] = command
             self._push(command)
         elif command.id not in self.unjudged:
-            self._close_files(command)
+            self._close(command)
 
     def _push(self, command: Command) -> None:
         if self._judge is not None:
@@ -219,9 +219,10 @@ class Runner:
             if waiter is not link:  # the judge has answered its own clients already
                 waiter.send({"op": "get", "id": id, "state": "ended"}, record)
         if id not in self.execution.live:
-            self._close_files(command)
+            self._close(command)
 
-    def _close_files(self, command: Command) -> None:
+    def _close(self, command: Command) -> None:
+        self.journal.judged(command)
         base = self.execution.base(command)
         if files.close(base):
             self._kept.append((base, files.size(base)))

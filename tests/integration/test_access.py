@@ -3,6 +3,7 @@
 import socket
 import ssl
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -27,9 +28,12 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return cert, key
 
 
-@pytest.fixture
-def guarded(fresh_agent: FreshAgent) -> Agent:
-    return fresh_agent(f"--token={PLAIN}")
+@pytest.fixture(scope="module")
+def guarded(memory_dir: Path, test_plugins: tuple[str, str]) -> Iterator[Agent]:
+    agent = Agent(memory_dir / "guarded", *test_plugins, f"--token={PLAIN}").start()
+    yield agent
+    agent.stop()
+    agent.kill_all()
 
 
 def written(agent: Agent) -> bytes:
@@ -65,8 +69,7 @@ def test_every_writing_route_wants_the_token(guarded: Agent):
         assert guarded.request(method, path, body).status == 401
     # A large body takes another way through the front.
     assert guarded.request("POST", "/v1/commands/", body + b" " * 100_000).status == 401
-    guarded.token = PLAIN
-    assert guarded.commands() == []
+    assert guarded.request("GET", "/v1/commands/", Authorization=f"Bearer {PLAIN}").json == {"commands": []}
 
 
 def test_the_token_is_taken_as_header_or_query_and_never_written(guarded: Agent):
@@ -99,6 +102,9 @@ def test_a_token_may_come_from_the_environment(fresh_agent: FreshAgent, monkeypa
 # ---- TLS
 
 
+TOO_LONG = b"POST /v1/commands/ HTTP/1.1\r\nContent-Length: 99999999\r\n\r\n"
+
+
 def client_context(cert: Path) -> ssl.SSLContext:
     return ssl.create_default_context(cafile=str(cert))
 
@@ -112,9 +118,10 @@ def test_the_whole_api_over_tls(fresh_agent: FreshAgent, certificate):
     command = agent.post("stop.never", {"seconds": 0.2}, wait=False)
     assert agent.events(command["id"])[-1][0] == "end"
     assert agent.methods()["test.echo"]["state"] == "ready"
-    assert agent.raw(b"GET / HTTP/1.1\r\nX: " + b"y" * 40_000).startswith(b"HTTP/1.1 431 ")
-    large = b"POST /v1/commands/ HTTP/1.1\r\nContent-Length: 99999999\r\n\r\n"
-    assert agent.raw(large).startswith(b"HTTP/1.1 413 ")
+    for start, status in ((b"GET / HTTP/1.1\r\nX: " + b"y" * 40_000, b"431"), (TOO_LONG, b"413")):
+        with agent.connect() as sock:
+            sock.sendall(start)
+            assert sock.recv(1000).startswith(b"HTTP/1.1 " + status)
 
 
 def test_clients_that_stall_in_the_handshake_or_speak_plainly(fresh_agent: FreshAgent, certificate):

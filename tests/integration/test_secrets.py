@@ -100,8 +100,9 @@ def test_a_refused_request_does_not_repeat_its_secret(agent: Agent):
 def test_a_secret_is_masked_over_a_restart(fresh_agent, tmp_path: Path):
     agent = fresh_agent()
     params = {"password": "hunter2-swordfish", "user": "carol"}
-    ended = agent.post("test.secret", params)
-    agent.kill("runner", "master")
-    wait_for(lambda: agent.answers("/v1/commands/"), "it is back")
-    assert agent.command(ended["id"]) == ended
-    assert_hidden(everything_shown(agent, ended["id"]) + everything_kept(agent), "hunter2-swordfish")
+    for victims in (("runner",), ("worker",), ("runner", "master")):
+        ended = agent.post("test.secret", params)
+        agent.kill(*victims)
+        assert agent.ended(ended["id"]) == ended
+        wait_for(lambda ended=ended: not list(agent.state.glob(f"c/{ended['id']}/secrets")), "its files are closed")
+        assert_hidden(everything_shown(agent, ended["id"]) + everything_kept(agent), "hunter2-swordfish")

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import procs
 import pytest
-from agent_harness import Agent, wait_for
-from conftest import Drop
+from agent_harness import wait_for
+from conftest import FreshAgent, drop_into
 
 TOOLS = ("losetup", "mkfs.ext4", "fsfreeze", "mount", "umount")
 pytestmark = [
@@ -55,9 +55,11 @@ def frozen(memory_dir: Path) -> Iterator[Path]:
         mount.rmdir()
 
 
-def test_a_stuck_plugin_fails_keeps_its_locks_and_is_forgotten_when_it_is_gone(agent: Agent, drop: Drop, frozen: Path):
+def test_a_stuck_plugin_fails_keeps_its_locks_and_is_forgotten_when_it_is_gone(fresh_agent: FreshAgent, frozen: Path):
+    agent = fresh_agent()
     request = {"type": "object", "properties": {"file": {"type": "string"}}}
-    drop("dropped.writes", WRITES, request=request, effects="destroy", locks=["disk:x"], timeout_s=0.3, grace_s=0.2)
+    keys = {"effects": "destroy", "locks": ["disk:x"], "timeout_s": 0.3, "grace_s": 0.2}
+    drop_into(agent, "dropped.writes", WRITES, request=request, **keys)
     id = agent.post("dropped.writes", {"file": str(frozen / "file")}, wait=False)["id"]
     [plugin] = wait_for(lambda: procs.children(agent.pids["runner"]), "the plugin")
     ended = agent.command(id, wait=True)
@@ -73,8 +75,12 @@ def test_a_stuck_plugin_fails_keeps_its_locks_and_is_forgotten_when_it_is_gone(a
     assert "SIGKILL" in reply.problem["message"]
     assert [item["id"] for item in agent.commands()].count(id) == 1
 
+    agent.kill("runner")
+    wait_for(lambda: agent.answers(f"/v1/commands/{id}"), "a new runner")
+    assert agent.send("dropped.writes", {"file": "/dev/null"}).status == 409, "its locks outlive the runner"
+    assert agent.command(id) == ended
+
     run("fsfreeze", "--unfreeze", str(frozen))
     assert procs.gone(plugin)
-    wait_for(lambda: agent.send("lock.one", {"thing": "x"}).status == 200, "the agent goes on")
     wait_for(lambda: agent.send("dropped.writes", {"file": "/dev/null"}, wait=True).status == 200, "the lock is free")
     assert agent.command(id) == ended, "the verdict stays what it was"

@@ -70,7 +70,7 @@ def test_random_kills_lose_nothing_repeat_nothing_and_falsify_nothing(fresh_agen
     assert {item["id"] for item in agent.commands()} == set(asked)
 
 
-@pytest.mark.parametrize("delay_ms", range(0, 12, 2))
+@pytest.mark.parametrize("delay_ms", (0, 3, 6))
 def test_a_kill_around_the_start_is_right_or_honestly_not_started(fresh_agent: FreshAgent, tmp_path: Path, delay_ms):
     """The moments between the intent, the process and the note of its pid."""
     agent = fresh_agent()
@@ -96,16 +96,16 @@ def test_a_kill_around_the_start_is_right_or_honestly_not_started(fresh_agent: F
 
 
 def test_thousands_of_commands_leave_memory_and_disk_flat(fresh_agent: FreshAgent):
-    """3,000 here; the benchmark runs 10,000."""
+    """2,200 here; the benchmark runs 10,000."""
     agent = fresh_agent("--history=300")
 
     def run(count: int) -> None:
         with ThreadPoolExecutor(8) as pool:
             list(pool.map(lambda n: agent.post("work.python", {"n": n, "runs": "/dev/null"}), range(count)))
 
-    run(800)
+    run(700)
     before = {role: procs.rss_kib(agent.pids[role]) for role in ("supervisor", "runner", "worker")}
-    run(2200)
+    run(1500)
     for role, kib in before.items():
         assert procs.rss_kib(agent.pids[role]) - kib < 3000, f"{role} grows"
     assert len(agent.commands()) <= 300 * 1.25 + 1
@@ -120,7 +120,7 @@ def test_journal_and_history_are_compacted_and_survive_it(fresh_agent: FreshAgen
     agent = fresh_agent("--history=50")
     runs = tmp_path / "runs"
     runs.touch()
-    running = agent.post("work.sh", {"n": 6, "seconds": 8, "runs": str(runs)}, wait=False)
+    running = agent.post("work.sh", {"n": 6, "seconds": 4, "runs": str(runs)}, wait=False)
     first = agent.post("test.echo", {"first": True})
     big = "x" * 20_000  # it is in the journal too, as PARAM_big
     ids = [agent.post("test.echo", {"big": big, "n": n})["id"] for n in range(120)]
@@ -139,6 +139,19 @@ def test_journal_and_history_are_compacted_and_survive_it(fresh_agent: FreshAgen
     ended = agent.ended(running["id"])
     assert ended["command_result"] == {"square": 36}
     assert runs.read_text().split() == [running["id"]]
+
+
+def test_what_the_history_has_forgotten_does_not_come_back(fresh_agent: FreshAgent):
+    """The journal still tells of it after a restart; its output is gone, and it must not be judged by that."""
+    agent = fresh_agent("--history=20")
+    ids = [agent.post("test.echo", {"n": n})["id"] for n in range(60)]
+    agent.kill("runner")
+    wait_for(lambda: agent.answers(f"/v1/commands/{ids[-1]}"), "it is back")
+    last = agent.post("test.echo", {"n": 60})
+    shown = agent.commands()
+    assert [item["id"] for item in shown] == [*ids, last["id"]][-len(shown) :]
+    assert 20 <= len(shown) <= 26
+    assert all(item["command_status"] == "SUCCEEDED" for item in shown)
 
 
 def test_a_repeated_request_with_an_id_joins(agent: Agent, tmp_path: Path):

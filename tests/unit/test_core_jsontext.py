@@ -128,7 +128,7 @@ def test_damaged_text_is_refused_or_read_but_never_breaks_the_reader(seed):
 
 
 def test_names_that_are_not_utf8_are_still_written():
-    assert dumps({"name": "caf\udce9"}) == b'{"name":"caf?"}'
+    assert dumps({"name": "x\udce9"}) == b'{"name":"x?"}'
 
 
 def test_not_a_number_is_never_written():

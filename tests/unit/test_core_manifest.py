@@ -49,7 +49,7 @@ def test_the_values_of_the_file():
     ({"request": {"type": "object", "properties": {"a": {"$ref": "x.json"}}}}, "$.request.properties.a.$ref",
         "points at no"),
     ({"response": {"pattern": "("}}, "$.response.pattern", "is not a regular expression"),
-    ({"response": {"type": "strin"}}, "$.response.type", "is not valid"),
+    ({"response": {"type": "text"}}, "$.response.type", "is not valid"),
     ({"timeout_s": 0}, "$.timeout_s", "less than or equal to the minimum"),
     ({"timeout_s": 604801}, "$.timeout_s", "greater than the maximum"),
     ({"grace_s": -1}, "$.grace_s", "less than the minimum"),

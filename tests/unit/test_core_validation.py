@@ -126,7 +126,7 @@ def test_a_long_message_keeps_both_ends(library):
     ({"properties": {"default": {"$ref": "#/gone"}}}, "$.request.properties.default.$ref", "points at no schema"),
     ({"$id": "http://example.com/a"}, "$.request.$id", "not needed"),
     ({"$schema": "http://json-schema.org/draft-07/schema#"}, "$.request.$schema", "not needed"),
-    ({"type": "strin"}, "$.request.type", "is not valid under any"),
+    ({"type": "text"}, "$.request.type", "is not valid under any"),
     ({"properties": {"a": {"minimum": "1"}}}, "$.request.properties.a.minimum", "is not of type 'number'"),
     ({"properties": []}, "$.request.properties", "is not of type 'object'"),
     ({"pattern": "("}, "$.request.pattern", "'(' is not a regular expression: missing )"),

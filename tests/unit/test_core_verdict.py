@@ -47,7 +47,7 @@ def test_exit_status(status, type, code):
     (b'{"error": "text"}', b"log\n", "log (exit status 1)"),
     (b"on stdout\nonly\n", b"", "only (exit status 1)"),
     (b"\xff\xfe", b"", "\ufffd\ufffd (exit status 1)"),
-    (b"", b"caf\xe9\n", "caf\ufffd (exit status 1)"),
+    (b"", b"x\xe9\n", "x\ufffd (exit status 1)"),
     (b"x" * 10_000, b"", "x" * 500 + " (exit status 1)"),
 ])  # fmt: skip
 def test_which_message_wins(out, log, message):

@@ -31,9 +31,7 @@ class Bar:
 
     def update(self, command: dict[str, Any]) -> None:
         progress = command.get("progress")
-        words = progress_text(progress)
-        if command.get("phase"):
-            words = f"{words} {command['phase']}".strip()
+        words = ", ".join(filter(None, (progress_text(progress), command.get("phase"))))
         text = f"{command['name']} {_drawn(progress)}{words}  {time.monotonic() - self._started:.0f} s"
         with self._lock:
             self._text = text[: shutil.get_terminal_size().columns - 1]

@@ -78,7 +78,7 @@ def _judge_answer(ended: Ended, manifest: Manifest, read: Any, raw: bytes = b"",
     except (BadJSON, ValueError) as error:
         return _failure("InvalidJSON", 500, f"its output is not one JSON value: {error}", _excerpt(ended))
     if isinstance(answer, dict) and isinstance(answer.get("error"), dict) and "message" in answer["error"]:
-        return _error_object(answer, "PluginFailed", 500, "")
+        return _error_object(ended, answer, "PluginFailed", 500, "")
     if manifest.success is not None and (problems := manifest.success.problems(answer)):
         return _failure("PluginFailed", 500, f"its output tells of a failure: {problems[0]}", _excerpt(ended))
     if patch is not None and isinstance(answer, dict):
@@ -115,7 +115,7 @@ def _by_status(ended: Ended, status: int, shown: int | None = None, words: str =
     except BadJSON:
         answer = None
     if isinstance(answer, dict) and isinstance(answer.get("error"), dict):
-        return _error_object(answer, type, code, how)
+        return _error_object(ended, answer, type, code, how)
     if words:  # the program's own sentence; its output would only say it again
         return _failure(type, code, f"{words} ({how})")
     words = _last_words(ended.log_tail) or _last_words(ended.out[:EXCERPT])
@@ -123,7 +123,7 @@ def _by_status(ended: Ended, status: int, shown: int | None = None, words: str =
     return _failure(type, code, message, _excerpt(ended))
 
 
-def _error_object(answer: dict[str, Any], type: str, code: int, how: str) -> Verdict:
+def _error_object(ended: Ended, answer: dict[str, Any], type: str, code: int, how: str) -> Verdict:
     error = answer["error"]
     message = str(error.get("message") or error.get("code") or how)
     details: dict[str, Any] = {"code": error.get("code")}
@@ -131,7 +131,7 @@ def _error_object(answer: dict[str, Any], type: str, code: int, how: str) -> Ver
         details["details"] = error["details"]
     if answer.get("partial") is not None:
         details["partial"] = answer["partial"]
-    return _failure(type, code, message, extra=details)
+    return _failure(type, code, message, _log_excerpt(ended), details)  # the output is the error object itself
 
 
 def _by_reason(ended: Ended, manifest: Manifest | None) -> Verdict:
@@ -169,12 +169,13 @@ def _failure(type: str, code: int, message: str, details: str = "", extra: dict[
 
 
 def _excerpt(ended: Ended) -> str:
-    parts = []
-    if ended.log_tail.strip():
-        parts.append("log: " + ended.log_tail[-EXCERPT:].decode(errors="replace").strip())
-    if ended.out.strip():
-        parts.append("output: " + ended.out[:EXCERPT].decode(errors="replace").strip())
-    return "\n".join(parts)
+    output = ended.out[:EXCERPT].decode(errors="replace").strip()
+    return "\n".join(filter(None, (_log_excerpt(ended), output and f"output: {output}")))
+
+
+def _log_excerpt(ended: Ended) -> str:
+    log = ended.log_tail[-EXCERPT:].decode(errors="replace").strip()
+    return log and f"log: {log}"
 
 
 def _problem_list(problems: list[Problem]) -> str:

@@ -98,7 +98,8 @@ def test_names_of_no_method(cli, name, sentence):
 def test_a_failure(cli):
     done = cli.local("call", "demo.fails")
     assert (done.status, done.out) == (1, "")
-    assert done.err.splitlines()[0] == "agent-router: demo.fails failed (PluginFailed): the thing is broken"
+    assert done.err.splitlines() == ["agent-router: demo.fails failed (PluginFailed): the thing is broken",
+                                     "  log: <6>looking", "  tool: it broke"]  # fmt: skip
     assert "demo.says_no failed (Refused): it is mounted" in cli.local("call", "demo.says_no").err
 
 

@@ -55,8 +55,8 @@ def test_which_message_wins(out, log, message):
 
 
 def test_the_error_object_is_kept():
-    error = judge(ended(status=77, out=BUSY), manifest()).error
-    assert error["type"] == "Refused"
+    error = judge(ended(status=77, out=BUSY, log=b"looking\n"), manifest()).error
+    assert (error["type"], error["details"]) == ("Refused", "it is mounted\nlog: looking")
     assert error["plugin"] == {"code": "device_busy", "details": {"on": "/mnt"}, "partial": {"n": 1}}
 
 

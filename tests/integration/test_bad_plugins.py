@@ -157,6 +157,24 @@ def test_a_python_plugin_leaves_nothing_behind_either(agent: Agent, drop: Drop):
     assert agent.command(other["id"])["command_status"] == "RUNNING"
 
 
+def test_the_children_of_another_command_are_left_alone(agent: Agent, drop: Drop):
+    """Its id holds the other's as a part, and its helper is nobody's child but the agent's."""
+    script = """#!/bin/bash
+(setsid bash -c 'echo $$ >pid; exec sleep 1000' &)
+until [[ -s pid ]]; do sleep 0.01; done
+echo "{\\"warn\\": \\"$(<pid)\\"}" >&3
+exec sleep 1000
+"""
+    drop("dropped.helper", script)
+    agent.post("dropped.helper", wait=False, id="kin-2")
+    [helper] = wait_for(lambda: agent.command("kin-2").get("warnings"), "the helper runs")
+    left = agent.post("bad.double_forks", id="kin")["command_result"]["pid"]
+    assert procs.gone(left)
+    assert procs.alive(int(helper))
+    agent.delete("/v1/commands/kin-2")
+    assert procs.gone(int(helper))
+
+
 def test_a_child_in_another_process_group_dies_with_its_plugin(agent: Agent):
     command = agent.post("bad.changes_group")
     failed(command, "Timeout", 504)

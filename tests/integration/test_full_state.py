@@ -58,7 +58,7 @@ def test_a_full_state_directory_is_a_clear_error_and_passes(small: Agent):
     before = small.pids
     running = small.post("stop.never", {"seconds": 1.5}, wait=False)
     filler = fill(small)
-    for _ in range(3):
+    for _ in range(20):  # until the last page of the journal is full too
         command = small.post("work.bash", {"n": 2, "runs": "/dev/null"})
         assert command["command_status"] == "FAILED"
         error = command["command_error"]

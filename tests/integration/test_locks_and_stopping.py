@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from agent_harness import Agent, wait_for
-from conftest import FreshAgent
+from conftest import Drop, FreshAgent
 
 
 def phase(agent: Agent, id: str) -> str:
@@ -183,12 +183,12 @@ def test_cleanup_survives_the_death_of_the_runner(fresh_agent: FreshAgent, tmp_p
     assert "cleaned" in ended["warnings"]
 
 
-def test_plan_changes_nothing_and_takes_no_lock(agent: Agent, tmp_path: Path):
-    notes = tmp_path / "notes"
+def test_plan_changes_nothing_and_takes_no_lock(agent: Agent, drop: Drop):
+    script = "#!/bin/sh\nprintf '\"%s\"' \"$AGENT_ACTION\"\n"
+    drop("dropped.plans", script, effects="destroy", supports=["plan"])
     node = agent.post("lock.node", {"seconds": 0.3}, wait=False)
-    planned = agent.post("stop.cleans_up", {"notes": str(notes)}, plan=True)
-    assert planned["command_result"] == {"would": "sleep"}
-    assert notes.read_text().split()[0] == "plan"
+    assert agent.send("dropped.plans", {}).status == 409
+    assert agent.post("dropped.plans", plan=True)["command_result"] == "plan"
     reply = agent.send("lock.none", {}, plan=True)
     assert (reply.status, reply.problem["code"]) == (400, "action_unsupported")
     agent.command(node["id"], wait=True)

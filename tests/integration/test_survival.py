@@ -1,6 +1,7 @@
 """Nothing running is lost when the agent is: SIGKILL to each of its processes while a plugin works."""
 
 import os
+import signal
 import threading
 import time
 import uuid
@@ -130,14 +131,35 @@ def test_what_ended_while_no_runner_was_there_is_reported_right(fresh_agent: Fre
     wait_started(runs, 6)
     plugins = procs.children(agent.pids["runner"])
     supervisor = agent.pids["supervisor"]
-    os.kill(supervisor, 19)
+    os.kill(supervisor, signal.SIGSTOP)
     agent_runner = agent.pids["runner"]
-    os.kill(agent_runner, 9)
+    os.kill(agent_runner, signal.SIGKILL)
     wait_for(lambda: not any(procs.alive(pid) for pid in plugins), "all plugins are over")
-    os.kill(supervisor, 18)
+    os.kill(supervisor, signal.SIGCONT)
     for n in range(6):
         assert_right(agent.ended(f"c{n}"), n)
     assert len(runs.read_text().split()) == 6
+
+
+def test_requests_that_come_while_no_runner_is_there_are_answered_by_the_next(fresh_agent: FreshAgent):
+    agent = fresh_agent()
+    done = agent.post("lock.none")
+    supervisor = agent.pids["supervisor"]
+    os.kill(supervisor, signal.SIGSTOP)
+    agent.kill("runner")
+    asked = [
+        in_background(lambda: agent.command(done["id"])),
+        in_background(lambda: agent.post("lock.none", wait=False)),
+        in_background(lambda: agent.post("lock.none")),
+        in_background(agent.commands),
+        in_background(lambda: agent.delete(f"/v1/commands/{done['id']}").status),
+    ]
+    assert agent.get("/v1/status")
+    assert agent.get("/v1/methods")
+    os.kill(supervisor, signal.SIGCONT)
+    answers = [answer() for answer in asked]
+    assert answers[0] == done
+    assert answers[4] == 409
 
 
 def test_a_cancelled_command_stays_cancelled_over_a_restart(fresh_agent: FreshAgent):

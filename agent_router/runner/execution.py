@@ -243,6 +243,8 @@ class Execution:
             self.journal.ended(command)
         del self.live[command.id]
         self._strays.kill(command)
+        if command.log >= 0 and os.fstat(command.log).st_size > command.head["log_limit"]:
+            os.ftruncate(command.log, command.head["log_limit"])  # what came in until the signal was there
         for fd in (command.out, command.log, command.events):
             if fd >= 0:
                 os.close(fd)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import socket
 import sys
 import time
@@ -134,6 +135,24 @@ def test_many_waiting_clients_starve_nobody(agent: Agent, crowd: ExitStack):
         sock.settimeout(20)
         answer = b"".join(iter(lambda sock=sock: sock.recv(65536), b""))
         assert b'"SUCCEEDED"' in answer
+
+
+@pytest.mark.xfail(strict=True, reason="each of these clients holds one of 256 threads, also after it has left")
+@pytest.mark.parametrize("what", ["POST /v1/methods/stop.never", "GET /v1/commands/ID/log?follow=true"])
+def test_those_who_have_left_hold_nothing(fresh_agent: FreshAgent, what):
+    agent = fresh_agent()
+    id = agent.post("stop.polite", wait=False)["id"]
+    for _ in range(260):
+        with agent.connect() as sock:
+            body = b'{"seconds": 2}' if what.startswith("POST") else b""
+            start = f"{what.replace('ID', id)} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n"
+            sock.sendall(start.encode() + body)
+    time.sleep(1.5)
+    status = agent.request("GET", "/v1/methods").status
+    for pid in procs.children(agent.pids["runner"]):
+        procs.kill(pid, signal.SIGKILL)
+    wait_for(lambda: not procs.children(agent.pids["runner"]), "all plugins are over")
+    assert status == 200
 
 
 def test_more_clients_than_descriptors(fresh_agent: FreshAgent, crowd: ExitStack):

@@ -14,6 +14,7 @@ import pytest
 
 from agent_router.core.jsontext import dumps
 from agent_router.runner import command as why
+from agent_router.runner import recovery
 from agent_router.runner.clock import boottime
 from agent_router.runner.command import Command
 from agent_router.runner.service import Runner
@@ -66,6 +67,7 @@ class State:
         return SimpleNamespace(**json.loads(text))
 
     def _recover(self, seconds: float) -> Command:
+        recovery.PATIENCE_S = 0.3
         runner = Runner(str(self.path), 100, {})
         self.free = [name for name in ("disk:/dev/sdx", "disk:/dev/sdy") if not runner.locks.holder([name])]
         give_up = time.monotonic() + seconds

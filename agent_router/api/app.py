@@ -6,11 +6,11 @@ import logging
 import threading
 from typing import Any
 
-from flask import Flask, Response, current_app, request
+from flask import Flask, Response, current_app, has_request_context, request
 from werkzeug.exceptions import HTTPException
 
 from agent_router.api import auth, commands, routes
-from agent_router.core.client import Client, RunnerGone
+from agent_router.core.client import AskerLeft, Client, Left, RunnerGone
 from agent_router.core.dispatch import Call, Dispatcher
 from agent_router.core.jsontext import dumps
 from agent_router.core.problems import RequestError
@@ -33,10 +33,16 @@ class AgentApp(Flask):
         if client is None:
             client = self._local.client = Client(self.agent_dispatcher.settings.state + "/runner.sock")
         try:
-            answer: tuple[Head, bytes] = client.call(head, body)
+            answer: tuple[Head, bytes] = client.call(head, body, self.left())
             return answer
+        except AskerLeft:
+            raise RequestError(503, "client_left", "Nobody waits for this answer any more") from None
         except RunnerGone as error:
             raise RequestError(503, "runner_gone", str(error)) from None
+
+    def left(self) -> Left | None:
+        """Tells whether the client of this request has gone; None where that cannot be known."""
+        return request.environ.get("agent.left") if has_request_context() else None
 
     def run_call(self, call: Call, wait: bool | None) -> bytes:
         """Run a prepared call; the command object, running or finished."""

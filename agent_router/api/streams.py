@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from flask import Response
 
 from agent_router.core.annotations import mask_value
+from agent_router.core.client import Left
 from agent_router.core.problems import RequestError
 from agent_router.plugin.masking import mask
 
@@ -31,7 +32,7 @@ def log(app: AgentApp, id: str, follow: bool) -> Response:
     hidden = app.agent_dispatcher.secrets_of(id)
     text = (
         "".join(mask(line.decode(errors="replace"), hidden) for line in lines)
-        for lines in _lines(app, id, "log", follow)
+        for lines in _lines(app, id, "log", follow, app.left())
     )
     return Response(text, mimetype="text/plain; charset=utf-8", headers={"X-Accel-Buffering": "no"})
 
@@ -41,7 +42,7 @@ def events(app: AgentApp, id: str, last_seen: str) -> Response:
     _known(app, id)
     after = int(last_seen) if last_seen.isdigit() else 0
     return Response(
-        _server_sent(app, id, after), mimetype="text/event-stream", headers={"Cache-Control": "no-store"}
+        _server_sent(app, id, after, app.left()), mimetype="text/event-stream", headers={"Cache-Control": "no-store"}
     )
 
 
@@ -56,9 +57,9 @@ def _ended(app: AgentApp, id: str) -> bytes | None:
     return body if head["state"] == "ended" else b"" if head["state"] == "unknown" else None
 
 
-def _server_sent(app: AgentApp, id: str, after: int) -> Iterator[str]:
+def _server_sent(app: AgentApp, id: str, after: int, left: Left | None) -> Iterator[str]:
     hidden = app.agent_dispatcher.secrets_of(id)
-    for lines in _lines(app, id, "stream", follow=True):
+    for lines in _lines(app, id, "stream", True, left):
         if not lines:
             yield ": still here\n\n"
         for event in map(json.loads, lines):
@@ -69,8 +70,11 @@ def _server_sent(app: AgentApp, id: str, after: int) -> Iterator[str]:
     yield f"event: end\ndata: {(body or b'{}').decode()}\n\n"
 
 
-def _lines(app: AgentApp, id: str, name: str, follow: bool) -> Iterator[list[bytes]]:
-    """Whole lines of one of the command's files as they come; now and then none, if there is nothing new."""
+def _lines(app: AgentApp, id: str, name: str, follow: bool, left: Left | None) -> Iterator[list[bytes]]:
+    """Whole lines of one of the command's files as they come; now and then none, if there is nothing new.
+
+    It ends with the command, or when the client has left.
+    """
     path = f"{app.agent_dispatcher.settings.state}/c/{id}/{name}"
     position, rest = 0, b""
     quiet = time.monotonic()
@@ -85,6 +89,8 @@ def _lines(app: AgentApp, id: str, name: str, follow: bool) -> Iterator[list[byt
         if over:
             if rest:
                 yield [rest]
+            return
+        if left is not None and left():
             return
         if time.monotonic() - quiet > KEEP_ALIVE_S:
             quiet = time.monotonic()

@@ -247,6 +247,7 @@ class LoopWorker(Worker):
             sock.settimeout(SEND_S)
             response, environ = wsgi.create(request, sock, connection.addr, self.server, self.cfg)
             environ["wsgi.multithread"] = True
+            environ["agent.left"] = partial(left, sock)
             body = connection.arrival.body()
             if body is not None:  # the parser's reader would copy it again and again
                 environ["wsgi.input"] = io.BytesIO(body)
@@ -274,6 +275,13 @@ def _descriptors() -> int:
     most = 3 * MAX_CONNECTIONS if hard == resource.RLIM_INFINITY else min(hard, 3 * MAX_CONNECTIONS)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
     return most
+
+
+def left(sock: socket.socket) -> bool:
+    """Whether the client has closed its side of the connection."""
+    poll = select.poll()
+    poll.register(sock, select.POLLRDHUP)
+    return bool(poll.poll(0))
 
 
 def hang_up(sock: socket.socket) -> None:

@@ -1,12 +1,21 @@
 """A blocking connection to the runner, for threads of the front and for the command line."""
 
 import json
+import select
 import socket
 import time
+from collections.abc import Callable
 
 from agent_router.runner.wire import Frames, Head, pack
 
 RETRY_S = 0.02
+LOOK_MS = 500
+
+Left = Callable[[], bool]
+
+
+class AskerLeft(Exception):
+    """The one for whom the answer was meant went away."""
 
 
 class RunnerGone(Exception):
@@ -23,12 +32,18 @@ class Client:
         self._frames = Frames()
         self._received: list[tuple[bytes, bytes]] = []
 
-    def call(self, head: Head, body: bytes = b"") -> tuple[Head, bytes]:
-        """Send one message and return its answer; waits as long as the answer takes."""
+    def call(self, head: Head, body: bytes = b"", left: Left | None = None) -> tuple[Head, bytes]:
+        """Send one message and return its answer; waits as long as the answer takes.
+
+        `left` is asked now and then whether nobody wants the answer any more; then AskerLeft is raised.
+        """
         give_up = time.monotonic() + self._patience_s
         while True:
             try:
-                return self._exchange(head, body)
+                self.send(head, body)
+                if left is not None:
+                    self._wait(left)
+                return self.receive()
             except (OSError, ValueError) as error:
                 self.close()
                 if time.monotonic() > give_up:
@@ -58,9 +73,13 @@ class Client:
         self._frames = Frames()
         self._received = []
 
-    def _exchange(self, head: Head, body: bytes) -> tuple[Head, bytes]:
-        self.send(head, body)
-        return self.receive()
+    def _wait(self, left: Left) -> None:
+        poll = select.poll()
+        poll.register(self._connected(), select.POLLIN)
+        while not poll.poll(LOOK_MS):
+            if left():
+                self.close()  # the answer to come belongs to nobody
+                raise AskerLeft
 
     def _connected(self) -> socket.socket:
         if self._sock is None:

@@ -71,7 +71,7 @@ def judge(ended: Ended, manifest: Manifest | None) -> Verdict:
 
 
 def _judge_answer(ended: Ended, manifest: Manifest, read: Any, raw: bytes = b"", patch: Any = None) -> Verdict:
-    if not ended.out.strip() and raw == b"" and manifest.exec is None:
+    if not ended.out.strip() and (manifest.exec or {}).get("stdout", "json") == "json":
         return _failure("NoResponse", 500, "it ended with 0 but printed no response", _excerpt(ended))
     try:
         answer = read()

@@ -137,7 +137,6 @@ def test_many_waiting_clients_starve_nobody(agent: Agent, crowd: ExitStack):
         assert b'"SUCCEEDED"' in answer
 
 
-@pytest.mark.xfail(strict=True, reason="each of these clients holds one of 256 threads, also after it has left")
 @pytest.mark.parametrize("what", ["POST /v1/methods/stop.never", "GET /v1/commands/ID/log?follow=true"])
 def test_those_who_have_left_hold_nothing(fresh_agent: FreshAgent, what):
     agent = fresh_agent()

@@ -7,14 +7,21 @@ PACKAGES = curl dmidecode e2fsprogs fdisk fwupd iproute2 ipmitool kmod lshw nvme
 # What the benchmarks measure against, or compile.
 BENCH_PACKAGES = gcc libc6-dev webhook wrk
 
+# What building the ramdisk takes, and running it in a virtual machine.
+RAMDISK_PACKAGES = cpio kmod mmdebstrap squashfs-tools xz-utils zstd
+NODE_PACKAGES = mtools openssl ovmf qemu-system-x86
+
 VENV = .venv
 STAMP = $(VENV)/.installed
+# The ramdisk that is built, RAMDISK.kernel and RAMDISK.initramfs, and the elements it is made of.
+RAMDISK ?= .ramdisk/agent-router
+ELEMENTS ?= agent-router-live agent-router-ssh
 IPA = .bench/ipa
 # A ready environment with ironic-python-agent in it may be named instead.
 BENCH_IPA ?= $(abspath $(IPA))
 IPA_VERSION = 13.0.0
 
-.PHONY: help demo test lint bench run docs packages clean
+.PHONY: help demo test lint bench run ramdisk docs packages clean
 .DEFAULT_GOAL = help
 
 help: ## show this list
@@ -37,6 +44,12 @@ bench: $(STAMP) packages $(if $(filter $(abspath $(IPA)),$(BENCH_IPA)),$(IPA)/.i
 run: $(STAMP) ## serve on http://127.0.0.1:9999; ARGS="--port 8000" adds options
 	$(VENV)/bin/agent-router serve $(ARGS)
 
+ramdisk: $(STAMP) ## build .ramdisk/agent-router.{kernel,initramfs} the fast way; ELEMENTS="…" chooses, as root
+	@tools/need.sh $(RAMDISK_PACKAGES)
+	tools/ramdisk/wheels.sh .ramdisk/wheels
+	DIB_AGENT_ROUTER_WHEELS=$(abspath .ramdisk/wheels) DIB_AGENT_ROUTER_LEVEL=$${DIB_AGENT_ROUTER_LEVEL:-3} \
+	    tools/ramdisk/build.sh $(RAMDISK) $(ELEMENTS)
+
 docs: $(STAMP) ## write docs/commands.md from schemas/
 	$(VENV)/bin/python tools/commands_md.py
 
@@ -57,5 +70,5 @@ $(IPA)/.installed:
 	@touch $@
 
 clean: ## remove everything that the other targets made
-	rm -rf $(VENV) .bench build dist *.egg-info .coverage .coverage.* htmlcov .tox .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) .bench .ramdisk build dist *.egg-info .coverage .coverage.* htmlcov .tox .mypy_cache .ruff_cache .pytest_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

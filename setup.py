@@ -48,6 +48,7 @@ setup(
             "openapi-spec-validator",
             "pytest>=8",
             "pytest-timeout",
+            "pyyaml",
             "ruff",
             "tox>=4",
             "types-jsonschema",

@@ -6,6 +6,7 @@ import os
 import socket
 import sys
 import time
+from collections.abc import Callable
 from typing import Any, NoReturn
 
 from agent_router.core import settings as settings_module
@@ -16,7 +17,7 @@ PORT_PATIENCE_S = 4.0  # the front of a killed agent frees the port a moment lat
 
 EPILOG = """Each option is also an environment variable (AGENT_ROUTER_PORT, …; lists separated by commas) and a
 key of the settings file (host, port, token, cert, key, plugins, schemas, bundled, state, devices, insecure,
-max_request_mib, history). The command line wins, then the environment, then the file."""
+max_request_mib, history, notices). The command line wins, then the environment, then the file."""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -34,6 +35,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--insecure", action="store_true", help="allow to listen anywhere without token or TLS")
     made.add_argument("--max-request-mib", type=float, metavar="N", help="largest request body, MiB (8)")
     made.add_argument("--history", type=int, metavar="N", help="finished commands to remember (10000)")
+    made.add_argument("--notices", metavar="DIR", help="what the ramdisk has to tell (/run/agent-router.notices)")
     return made
 
 
@@ -53,14 +55,14 @@ def main(argv: list[str]) -> int:
     config = flags.pop("config", "")
     try:
         settings = settings_module.load(flags, os.environ, config)
-        _prepare_state(settings.state)
+        prepare_state(settings.state)
     except SettingsError as error:
         print(f"agent-router: {error}", file=sys.stderr)
         return 2
-    return _supervise(settings)
+    return supervise(settings)
 
 
-def _prepare_state(state: str) -> None:
+def prepare_state(state: str) -> None:
     try:
         os.makedirs(state, 0o700, exist_ok=True)
         os.chmod(state, 0o700)
@@ -73,7 +75,8 @@ def _prepare_state(state: str) -> None:
         ) from None
 
 
-def _supervise(settings: Settings) -> int:
+def supervise(settings: Settings, ready: Callable[[Settings], None] | None = None) -> int:
+    """Serve until a signal ends it; `ready` is told the settings when the port is open."""
     from agent_router.runner.supervisor import InUse, Supervisor
 
     settings.state = os.path.abspath(settings.state)
@@ -86,6 +89,8 @@ def _supervise(settings: Settings) -> int:
         stop(str(error))
     settings.port = listener.getsockname()[1]
     _announce(settings)
+    if ready is not None:
+        ready(settings)
     return supervisor.run()
 
 

@@ -1,0 +1,1 @@
+"""What belongs to the utility ramdisk alone: how it is addressed, started and extended."""

@@ -1,0 +1,106 @@
+"""Who this agent is: the token that callers must know, and the TLS certificate it shows.
+
+Both are kept in the state directory, so that a restarted agent is still the same.
+"""
+
+import os
+import secrets
+import subprocess
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+from agent_router.core.settings import SettingsError
+
+# Ironic's conductor sends its clock's idea of now; a machine without a battery is often an hour late.
+BACKDATE_S = 3600
+DAYS = 30
+OPENSSL_LIMIT_S = 60
+
+
+def token(given: str, directory: Path) -> str:
+    """The token given by the boot loader, else the one kept, else a new one that only root of this machine can read."""
+    kept = directory / "token"
+    if not given and kept.exists():
+        return kept.read_text()
+    made = given or secrets.token_hex(24)
+    _write(kept, made)
+    return made
+
+
+def certificate(addresses: Iterable[str], directory: Path, hostname: str) -> tuple[str, str]:
+    """(certificate, key), paths of PEM files; made once, for these addresses."""
+    cert, key = directory / "cert.pem", directory / "key.pem"
+    if not (cert.exists() and key.exists()):
+        make_certificate(cert, key, [f"IP:{address}" for address in addresses] + [f"DNS:{hostname}"])
+    return str(cert), str(key)
+
+
+def make_certificate(cert: Path, key: Path, names: list[str]) -> None:
+    """Self-signed, P-256, valid from an hour ago; both files appear complete or not at all."""
+    directory = cert.parent
+    new_cert, new_key, request = directory / "cert.new", directory / "key.new", directory / "request.new"
+    _write(new_key, "")  # exists with its mode before openssl fills it
+    subject = ["-subj", "/CN=agent-router", "-addext", f"subjectAltName={','.join(names)}"]
+    _openssl("req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
+             "-keyout", str(new_key), "-out", str(request), *subject)  # fmt: skip
+    begin = time.time() - BACKDATE_S
+    dates = [time.strftime("%Y%m%d%H%M%SZ", time.gmtime(at)) for at in (begin, begin + DAYS * 86400)]
+    _openssl("ca", "-selfsign", "-batch", "-notext", "-config", str(_ca_config(directory)),
+             "-keyfile", str(new_key), "-in", str(request), "-out", str(new_cert),
+             "-startdate", dates[0], "-enddate", dates[1])  # fmt: skip
+    request.unlink()
+    new_key.rename(key)
+    new_cert.rename(cert)
+
+
+def fingerprint(cert: str) -> str:
+    """SHA-256 of the certificate, as browsers and `openssl x509 -fingerprint` show it, in lower case."""
+    import hashlib
+    import ssl
+
+    digest = hashlib.sha256(ssl.PEM_cert_to_DER_cert(Path(cert).read_text())).hexdigest()
+    return ":".join(digest[i : i + 2] for i in range(0, len(digest), 2))
+
+
+def _ca_config(directory: Path) -> Path:
+    # `openssl req -x509` of version 3.0 knows no start date, `openssl ca` does; it wants a database.
+    database, config = directory / "ca.db", directory / "ca.cnf"
+    _write(database, "")
+    _write(config, f"""[ca]
+default_ca = own
+[own]
+database = {database}
+new_certs_dir = {directory}
+default_md = sha256
+policy = any
+x509_extensions = usage
+copy_extensions = copy
+unique_subject = no
+rand_serial = yes
+[any]
+commonName = supplied
+[usage]
+basicConstraints = critical,CA:TRUE
+extendedKeyUsage = serverAuth
+""")
+    return config
+
+
+def _openssl(*arguments: str) -> None:
+    try:
+        done = subprocess.run(
+            ["openssl", *arguments], stdin=subprocess.DEVNULL, capture_output=True, text=True,
+            errors="replace", timeout=OPENSSL_LIMIT_S, check=False,
+        )  # fmt: skip
+    except FileNotFoundError:
+        raise SettingsError("the openssl program is missing; install it, or give a certificate and key") from None
+    except subprocess.TimeoutExpired:
+        raise SettingsError(f"openssl {arguments[0]} did not end within {OPENSSL_LIMIT_S} s") from None
+    if done.returncode:
+        raise SettingsError(f"openssl {arguments[0]} failed: {done.stderr.strip()}")
+
+
+def _write(path: Path, text: str) -> None:
+    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+        file.write(text)

@@ -17,7 +17,8 @@ from agent_router.ramdisk import addresses, identity, parameters
 
 CONFIG = "/etc/agent-router/agent-router.toml"
 CONSOLE_LINE = "/usr/lib/agent-router/console-line"
-ADDRESS_PATIENCE_S = 60.0
+ADDRESS_PATIENCE_S = (10.0, 50.0)  # after the first, the console tells what is missing
+SETTLE_PATIENCE_S = 60
 
 
 def parser() -> argparse.ArgumentParser:
@@ -31,12 +32,24 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str]) -> int:
     config = parser().parse_args(argv).config
+    settling = begin_settling()
     try:
         settings = prepare(config, parameters.read())
     except SettingsError as error:
         print(f"agent-router: {error}", file=sys.stderr)
+        _call_console_line(f"does not start: {error}")
         return 2
-    return serve.supervise(settings, console_line)
+    if settling is not None:
+        settling.wait()
+    return serve.supervise(settings, announce)
+
+
+def begin_settling() -> subprocess.Popen[bytes] | None:
+    """Wait, beside everything else, until the kernel's first devices are there: who asks first must see all disks."""
+    try:
+        return subprocess.Popen(["udevadm", "settle", f"--timeout={SETTLE_PATIENCE_S}"], stdin=subprocess.DEVNULL)
+    except OSError:
+        return None  # no udev here: there is nothing to wait for
 
 
 def prepare(config: str, given: dict[str, str]) -> Settings:
@@ -53,10 +66,19 @@ def prepare(config: str, given: dict[str, str]) -> Settings:
     state = Path(settings.state)
     settings.token = identity.token(given.get("ipa-agent-token") or settings.token, state)
     if not settings.cert:
-        found = addresses.wait(ADDRESS_PATIENCE_S)
+        found = _wait_for_address()
         settings.cert, settings.key = identity.certificate(found, state, socket.gethostname())
     settings.check()
     return settings
+
+
+def _wait_for_address() -> list[str]:
+    soon, late = ADDRESS_PATIENCE_S
+    found = addresses.wait(soon)
+    if not found:
+        _call_console_line()
+        found = addresses.wait(late)
+    return found
 
 
 def has_ipv6() -> bool:
@@ -67,10 +89,14 @@ def has_ipv6() -> bool:
     return True
 
 
-def console_line(settings: Settings) -> None:
+def announce(settings: Settings) -> None:
     """Tell the people at the console where the agent is; the script does so again when an address changes."""
     state = Path(settings.state)
     (state / "fingerprint").write_text(identity.fingerprint(settings.cert) + "\n")
     (state / "listening").write_text(f"{settings.port} {int(time.time())}\n")
-    with contextlib.suppress(OSError):
-        subprocess.Popen([CONSOLE_LINE], stdin=subprocess.DEVNULL)
+    _call_console_line()
+
+
+def _call_console_line(*arguments: str) -> None:
+    with contextlib.suppress(OSError):  # no ramdisk of ours: nobody waits for that line
+        subprocess.run([CONSOLE_LINE, *arguments], stdin=subprocess.DEVNULL, check=False)

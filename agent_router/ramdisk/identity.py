@@ -12,9 +12,8 @@ from pathlib import Path
 
 from agent_router.core.settings import SettingsError
 
-# Ironic's conductor sends its clock's idea of now; a machine without a battery is often an hour late.
 BACKDATE_S = 3600
-DAYS = 30
+LIFETIME_S = 10 * 365 * 86400
 OPENSSL_LIMIT_S = 60
 
 
@@ -37,21 +36,30 @@ def certificate(addresses: Iterable[str], directory: Path, hostname: str) -> tup
 
 
 def make_certificate(cert: Path, key: Path, names: list[str]) -> None:
-    """Self-signed, P-256, valid from an hour ago; both files appear complete or not at all."""
+    """Self-signed, P-256; both files appear complete or not at all."""
     directory = cert.parent
     new_cert, new_key, request = directory / "cert.new", directory / "key.new", directory / "request.new"
     _write(new_key, "")  # exists with its mode before openssl fills it
     subject = ["-subj", "/CN=agent-router", "-addext", f"subjectAltName={','.join(names)}"]
     _openssl("req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
              "-keyout", str(new_key), "-out", str(request), *subject)  # fmt: skip
-    begin = time.time() - BACKDATE_S
-    dates = [time.strftime("%Y%m%d%H%M%SZ", time.gmtime(at)) for at in (begin, begin + DAYS * 86400)]
+    dates = [time.strftime("%Y%m%d%H%M%SZ", time.gmtime(at)) for at in validity(time.time(), _built_at())]
     _openssl("ca", "-selfsign", "-batch", "-notext", "-config", str(_ca_config(directory)),
              "-keyfile", str(new_key), "-in", str(request), "-out", str(new_cert),
              "-startdate", dates[0], "-enddate", dates[1])  # fmt: skip
     request.unlink()
     new_key.rename(key)
     new_cert.rename(cert)
+
+
+def validity(now: float, built: float) -> tuple[float, float]:
+    """(begin, end), Unix time. A machine that stood without a battery may be years late or early and set its
+    clock after this: no real time lies before this ramdisk was built."""
+    return min(now - BACKDATE_S, built), max(now, built) + LIFETIME_S
+
+
+def _built_at() -> float:
+    return os.stat(__file__).st_mtime
 
 
 def fingerprint(cert: str) -> str:

@@ -1,0 +1,124 @@
+"""agent-router ramdisk: the real command, with the kernel command line of a machine that was not booted for it."""
+
+import json
+import os
+import signal
+import ssl
+import stat
+import subprocess
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+from conftest import ARGV
+
+from agent_router.cli import ramdisk
+from agent_router.core.settings import SettingsError
+from agent_router.ramdisk import addresses, identity
+
+GIVEN = "a-token-of-24-characters"
+
+
+@pytest.fixture
+def config(tmp_path):
+    path = tmp_path / "agent-router.toml"
+    path.write_text(f'host = "127.0.0.1"\nport = 0\nstate = "{tmp_path}/state"\ndevices = ["/dev/none"]\n')
+    return path
+
+
+@pytest.fixture(autouse=True)
+def reached(monkeypatch):
+    monkeypatch.setattr(addresses, "present", lambda: ["127.0.0.1"])
+
+
+@pytest.fixture
+def console(tmp_path, monkeypatch):
+    """What the script that writes to the consoles was given."""
+    script = tmp_path / "console-line"
+    script.write_text(f'#!/bin/sh\necho "$1" >>{tmp_path}/said\n')
+    script.chmod(0o755)
+    monkeypatch.setattr(ramdisk, "CONSOLE_LINE", str(script))
+    return tmp_path / "said"
+
+
+def test_the_settings_file_is_completed_by_the_boot_loader(config, tmp_path):
+    settings = ramdisk.prepare(str(config), {"ipa-agent-token": GIVEN})
+    assert (settings.token, settings.devices, settings.insecure) == (GIVEN, ["/dev/none"], False)
+    assert Path(settings.cert).parent == tmp_path / "state"
+
+
+def test_what_it_makes_itself_stays_over_a_restart(config):
+    first, second = (ramdisk.prepare(str(config), {}) for _ in range(2))
+    assert first.token == second.token
+    assert len(first.token) == 48
+    assert identity.fingerprint(first.cert) == identity.fingerprint(second.cert)
+
+
+def test_a_certificate_of_the_operator_is_used(config, tmp_path):
+    (tmp_path / "own").mkdir()
+    cert, key = identity.certificate(["127.0.0.1"], tmp_path / "own", "own")
+    with config.open("a") as file:
+        file.write(f'cert = "{cert}"\nkey = "{key}"\n')
+    assert ramdisk.prepare(str(config), {}).cert == cert
+    assert not (tmp_path / "state/cert.pem").exists()
+
+
+@pytest.mark.parametrize(("token", "sentence"), [("short", "token is shorter than 16 characters")])
+def test_a_bad_parameter_is_named(config, token, sentence):
+    with pytest.raises(SettingsError, match=sentence):
+        ramdisk.prepare(str(config), {"ipa-agent-token": token})
+
+
+def test_without_ipv6_it_listens_on_ipv4(config, monkeypatch):
+    config.write_text(config.read_text().replace("127.0.0.1", "::"))
+    monkeypatch.setattr(ramdisk, "has_ipv6", lambda: False)
+    assert ramdisk.prepare(str(config), {}).host == "0.0.0.0"
+
+
+def test_it_serves_over_tls_and_demands_the_token(config, tmp_path):
+    state = tmp_path / "state"
+    process = subprocess.Popen([*ARGV, "ramdisk", f"--config={config}"], env=os.environ, stdin=subprocess.DEVNULL)
+    try:
+        give_up = time.monotonic() + 90
+        while not (state / "listening").exists():
+            assert process.poll() is None
+            assert time.monotonic() < give_up, "not listening"
+            time.sleep(0.05)
+        port = (state / "listening").read_text().split()[0]
+        context = ssl.create_default_context(cafile=str(state / "cert.pem"))
+        context.check_hostname = False
+        url = f"https://127.0.0.1:{port}/v1/methods"
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            urllib.request.urlopen(url, context=context, timeout=20)
+        assert refused.value.code == 401
+        token = (state / "token").read_text()
+        request = urllib.request.Request(url, headers={"Authorization": f"Bearer {token}"})
+        with urllib.request.urlopen(request, context=context, timeout=20) as answer:
+            assert json.load(answer)["methods"]
+        assert (state / "fingerprint").read_text().strip() == identity.fingerprint(str(state / "cert.pem"))
+        assert stat.S_IMODE((state / "token").stat().st_mode) == 0o600
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(20)
+
+
+def test_a_settings_file_that_is_wrong_stops_it_with_a_sentence(config, cli):
+    config.write_text("port = 'x'\n")
+    done = cli("ramdisk", f"--config={config}")
+    assert (done.status, done.err.count("\n")) == (2, 1)
+    assert "port must be of type int" in done.err
+
+
+def test_the_console_is_told_why_it_does_not_start(config, console, capsys):
+    config.write_text('token = "short"\n')
+    assert ramdisk.main([f"--config={config}"]) == 2
+    assert console.read_text().startswith("does not start: token is shorter than 16 characters")
+    assert "token is shorter" in capsys.readouterr().err
+
+
+def test_the_console_is_told_what_it_waits_for(config, console, monkeypatch):
+    monkeypatch.setattr(addresses, "present", list)
+    monkeypatch.setattr(ramdisk, "ADDRESS_PATIENCE_S", (0.0, 0.0))
+    ramdisk.prepare(str(config), {})
+    assert console.read_text() == "\n"

@@ -61,13 +61,13 @@ def prepare(config: str, given: dict[str, str]) -> Settings:
     settings = settings_module.load(flags, environ, config)
     settings.insecure = False
     if settings.host == "::" and not has_ipv6():
-        settings.host = "0.0.0.0"  # noqa: S104 (the ramdisk is there to be reached)
+        settings.host = "0.0.0.0"
     serve.prepare_state(settings.state)
     state = Path(settings.state)
     settings.token = identity.token(given.get("ipa-agent-token") or settings.token, state)
     if not settings.cert:
         found = _wait_for_address()
-        settings.cert, settings.key = identity.certificate(found, state, socket.gethostname())
+        settings.cert, settings.key = identity.certificate(found, state / "tls", socket.gethostname())
     settings.check()
     return settings
 

@@ -6,6 +6,7 @@ Both are kept in the state directory, so that a restarted agent is still the sam
 import os
 import secrets
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -15,6 +16,22 @@ from agent_router.core.settings import SettingsError
 BACKDATE_S = 3600
 LIFETIME_S = 10 * 365 * 86400
 OPENSSL_LIMIT_S = 60
+CA_CONFIG = """[ca]
+default_ca = own
+[own]
+database = {directory}/database
+new_certs_dir = {directory}
+default_md = sha256
+policy = any
+x509_extensions = usage
+copy_extensions = copy
+rand_serial = yes
+[any]
+commonName = supplied
+[usage]
+basicConstraints = critical,CA:TRUE
+extendedKeyUsage = serverAuth
+"""
 
 
 def token(given: str, directory: Path) -> str:
@@ -29,6 +46,7 @@ def token(given: str, directory: Path) -> str:
 
 def certificate(addresses: Iterable[str], directory: Path, hostname: str) -> tuple[str, str]:
     """(certificate, key), paths of PEM files; made once, for these addresses."""
+    directory.mkdir(mode=0o700, exist_ok=True)
     cert, key = directory / "cert.pem", directory / "key.pem"
     if not (cert.exists() and key.exists()):
         make_certificate(cert, key, [f"IP:{address}" for address in addresses] + [f"DNS:{hostname}"])
@@ -37,19 +55,22 @@ def certificate(addresses: Iterable[str], directory: Path, hostname: str) -> tup
 
 def make_certificate(cert: Path, key: Path, names: list[str]) -> None:
     """Self-signed, P-256; both files appear complete or not at all."""
-    directory = cert.parent
-    new_cert, new_key, request = directory / "cert.new", directory / "key.new", directory / "request.new"
-    _write(new_key, "")  # exists with its mode before openssl fills it
-    subject = ["-subj", "/CN=agent-router", "-addext", f"subjectAltName={','.join(names)}"]
-    _openssl("req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
-             "-keyout", str(new_key), "-out", str(request), *subject)  # fmt: skip
-    dates = [time.strftime("%Y%m%d%H%M%SZ", time.gmtime(at)) for at in validity(time.time(), _built_at())]
-    _openssl("ca", "-selfsign", "-batch", "-notext", "-config", str(_ca_config(directory)),
-             "-keyfile", str(new_key), "-in", str(request), "-out", str(new_cert),
-             "-startdate", dates[0], "-enddate", dates[1])  # fmt: skip
-    request.unlink()
-    new_key.rename(key)
-    new_cert.rename(cert)
+    # `openssl req -x509` of version 3.0 knows no start date, `openssl ca` does; it wants a database and a directory.
+    with tempfile.TemporaryDirectory(dir=cert.parent) as work:
+        directory = Path(work)
+        new_cert, new_key, request = (directory / name for name in ("cert", "key", "request"))
+        (directory / "database").touch()
+        (directory / "config").write_text(CA_CONFIG.format(directory=directory))
+        _write(new_key, "")  # exists with its mode before openssl fills it
+        _openssl("req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
+                 "-keyout", str(new_key), "-out", str(request),
+                 "-subj", "/CN=agent-router", "-addext", f"subjectAltName={','.join(names)}")  # fmt: skip
+        dates = [time.strftime("%Y%m%d%H%M%SZ", time.gmtime(at)) for at in validity(time.time(), _built_at())]
+        _openssl("ca", "-selfsign", "-batch", "-notext", "-config", str(directory / "config"),
+                 "-keyfile", str(new_key), "-in", str(request), "-out", str(new_cert),
+                 "-startdate", dates[0], "-enddate", dates[1])  # fmt: skip
+        new_key.rename(key)
+        new_cert.rename(cert)
 
 
 def validity(now: float, built: float) -> tuple[float, float]:
@@ -69,30 +90,6 @@ def fingerprint(cert: str) -> str:
 
     digest = hashlib.sha256(ssl.PEM_cert_to_DER_cert(Path(cert).read_text())).hexdigest()
     return ":".join(digest[i : i + 2] for i in range(0, len(digest), 2))
-
-
-def _ca_config(directory: Path) -> Path:
-    # `openssl req -x509` of version 3.0 knows no start date, `openssl ca` does; it wants a database.
-    database, config = directory / "ca.db", directory / "ca.cnf"
-    _write(database, "")
-    _write(config, f"""[ca]
-default_ca = own
-[own]
-database = {database}
-new_certs_dir = {directory}
-default_md = sha256
-policy = any
-x509_extensions = usage
-copy_extensions = copy
-unique_subject = no
-rand_serial = yes
-[any]
-commonName = supplied
-[usage]
-basicConstraints = critical,CA:TRUE
-extendedKeyUsage = serverAuth
-""")
-    return config
 
 
 def _openssl(*arguments: str) -> None:

@@ -45,7 +45,7 @@ def console(tmp_path, monkeypatch):
 def test_the_settings_file_is_completed_by_the_boot_loader(config, tmp_path):
     settings = ramdisk.prepare(str(config), {"ipa-agent-token": GIVEN})
     assert (settings.token, settings.devices, settings.insecure) == (GIVEN, ["/dev/none"], False)
-    assert Path(settings.cert).parent == tmp_path / "state"
+    assert Path(settings.cert).parent == tmp_path / "state/tls"
 
 
 def test_what_it_makes_itself_stays_over_a_restart(config):
@@ -61,7 +61,7 @@ def test_a_certificate_of_the_operator_is_used(config, tmp_path):
     with config.open("a") as file:
         file.write(f'cert = "{cert}"\nkey = "{key}"\n')
     assert ramdisk.prepare(str(config), {}).cert == cert
-    assert not (tmp_path / "state/cert.pem").exists()
+    assert not (tmp_path / "state/tls/cert.pem").exists()
 
 
 @pytest.mark.parametrize(("token", "sentence"), [("short", "token is shorter than 16 characters")])
@@ -86,7 +86,7 @@ def test_it_serves_over_tls_and_demands_the_token(config, tmp_path):
             assert time.monotonic() < give_up, "not listening"
             time.sleep(0.05)
         port = (state / "listening").read_text().split()[0]
-        context = ssl.create_default_context(cafile=str(state / "cert.pem"))
+        context = ssl.create_default_context(cafile=str(state / "tls/cert.pem"))
         context.check_hostname = False
         url = f"https://127.0.0.1:{port}/v1/methods"
         with pytest.raises(urllib.error.HTTPError) as refused:
@@ -96,7 +96,7 @@ def test_it_serves_over_tls_and_demands_the_token(config, tmp_path):
         request = urllib.request.Request(url, headers={"Authorization": f"Bearer {token}"})
         with urllib.request.urlopen(request, context=context, timeout=20) as answer:
             assert json.load(answer)["methods"]
-        assert (state / "fingerprint").read_text().strip() == identity.fingerprint(str(state / "cert.pem"))
+        assert (state / "fingerprint").read_text().strip() == identity.fingerprint(str(state / "tls/cert.pem"))
         assert stat.S_IMODE((state / "token").stat().st_mode) == 0o600
     finally:
         process.send_signal(signal.SIGTERM)

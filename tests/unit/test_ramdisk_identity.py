@@ -55,6 +55,7 @@ def test_the_fingerprint_is_what_openssl_shows(tmp_path):
 def test_a_half_made_pair_is_made_again(tmp_path):
     (tmp_path / "cert.pem").write_text("cut off")
     cert, key = identity.certificate(["192.0.2.7"], tmp_path, "ramdisk")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["cert.pem", "key.pem"]
     ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(cert, key)
 
 

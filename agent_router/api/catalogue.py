@@ -2,7 +2,17 @@
 
 from typing import Any
 
+from agent_router.core import notices
+from agent_router.core.dispatch import Dispatcher
 from agent_router.core.method import Method
+
+
+def listing(dispatcher: Dispatcher) -> dict[str, Any]:
+    """Every method, and what went wrong before the agent started."""
+    return {
+        "methods": [entry(method) for method in dispatcher.registry.all()],
+        "notices": notices.read(dispatcher.settings.notices),
+    }
 
 
 def entry(method: Method, full: bool = False) -> dict[str, Any]:

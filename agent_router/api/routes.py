@@ -105,7 +105,7 @@ def command_events(id: str) -> Response:
 
 @blueprint.get("/v1/methods")
 def list_methods() -> Response:
-    return _json({"methods": [catalogue.entry(method) for method in _app().agent_dispatcher.registry.all()]})
+    return _json(catalogue.listing(_app().agent_dispatcher))
 
 
 @blueprint.get("/v1/methods/<name>")

@@ -108,10 +108,11 @@ def methods(name: str | None, as_json: bool, **options: Any) -> None:
     with agent(options) as transport:
         if name:
             return show.result(transport.request("GET", f"/v1/methods/{quote(name, safe='')}"))
-        found = transport.request("GET", "/v1/methods")["methods"]
+        found = transport.request("GET", "/v1/methods")
         if as_json or not show.on_terminal():
             return show.result(found)
-        show.methods(found)
+        show.methods(found["methods"])
+        show.notices(found.get("notices", []))
 
 
 @main.command()
@@ -202,3 +203,19 @@ def steps(as_json: bool, **options: Any) -> None:
         if as_json or not show.on_terminal():
             return show.result(found)
         show.steps(found)
+
+
+@main.command()
+@click.argument("directory", metavar="DIR")
+@click.option("-o", "--output", default="plugins.cpio.gz", metavar="FILE", help="Archive to write (plugins.cpio.gz).")
+@click.option("--force", is_flag=True, help="Write it although the agent would refuse some of the plugins.")
+def overlay(directory: str, output: str, force: bool) -> None:
+    """Pack plugins for a ramdisk that is not rebuilt: an archive to boot with as a second initrd.
+
+    DIR holds plugins.d/ and schemas/, and root/ for further files, named as on the ramdisk.
+
+    Exit status: 0 written, 1 not written (disk full, file not readable), 2 refused.
+    """
+    from agent_router.cli import overlay as overlay_module
+
+    raise SystemExit(overlay_module.main(directory, output, force))

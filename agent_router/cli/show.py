@@ -61,6 +61,13 @@ def methods(found: list[dict[str, Any]]) -> None:
     table(("METHOD", "STATE", "EFFECTS", "WHAT IT DOES, OR WHY IT CANNOT"), rows, "There are no methods.")
 
 
+def notices(found: list[dict[str, str]]) -> None:
+    """What the ramdisk tells of its start; nothing if all went well."""
+    if found:
+        click.echo()
+        table(("NOTICE", "WHAT WENT WRONG BEFORE THE AGENT STARTED"), [(n["source"], n["message"]) for n in found], "")
+
+
 def steps(found: dict[str, list[dict[str, Any]]]) -> None:
     rows = [
         (phase, str(step["priority"]), f"{step['interface']}.{step['step']}", step["method"])

@@ -32,6 +32,7 @@ class Settings:
     insecure: bool = False
     max_request_mib: float = 8
     history: int = 10_000
+    notices: str = "/run/agent-router.notices"
 
     def __init__(self, **given: Any) -> None:
         for name in KINDS:

@@ -16,6 +16,11 @@ from typing import Any
 
 import pytest
 
+# pytest's importlib mode puts no test directory on sys.path; Box lies beside this file.
+sys.path.insert(0, str(Path(__file__).parent))
+
+from overlay_box import Box
+
 COMMAND = Path(sys.executable).with_name("agent-router")
 ARGV = [str(COMMAND)] if COMMAND.exists() else [sys.executable, "-m", "agent_router"]
 TOKEN = "a-token-of-24-characters"
@@ -259,3 +264,10 @@ class Trace:
 @pytest.fixture
 def trace(tmp_path: Path) -> Trace:
     return Trace(tmp_path / "note")
+
+
+@pytest.fixture
+def box(tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch) -> Box:
+    """`box.plugin("area.verb")`, `box.file("root/opt/tool")`, then `box()`: see Box."""
+    monkeypatch.delenv("SOURCE_DATE_EPOCH", raising=False)
+    return Box(tmp_path, capsys)

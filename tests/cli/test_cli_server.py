@@ -17,7 +17,7 @@ TOKEN = "a-token-of-24-characters"
 def test_methods(cli, server):
     for done in (cli("methods", server.option), cli.local("methods"), cli("methods", AGENT_ROUTER_URL=server.url)):
         assert (done.status, done.err) == (0, "")
-        found = {item["name"]: item for item in done.json}
+        found = {item["name"]: item for item in done.json["methods"]}
         assert (found["demo.echo"]["state"], found["demo.echo"]["effects"]) == ("ready", "read")
         assert (found["demo.alone"]["state"], "no manifest" in found["demo.alone"]["reason"]) == ("incomplete", True)
 
@@ -31,8 +31,8 @@ def test_one_method_with_its_manifest(cli, server):
 
 
 def test_bundled_methods_are_there_unless_left_out(cli):
-    assert {"disk.list", "system.info"} <= {item["name"] for item in cli("methods").json}
-    assert cli("methods", "--no-bundled", "--plugins=/no/such", "--schemas=/no/such").json == []
+    assert {"disk.list", "system.info"} <= {item["name"] for item in cli("methods").json["methods"]}
+    assert cli("methods", "--no-bundled", "--plugins=/no/such", "--schemas=/no/such").json["methods"] == []
 
 
 def test_steps(cli, server):
@@ -182,7 +182,7 @@ def test_a_server_that_is_something_else(cli, answer, status):
 def test_a_reader_that_goes_away(cli):
     script = f"{shlex.join(cli.argv)} methods | head -1"
     done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=60)
-    assert (done.stdout, done.stderr) == ("[\n", "")
+    assert (done.stdout, done.stderr) == ("{\n", "")
 
 
 @pytest.mark.parametrize(("query", "path"), [

@@ -61,6 +61,18 @@ def test_a_table_of_methods(cli, directories):
     assert all(len(line) <= 100 for line in lines)
 
 
+def test_notices_below_the_table(cli, directories, tmp_path):
+    (tmp_path / "notices").mkdir()
+    (tmp_path / "notices/plugins.cpio.zst").write_text("The archive cannot be unpacked\n")
+    (tmp_path / "agent.toml").write_text(f'notices = "{tmp_path}/notices"\n')
+    terminal = Terminal(cli, "methods", f"--config={tmp_path}/agent.toml", *directories)
+    assert terminal.end() == 0
+    assert re.sub(" +", " ", terminal.text).endswith(
+        "\n\nNOTICE WHAT WENT WRONG BEFORE THE AGENT STARTED\nplugins.cpio.zst The archive cannot be unpacked\n"
+    )
+    assert "NOTICE" not in cli.local("methods").out
+
+
 def test_tables_of_steps_and_commands(cli, directories, server):
     steps = Terminal(cli, "steps", server.option)
     assert steps.end() == 0

@@ -62,11 +62,13 @@ devices = ["/dev/loop*", "!/dev/loop0"]
 insecure = true
 max_request_mib = 0.5
 history = 5
+notices = "/n"
 ''')
     settings = load({}, {}, path)
     assert vars(settings) == {
         "host": "::1", "port": 0, "token": TOKEN, **pem, "plugins": ["/a", "/b"], "schemas": [], "bundled": False,
         "state": "/s", "devices": ["/dev/loop*", "!/dev/loop0"], "insecure": True, "max_request_mib": 0.5, "history": 5,
+        "notices": "/n",
     }  # fmt: skip
 
 

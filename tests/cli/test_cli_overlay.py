@@ -1,0 +1,214 @@
+"""agent-router overlay: what it takes, what it refuses, and what is in the archive."""
+
+import os
+import shutil
+import stat
+import subprocess
+
+import pytest
+from overlay_box import SCRIPT
+
+from agent_router.cli import overlay, overlay_check
+
+pytestmark = pytest.mark.skipif(shutil.which("cpio") is None, reason="cpio is not installed")
+HOME = "extra/etc/agent-router"
+
+
+def test_the_command(cli, box):
+    box.plugin("acme.show")
+    done = cli("overlay", str(box.path), "-o", str(box.output))
+    assert (done.status, done.err) == (0, "")
+    size = f"{box.output.stat().st_size / 1024:.1f} KiB"
+    assert done.out.splitlines() == [
+        f"{box.output}: {size}, 1 method", "  acme.show",
+        "Boot with it as a second initrd, after the ramdisk's own; in iPXE: initrd out.cpio.gz",
+    ]  # fmt: skip
+    box.plugin("acme.bad", "echo\n")
+    done = cli("overlay", str(box.path), "-o", str(box.output))
+    assert (done.status, done.out, "--force" in done.err) == (2, "", True)
+    assert cli("overlay", str(box.path), "-o", str(box.output), "--force").status == 0
+
+
+def test_the_archive(box):
+    box.plugin("acme.show")
+    box.plugin("acme.set", SCRIPT, effects="change")
+    box.file("root/opt/acme/my tool", "x", 0o775)
+    box.file("root/opt/acme/ünï~", "x", 0o600)
+    box.link("root/opt/acme/link", "/opt/elsewhere")
+    assert box() == 0
+    directories = ["extra", "extra/etc", HOME, f"{HOME}/plugins.d", f"{HOME}/schemas", "extra/opt", "extra/opt/acme"]
+    assert box.rows() == {
+        **dict.fromkeys(directories, "drwxr-xr-x"),
+        f"{HOME}/plugins.d/acme.show": "-rwxr-xr-x", f"{HOME}/plugins.d/acme.set": "-rwxr-xr-x",
+        f"{HOME}/schemas/acme.show.json": "-rw-r--r--", f"{HOME}/schemas/acme.set.json": "-rw-r--r--",
+        "extra/opt/acme/my tool": "-rwxr-xr-x", "extra/opt/acme/ünï~": "-rw-------",
+        "extra/opt/acme/link": " -> /opt/elsewhere",
+    }  # fmt: skip
+    assert box.out.splitlines()[1:3] == ["  acme.set", "  acme.show"]
+
+
+def test_an_agent_takes_what_was_unpacked(box, cli):
+    box.plugin("acme.show", "#!/bin/sh\necho '{\"it\": \"works\"}'\n")
+    box.path.chmod(0o777)
+    assert box() == 0
+    home = box.unpack() / HOME
+    done = cli("call", "acme.show", f"--plugins={home}/plugins.d", f"--schemas={home}/schemas", "--no-bundled")
+    assert done.json == {"it": "works"}
+
+
+def test_it_is_reproducible(box, monkeypatch):
+    box.plugin("acme.show")
+    box.file("root/a", "x")
+    os.link(box.path / "root/a", box.path / "root/b")
+    assert box() == 0
+    first = box.output.read_bytes()
+    copy = box.root / "copy"
+    shutil.copytree(box.path, copy)
+    (copy / "root/b").unlink()
+    os.link(copy / "root/a", copy / "root/b")
+    os.utime(copy / "root/a", (5, 5))
+    assert overlay.main(str(copy), str(box.output), False) == 0
+    assert box.output.read_bytes() == first
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", str(86400 * 365))
+    assert box() == 0
+    assert box.output.read_bytes() != first
+    for bad in ("yesterday", "-1", str(1 << 32)):
+        monkeypatch.setenv("SOURCE_DATE_EPOCH", bad)
+        assert box() == 2
+        assert "SOURCE_DATE_EPOCH is" in box.err
+
+
+@pytest.mark.parametrize(("make", "word"), [
+    (lambda box: box.plugin("acme.show", response=5), "acme.show is invalid: {box}/schemas/acme.show.json: $.response"),
+    (lambda box: box.file("plugins.d/acme.show", SCRIPT), "is incomplete: there is {box}/plugins.d/acme.show"),
+    (lambda box: box.plugin("acme.show", None), "is incomplete: there is {box}/schemas/acme.show.json but no"),
+    (lambda box: box.plugin("disk.wipe"), "disk.wipe is invalid: two files claim this name"),
+    (lambda box: box.plugin("Acme.Show"), "'Acme.Show' is no method name"),
+    (lambda box: box.plugin("acme.show", "echo\n"), "plugins.d/acme.show: it is neither a binary (ELF) nor a script"),
+    (lambda box: box.plugin("acme.show", "#!/bin/sh\r\necho\r\n"), "plugins.d/acme.show: its lines end as on Windows"),
+    (lambda box: box.file("root/run/acme"), "/run is a file system of its own on the ramdisk"),
+])  # fmt: skip
+def test_what_an_agent_would_refuse(box, make, word):
+    make(box)
+    box.refused(word.format(box=box.path))
+
+
+def test_every_bad_plugin_has_its_sentence(box):
+    box.plugin("acme.good")
+    box.plugin("acme.a", None)
+    box.plugin("acme.b", effects="none")
+    rows = box.refused("acme.a is incomplete", "acme.b is invalid")
+    assert f"{HOME}/schemas/acme.a.json" in rows
+
+
+@pytest.mark.parametrize(("head", "words"), [
+    (b"\x7fELF\x02", ""), (b"#!/bin/sh\n", ""), (b"#! /usr/bin/env python3", ""), (b"#!/bin/sh -e\n\r", ""),
+    (b"", "neither"), (b"MZ\x90", "neither"), (b"\xef\xbb\xbf#!/bin/sh\n", "neither"), (b"#!\n", "names nothing"),
+    (b"#!", "names nothing"), (b"#!sh\n", "names sh as interpreter"), (b"#!/bin/sh\r\n", "Windows"),
+    (b"#!/" + b"x" * 253, "longer than 255 bytes"), (b"#!/" + b"x" * 252 + b"\n", ""),
+])  # fmt: skip
+def test_the_start_of_a_program(head, words):
+    found = overlay_check.bad_start(head)
+    assert words in found
+    assert bool(found) == bool(words)
+
+
+def test_what_is_only_not_here_is_a_note(box):
+    box.plugin("acme.a", needs={"commands": ["acme-flash"]})
+    box.plugin("acme.b", match=[{"modalias": "acme:v1*"}])
+    box.plugin("acme.c", "#!/opt/acme/sh\n")
+    assert box() == 0
+    assert [line.partition(": ")[2] for line in box.err.splitlines()] == [
+        "note: acme.a is unavailable on this machine: the command acme-flash is not installed",
+        "note: acme.b is not_for_this_hardware on this machine: this machine has none of: acme:v1*",
+        "note: acme.c is unavailable on this machine: its interpreter /opt/acme/sh is not installed",
+    ]  # fmt: skip
+
+
+def test_what_comes_with_the_overlay_is_not_missed(box):
+    box.plugin("acme.a", needs={"commands": ["acme-flash"]})
+    box.file("root/usr/sbin/acme-flash", "x", 0o755)
+    box.plugin("acme.c", "#!/opt/acme/sh\n")
+    box.link("root/opt/acme", "/opt/acme-2")
+    box.file("root/opt/acme-2/sh", "x", 0o755)
+    assert (box(), box.err) == (0, "")
+
+
+def test_files_left_out_are_named(box):
+    box.plugin("acme.show")
+    for place in ("plugins.d/.hidden", "plugins.d/acme.show~", "schemas/notes.txt", "README.md", "plugin.d/acme.set"):
+        box.file(place)
+    assert box() == 0
+    assert [line.partition("note: ")[2] for line in box.err.splitlines()] == [
+        "README.md is left out: only plugins.d/, schemas/, root/ are looked at",
+        "plugin.d is left out: only plugins.d/, schemas/, root/ are looked at",
+        "plugins.d/.hidden is left out: it has the name of a hidden or backup file",
+        "plugins.d/acme.show~ is left out: it has the name of a hidden or backup file",
+        "schemas/notes.txt is left out: a manifest is called NAME.json",
+    ]
+    assert not any(name.endswith(("~", ".txt", ".hidden")) for name in box.rows())
+
+
+@pytest.mark.parametrize("place", [".", "x.cpio.gz", "plugins.d/acme.show", "root/x"])
+def test_the_output_is_never_in_the_directory(box, place):
+    box.plugin("acme.show")
+    (box.root / "linked").mkdir()
+    box.link("root", box.root / "linked")
+    assert box(output=box.path / place) == 2
+    assert "name a file elsewhere with -o" in box.err
+    assert (box.path / "plugins.d/acme.show").read_text() == SCRIPT
+
+
+def test_an_output_that_is_no_file(box):
+    box.plugin("acme.show")
+    for place in (box.root, "/dev/null"):
+        assert box(output=place) == 2
+        assert f"{place} is not a regular file" in box.err
+    assert stat.S_ISCHR(os.stat("/dev/null").st_mode)
+
+
+def test_an_output_that_cannot_be_written(box):
+    box.plugin("acme.show")
+    assert box(output=box.root / "none/x") == 1
+    assert box.err == f"agent-router: {box.root}/none/x: No such file or directory; nothing was written\n"
+
+
+def test_a_full_disk_leaves_the_old_archive(box, cli):
+    box.plugin("acme.show")
+    assert box() == 0
+    old = box.output.read_bytes()
+    box.file("root/opt/large", os.urandom(1 << 20))
+    line = ["sh", "-c", 'ulimit -f 100; exec "$@"', "sh", *cli.argv, "overlay", str(box.path), "-o", str(box.output)]
+    done = subprocess.run(line, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (1, f"agent-router: {box.output}: File too large; nothing was written\n")
+    assert box.output.read_bytes() == old
+    assert sorted(os.listdir(box.root)) == ["box", "out.cpio.gz"]
+
+
+def test_an_unreadable_file(box, monkeypatch):
+    box.file("root/secret", "x")
+    known = os.open
+
+    def refuse(path, *rest, **keys):
+        if str(path).endswith("/secret"):
+            raise PermissionError(13, "Permission denied", path)
+        return known(path, *rest, **keys)
+
+    monkeypatch.setattr(os, "open", refuse)
+    assert box() == 1
+    assert box.err == f"agent-router: {box.path}/root/secret: Permission denied; nothing was written\n"
+    assert not box.output.exists()
+
+
+def test_a_noexec_directory_for_temporary_files_is_named(box, monkeypatch):
+    box.plugin("acme.show")
+    monkeypatch.setattr(os, "access", lambda *rest: False)
+    box.impossible("is mounted noexec")
+
+
+def test_names_that_are_no_text(box):
+    box.file(os.fsdecode(b"root/\xff\x1b[31m"), "x")
+    box.file(os.fsdecode(b"plugins.d/\xff.x\x1b"), SCRIPT)
+    rows = box.refused("is invalid")
+    assert len(rows) == 6
+    assert all(char.isprintable() or char == "\n" for char in box.err + box.out)

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.lint
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "agent_router"
-NOT_OURS = {".git", ".venv", ".bench", ".tox", "build", "dist", "data", "results", "__pycache__"}
+NOT_OURS = {".git", ".venv", ".bench", ".ramdisk", ".tox", "build", "dist", "data", "results", "__pycache__"}
 
 ROUTER = ("api", "core", "runner")
 MODULE_MAX_LINES = 300

@@ -35,7 +35,7 @@ def main(argv: list[str]) -> int:
     settling = begin_settling()
     try:
         settings = prepare(config, parameters.read())
-    except SettingsError as error:
+    except (SettingsError, identity.IdentityError) as error:
         print(f"agent-router: {error}", file=sys.stderr)
         _call_console_line(f"does not start: {error}")
         return 2

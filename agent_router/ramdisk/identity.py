@@ -11,8 +11,6 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
-from agent_router.core.settings import SettingsError
-
 BACKDATE_S = 3600
 LIFETIME_S = 10 * 365 * 86400
 OPENSSL_LIMIT_S = 60
@@ -32,6 +30,10 @@ commonName = supplied
 basicConstraints = critical,CA:TRUE
 extendedKeyUsage = serverAuth
 """
+
+
+class IdentityError(Exception):
+    """No certificate can be made; str() names the cause."""
 
 
 def token(given: str, directory: Path) -> str:
@@ -99,11 +101,11 @@ def _openssl(*arguments: str) -> None:
             errors="replace", timeout=OPENSSL_LIMIT_S, check=False,
         )  # fmt: skip
     except FileNotFoundError:
-        raise SettingsError("the openssl program is missing; install it, or give a certificate and key") from None
+        raise IdentityError("the openssl program is missing; install it, or give a certificate and key") from None
     except subprocess.TimeoutExpired:
-        raise SettingsError(f"openssl {arguments[0]} did not end within {OPENSSL_LIMIT_S} s") from None
+        raise IdentityError(f"openssl {arguments[0]} did not end within {OPENSSL_LIMIT_S} s") from None
     if done.returncode:
-        raise SettingsError(f"openssl {arguments[0]} failed: {done.stderr.strip()}")
+        raise IdentityError(f"openssl {arguments[0]} failed: {done.stderr.strip()}")
 
 
 def _write(path: Path, text: str) -> None:

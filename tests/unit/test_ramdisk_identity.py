@@ -6,7 +6,6 @@ import time
 
 import pytest
 
-from agent_router.core.settings import SettingsError
 from agent_router.ramdisk import identity
 
 DAY_S = 86400
@@ -77,7 +76,7 @@ def test_the_dates_are_in_the_certificate(tmp_path):
 
 def test_a_missing_openssl_is_named(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(SettingsError, match="openssl program is missing"):
+    with pytest.raises(identity.IdentityError, match="openssl program is missing"):
         identity.certificate([], tmp_path, "ramdisk")
 
 
@@ -87,5 +86,5 @@ def test_a_full_disk_is_told_as_openssl_tells_it(tmp_path, monkeypatch):
     tool.write_text(f"#!{shutil.which('sh')}\necho 'No space left on device' >&2\nexit 1\n")
     tool.chmod(0o755)
     monkeypatch.setenv("PATH", str(tool.parent))
-    with pytest.raises(SettingsError, match="openssl req failed: No space left on device"):
+    with pytest.raises(identity.IdentityError, match="openssl req failed: No space left on device"):
         identity.certificate([], tmp_path, "ramdisk")

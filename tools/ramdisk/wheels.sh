@@ -17,7 +17,7 @@ pip=("$python" -m pip --quiet --disable-pip-version-check wheel --wheel-dir "$di
 sum=$(sha256sum <"$project/setup.py")
 if [[ $(cat "$directory/made-for" 2>/dev/null) != "$sum" ]]; then
     rm -f "$directory"/*.whl
-    "${pip[@]}" "$source[${DIB_AGENT_ROUTER_EXTRAS:-fast}]"
+    "${pip[@]}" "${source}[${DIB_AGENT_ROUTER_EXTRAS:-fast}]"
     echo "$sum" >"$directory/made-for"
 else
     "${pip[@]}" --no-deps "$source"

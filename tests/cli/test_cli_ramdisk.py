@@ -6,17 +6,18 @@ import signal
 import ssl
 import stat
 import subprocess
+import sys
 import time
 import urllib.request
 from pathlib import Path
 
 import pytest
-from conftest import ARGV
 
 from agent_router.cli import ramdisk
 from agent_router.core.settings import SettingsError
 from agent_router.ramdisk import addresses, identity
 
+ARGV = [sys.executable, "-m", "agent_router"]
 GIVEN = "a-token-of-24-characters"
 
 

@@ -2,13 +2,15 @@
 # fresh Debian 12 one command is enough. Set-up that is done already costs some milliseconds.
 
 # Programs that bundled plugins or the tests call.
-PACKAGES = curl dmidecode e2fsprogs fdisk fwupd iproute2 ipmitool kmod lshw nvme-cli openssl procps \
-           shellcheck smartmontools udev
+PACKAGES = curl dhcpcd-base dmidecode dnsmasq-base e2fsprogs fdisk fwupd iproute2 ipmitool kmod lshw nvme-cli \
+           openssl procps shellcheck smartmontools udev
 # What the benchmarks measure against, or compile.
 BENCH_PACKAGES = gcc libc6-dev webhook wrk
 
 # What building the ramdisk takes, and running it in a virtual machine.
 RAMDISK_PACKAGES = cpio kmod mmdebstrap squashfs-tools xz-utils zstd
+# diskimage-builder calls sudo everywhere, also as root, and asks debootstrap for its version even when it uses mmdebstrap.
+DIB_PACKAGES = $(RAMDISK_PACKAGES) debootstrap e2fsprogs mount sudo
 NODE_PACKAGES = mtools openssl ovmf qemu-system-x86
 
 VENV = .venv
@@ -16,16 +18,18 @@ STAMP = $(VENV)/.installed
 # The ramdisk that is built, RAMDISK.kernel and RAMDISK.initramfs, and the elements it is made of.
 RAMDISK ?= .ramdisk/agent-router
 ELEMENTS ?= agent-router-live agent-router-ssh
+DIB = .ramdisk/dib
+DIB_VERSION = 3.43.0
 IPA = .bench/ipa
 # A ready environment with ironic-python-agent in it may be named instead.
 BENCH_IPA ?= $(abspath $(IPA))
 IPA_VERSION = 13.0.0
 
-.PHONY: help demo test lint bench run ramdisk docs packages clean
+.PHONY: help demo test lint bench bench-ramdisk run ramdisk ramdisk-dib docs packages clean
 .DEFAULT_GOAL = help
 
 help: ## show this list
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 8
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
 
 demo: $(STAMP) packages ## the router at work on this machine
 	$(VENV)/bin/python demo/run.py $(ARGS)
@@ -33,7 +37,8 @@ demo: $(STAMP) packages ## the router at work on this machine
 test: $(STAMP) packages ## all tests except the linters; ARGS="-k wipe" selects
 	$(VENV)/bin/python -m pytest -m "not lint" $(ARGS)
 
-lint: $(STAMP) packages ## ruff, mypy, shellcheck, codespell and the rules of the house; none may be missing
+lint: $(STAMP) packages $(DIB)/.installed ## ruff, mypy, shellcheck, codespell, dib-lint and the rules of the house; none may be missing
+	@tools/need.sh file git
 	CI=true $(VENV)/bin/python -m pytest tests/test_linters.py $(ARGS)
 
 bench: $(STAMP) packages $(if $(filter $(abspath $(IPA)),$(BENCH_IPA)),$(IPA)/.installed) ## compare with webhook, a bare spawn and IPA; BENCH_QUICK=1: a short look
@@ -41,14 +46,23 @@ bench: $(STAMP) packages $(if $(filter $(abspath $(IPA)),$(BENCH_IPA)),$(IPA)/.i
 	test ! -e benchmarks/setup.sh || benchmarks/setup.sh
 	BENCH_QUICK=$(BENCH_QUICK) BENCH_IPA=$(BENCH_IPA) $(VENV)/bin/python benchmarks/run.py $(ARGS)
 
+bench-ramdisk: $(STAMP) ## boot our ramdisk and stock IPA's in QEMU and compare, as root; BENCH_QUICK=1: one round
+	@tools/need.sh $(RAMDISK_PACKAGES) $(NODE_PACKAGES)
+	BENCH_IPA_VERSION=$(IPA_VERSION) benchmarks/ramdisk-setup.sh
+	BENCH_QUICK=$(BENCH_QUICK) $(VENV)/bin/python benchmarks/ramdisk.py $(ARGS)
+
 run: $(STAMP) ## serve on http://127.0.0.1:9999; ARGS="--port 8000" adds options
 	$(VENV)/bin/agent-router serve $(ARGS)
 
 ramdisk: $(STAMP) ## build .ramdisk/agent-router.{kernel,initramfs} the fast way; ELEMENTS="…" chooses, as root
 	@tools/need.sh $(RAMDISK_PACKAGES)
-	tools/ramdisk/wheels.sh .ramdisk/wheels
+	tools/ramdisk/wheels.sh .ramdisk/wheels $(ELEMENTS)
 	DIB_AGENT_ROUTER_WHEELS=$(abspath .ramdisk/wheels) DIB_AGENT_ROUTER_LEVEL=$${DIB_AGENT_ROUTER_LEVEL:-3} \
 	    tools/ramdisk/build.sh $(RAMDISK) $(ELEMENTS)
+
+ramdisk-dib: $(STAMP) $(DIB)/.installed ## the same with diskimage-builder, on any distribution; DIB_… variables hold, as root or with sudo
+	@tools/need.sh $(DIB_PACKAGES)
+	DIB_BUILDER=$(abspath $(DIB)) tools/ramdisk/dib.sh $(RAMDISK) $(ELEMENTS)
 
 docs: $(STAMP) ## write docs/commands.md from schemas/
 	$(VENV)/bin/python tools/commands_md.py
@@ -67,6 +81,13 @@ $(IPA)/.installed:
 	@tools/python.sh >/dev/null 2>&1 || tools/need.sh python3 python3-venv
 	"$$(tools/python.sh)" -m venv --clear $(IPA)
 	$(IPA)/bin/python -m pip install --quiet --disable-pip-version-check ironic-python-agent==$(IPA_VERSION)
+	@touch $@
+
+# And one for diskimage-builder; dib-lint comes with it.
+$(DIB)/.installed:
+	@tools/python.sh >/dev/null 2>&1 || tools/need.sh python3 python3-venv
+	test -x $(DIB)/bin/pip || "$$(tools/python.sh)" -m venv $(DIB)
+	$(DIB)/bin/python -m pip install --quiet --disable-pip-version-check diskimage-builder==$(DIB_VERSION)
 	@touch $@
 
 clean: ## remove everything that the other targets made

@@ -1,0 +1,110 @@
+import pytest
+
+from agent_router.ramdisk.network_plan import dhcpcd_lines, plan
+
+MAC = "52:54:00:00:00:0{}"
+PRESENT = {MAC.format(n): f"eth{n}" for n in (1, 2, 3)}
+CARD = {"id": "l", "type": "phy", "ethernet_mac_address": MAC.format(1)}
+STATIC = {"id": "n", "type": "ipv4", "link": "l", "ip_address": "192.0.2.10", "netmask": "255.255.255.0"}
+GOOD = {"id": "g", "type": "phy", "ethernet_mac_address": MAC.format(2)}
+GOOD_NET = {**STATIC, "id": "ok", "link": "g", "ip_address": "203.0.113.5"}
+
+
+def document(links=(CARD,), networks=(STATIC,), services=()):
+    return {"links": [*links], "networks": [*networks], "services": [*services]}
+
+
+def commands(made):
+    """One string for each run of ip, in the order of work."""
+    groups = ((i.make, i.tune, i.addresses, i.routes) for i in made.interfaces)
+    return [" ".join(argv) for group in groups for argvs in group for argv in argvs]
+
+
+def work(made, interface):
+    return [line for line in commands(made) if interface in line.split()]
+
+
+@pytest.mark.parametrize("type_", ["phy", "vif", "ovs", "bridge", "tap", "hw_veb", "ethernet", "dvs"])
+def test_every_type_of_port_is_a_card_here(type_):
+    made = plan(document([{**CARD, "type": type_}]), PRESENT)
+    assert made.problems == []
+    assert made.works()
+
+
+@pytest.mark.parametrize("mode, kernel", [("1", "active-backup"), (4, "802.3ad"), ("802.1ad", "802.3ad")])
+def test_bond_modes_by_other_names(mode, kernel):
+    made = plan(document([CARD, {"id": "b", "type": "bond", "bond_links": ["l"], "bond_mode": mode}]), PRESENT)
+    assert made.interfaces[1].make == [
+        ["link", "add", "name", "bond0", "type", "bond", "mode", kernel, "miimon", "100"],
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("given, argv", [
+    ({"bond_lacp_rate": 1}, ["lacp_rate", "fast", "miimon", "100"]),
+    ({"bond_use_carrier": True}, ["use_carrier", "1", "miimon", "100"]),
+    ({"bond_miimon": None}, ["miimon", "100"]),
+    ({"bond_arp_interval": 200, "bond_arp_ip_target": ["192.0.2.1", "192.0.2.2"]},
+     ["arp_interval", "200", "arp_ip_target", "192.0.2.1,192.0.2.2"]),
+])  # fmt: skip
+def test_bond_options(given, argv):
+    bond = {"id": "b", "type": "bond", "bond_links": ["l"], "bond_mode": "active-backup", **given}
+    made = plan(document([CARD, bond]), PRESENT)
+    assert made.interfaces[1].make[0][-len(argv) :] == argv
+    assert ("miimon" in made.interfaces[1].make[0]) == ("bond_arp_interval" not in given)
+
+
+def test_primary_of_a_bond_is_set_when_it_is_a_member():
+    bond = {"id": "b", "type": "bond", "bond_links": ["l"], "bond_mode": "1", "bond_primary": "l"}
+    lines = commands(plan(document([CARD, bond]), PRESENT))
+    assert lines.index("link set dev bond0 type bond primary eth1") > lines.index("link set dev eth1 master bond0")
+
+
+def test_names_that_are_taken_or_too_long():
+    present = {MAC.format(1): "enp193s0f1np1", MAC.format(2): "bond0"}
+    links = [CARD, {"id": "bond0", "type": "bond", "bond_links": ["l"], "bond_mode": "1"},
+             {"id": "v", "type": "vlan", "vlan_link": "l", "vlan_id": "4000"},
+             {"id": "w", "type": "vlan", "vlan_link": "l", "vlan_id": "4000"}]  # fmt: skip
+    names = [interface.name for interface in plan(document(links), present).interfaces]
+    assert names == ["enp193s0f1np1", "bond1", "vlan4000x0", "vlan4000x1"]
+
+
+@pytest.mark.parametrize("link, sentence", [
+    ({**CARD, "ethernet_mac_address": "52:54:00:00:00:77"}, "names the MAC 52:54:00:00:00:77, but the interfaces "),
+    ({**CARD, "ethernet_mac_address": "52:54"}, "has the ethernet_mac_address '52:54', which is none"),
+    ({"id": "l", "type": "phy"}, "has the ethernet_mac_address None"),
+    ({**CARD, "ethernet_mac_address": ["x"]}, "has the ethernet_mac_address"),
+    ({"id": "l", "type": "bond", "bond_links": ["g"], "bond_mode": "fast"}, "has the bond_mode 'fast'; known are "),
+    ({"id": "l", "type": "bond", "bond_links": "g", "bond_mode": "1"}, "has no usable member"),
+    ({"id": "l", "type": "bond", "bond_links": ["x"], "bond_mode": "1"}, "Link x is mentioned but is not among"),
+    ({"id": "l", "type": "vlan", "vlan_link": "g", "vlan_id": 4095}, "has the vlan_id 4095, not a number from 1 to"),
+    ({"id": "l", "type": "vlan", "vlan_link": "g", "vlan_id": True}, "has the vlan_id True"),
+    ({"id": "l", "type": "vlan", "vlan_link": "nowhere", "vlan_id": 5}, "stands on link nowhere, which cannot be used"),
+    ({"id": "l", "type": "vlan", "vlan_link": "l", "vlan_id": 5}, "stands on link l, which cannot be used"),
+])  # fmt: skip
+def test_a_link_that_cannot_be_used_costs_only_itself(link, sentence):
+    made = plan(document([link, GOOD], [STATIC, GOOD_NET]), PRESENT)
+    assert sentence in "\n".join(made.problems)
+    assert "Network n is left out, because its link l cannot be used" in made.problems
+    assert work(made, "203.0.113.5/24") == ["-4 address replace 203.0.113.5/24 dev eth2"]
+    assert "eth1" not in " ".join(dhcpcd_lines(made)), "the card without a network gets DHCP"
+
+
+@pytest.mark.parametrize("change, sentence", [
+    ({"mtu": "big"}, "Link l has the mtu 'big', no number from 68 to 65535"),
+    ({"mtu": 20}, "Link l has the mtu 20"),
+    ({"type": "infiniband"}, "Link l is of the unknown type 'infiniband'; taken for an Ethernet card"),
+])  # fmt: skip
+def test_a_card_with_something_strange_is_used_all_the_same(change, sentence):
+    made = plan(document([{**CARD, **change}]), PRESENT)
+    assert sentence in made.problems[0]
+    assert made.works()
+
+
+def test_an_unknown_bond_option_is_left_out():
+    strange = {"bond_colour": "red", "bond_miimon": "1 2"}
+    bond = {"id": "b", "type": "bond", "bond_links": ["l"], "bond_mode": "1", **strange}
+    made = plan(document([CARD, bond]), PRESENT)
+    assert [problem.partition(";")[0] for problem in made.problems[:2]] == [
+        "Link b has the unknown bond option bond_colour='red'", "Link b has the unknown bond option bond_miimon='1 2'",
+    ]  # fmt: skip
+    assert made.interfaces[1].make[0][-4:] == ["mode", "active-backup", "miimon", "100"]

@@ -11,7 +11,9 @@ BENCH_PACKAGES = gcc libc6-dev webhook wrk
 RAMDISK_PACKAGES = cpio kmod mmdebstrap squashfs-tools xz-utils zstd
 # diskimage-builder calls sudo everywhere, also as root, and asks debootstrap for its version even when it uses mmdebstrap.
 DIB_PACKAGES = $(RAMDISK_PACKAGES) debootstrap e2fsprogs mount sudo
-NODE_PACKAGES = mtools openssl ovmf qemu-system-x86
+NODE_PACKAGES = e2fsprogs mtools openssl ovmf qemu-system-x86 util-linux
+# What the acceptance tests make besides: a tiny image that boots, sticks, a config drive.
+ACCEPTANCE_PACKAGES = $(NODE_PACKAGES) busybox-static cpio dosfstools gdisk grub-common grub-efi-amd64-bin grub-pc-bin xorriso
 
 VENV = .venv
 STAMP = $(VENV)/.installed
@@ -25,7 +27,7 @@ IPA = .bench/ipa
 BENCH_IPA ?= $(abspath $(IPA))
 IPA_VERSION = 13.0.0
 
-.PHONY: help demo test lint bench bench-ramdisk run ramdisk ramdisk-dib docs packages clean
+.PHONY: help acceptance demo test node lint bench bench-ramdisk run ramdisk ramdisk-dib docs packages clean
 .DEFAULT_GOAL = help
 
 help: ## show this list
@@ -34,8 +36,8 @@ help: ## show this list
 demo: $(STAMP) packages ## the router at work on this machine
 	$(VENV)/bin/python demo/run.py $(ARGS)
 
-test: $(STAMP) packages ## all tests except the linters; ARGS="-k wipe" selects
-	$(VENV)/bin/python -m pytest -m "not lint" $(ARGS)
+test: $(STAMP) packages ## all tests except the linters and those in a virtual machine; ARGS="-k wipe" selects
+	$(VENV)/bin/python -m pytest -m "not lint and not ramdisk" $(ARGS)
 
 lint: $(STAMP) packages $(DIB)/.installed ## ruff, mypy, shellcheck, codespell, dib-lint and the rules of the house; none may be missing
 	@tools/need.sh file git
@@ -63,6 +65,16 @@ ramdisk: $(STAMP) ## build .ramdisk/agent-router.{kernel,initramfs} the fast way
 ramdisk-dib: $(STAMP) $(DIB)/.installed ## the same with diskimage-builder, on any distribution; DIB_… variables hold, as root or with sudo
 	@tools/need.sh $(DIB_PACKAGES)
 	DIB_BUILDER=$(abspath $(DIB)) tools/ramdisk/dib.sh $(RAMDISK) $(ELEMENTS)
+
+node: $(STAMP) ## boot the ramdisk in a virtual machine and say where its agent is; ARGS="--uefi", --help lists more
+	@tools/need.sh $(NODE_PACKAGES)
+	@test -e $(RAMDISK).initramfs || $(MAKE) --no-print-directory ramdisk
+	@RAMDISK=$(RAMDISK) $(VENV)/bin/python tools/ramdisk/node.py $(ARGS)
+
+acceptance: $(STAMP) ## build the ramdisk, boot it in virtual machines, run tests/ramdisk, boot what it wrote; ARGS="-k wipe" selects
+	@tools/need.sh $(ACCEPTANCE_PACKAGES)
+	begun=$$(date +%s) && $(MAKE) --no-print-directory ramdisk && \
+	    CI=true RAMDISK=$(RAMDISK) BEGUN=$$begun $(VENV)/bin/python -m pytest tests/ramdisk $(ARGS)
 
 docs: $(STAMP) ## write docs/commands.md from schemas/
 	$(VENV)/bin/python tools/commands_md.py

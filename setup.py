@@ -40,6 +40,7 @@ setup(
     ],
     extras_require={
         "fast": ["jsonschema-rs"],
+        "torrent": ["libtorrent>=2.1"],
         "dev": [
             "codespell",
             "coverage>=7.10",

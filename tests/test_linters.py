@@ -18,6 +18,8 @@ pytestmark = pytest.mark.lint
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "agent_router"
+# An environment of its own, made by make lint.
+DIB = ROOT / ".ramdisk/dib/bin"
 NOT_OURS = {".git", ".venv", ".bench", ".ramdisk", ".tox", "build", "dist", "data", "results", "__pycache__"}
 
 ROUTER = ("api", "core", "runner")
@@ -58,14 +60,16 @@ def written_in(wanted: str) -> list[str]:
     return found
 
 
-def lint(tool: str, *args: str) -> None:
-    beside = Path(sys.executable).with_name(tool)
+def lint(tool: str, *args: str, place: Path | None = None, **environ: str) -> None:
+    beside = (place or Path(sys.executable).parent) / tool
     program = str(beside) if beside.exists() else shutil.which(tool)
     if program is None:
         if os.environ.get("CI") == "true":
             pytest.fail(f"{tool} is not installed, and CI=true allows no skipped linter")
         pytest.skip(f"{tool} is not installed")
-    done = subprocess.run([program, *args], cwd=ROOT, capture_output=True, text=True, check=False)
+    # What it calls in its turn is found beside it first.
+    environ = {**os.environ, "PATH": f"{Path(program).parent}:{os.environ['PATH']}", **environ}
+    done = subprocess.run([program, *args], cwd=ROOT, env=environ, capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"{tool} found:\n{done.stdout}{done.stderr}"
 
 
@@ -85,11 +89,16 @@ def test_shellcheck():
     )  # fmt: skip
 
 
+def test_dib_lint():
+    # LIB_DIR is the library of diskimage-builder in its own repository; it must exist.
+    lint("dib-lint", place=DIB, ELEMENTS_DIR="ramdisk-elements", LIB_DIR="ramdisk-elements")
+
+
 def test_codespell():
     lint("codespell", *(str(path.relative_to(ROOT)) for path in own_files() if path.name != "LICENSE"))
 
 
-@pytest.mark.parametrize("tool", ["ruff", "mypy", "shellcheck", "codespell"])
+@pytest.mark.parametrize("tool", ["ruff", "mypy", "shellcheck", "dib-lint", "codespell"])
 def test_a_missing_tool_is_an_error_in_ci_only(tool, monkeypatch, tmp_path):
     monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
     monkeypatch.setenv("PATH", str(tmp_path))

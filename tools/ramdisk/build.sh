@@ -1,7 +1,8 @@
 #!/bin/bash
 # build.sh OUT [ELEMENT…]: the fast way to the same ramdisk: mmdebstrap with this machine's own apt sources, a cached
 # base, and the phase scripts of the very elements that diskimage-builder would run. Writes OUT.kernel, OUT.initramfs.
-# Needs root. The DIB_AGENT_ROUTER_… variables of the elements hold here too.
+# Needs root. The DIB_AGENT_ROUTER_… variables of the elements hold here too. ELEMENTS_PATH, as for diskimage-builder:
+# directories with further elements, with : between them.
 set -euo pipefail
 trap 'echo "$0: line $LINENO failed" >&2' ERR
 here=$(dirname "$(readlink -f "$0")")
@@ -21,11 +22,28 @@ if [[ ${RAMDISK_UNSHARED:-} != yes ]]; then
 fi
 
 mapfile -t elements < <("$python" "$here/packages.py" --elements "${@:-agent-router-live}")
-mapfile -t packages < <("$python" "$here/packages.py" "${elements[@]}")
+mapfile -t packages < <("$python" "$here/packages.py" "${elements[@]##*/}")
 ((${#packages[@]})) || exit 1
 mkdir -p "$cache" "$(dirname "$out")"
 work=$(mktemp --directory "$cache/work.XXXXXX")
 trap 'cd /; umount --recursive "$work/root" "$work/upper" "$work/lower" 2>/dev/null || :; rm -rf --one-file-system "$work"' EXIT
+
+# 0. Everything of all elements in one place, as the phases want it, and the variables that they set.
+hooks=$work/hooks root=$work/root
+mkdir "$hooks"
+for element in "${elements[@]}"; do
+    cp -RL "$element"/* "$hooks/" # an element may borrow files of another by a symbolic link
+done
+export TMP_HOOKS_PATH=$hooks TMP_BUILD_DIR=$work TARGET_ROOT=$root IMAGE_NAME=$out DIB_INIT_SYSTEM=systemd \
+    DIB_AGENT_ROUTER_SOURCE=$project DISTRO_NAME=debian
+sudo() { # the phases call it; here root runs them already
+    "$@"
+}
+export -f sudo
+for file in "$hooks"/environment.d/*; do
+    # shellcheck source=/dev/null
+    . "$file"
+done
 
 # 1. The base: packages only, so that a change of the agent does not make it again.
 . /etc/os-release
@@ -49,27 +67,13 @@ fi
 flock -u 9
 
 # 2. A writable copy of it.
-mkdir -p "$work"/{lower,upper,scratch,root,hooks}
+mkdir -p "$work"/{lower,upper,scratch,root}
 mount -t squashfs -o ro,loop "$base" "$work/lower"
 mount -t tmpfs -o size=6G,mode=755 upper "$work/upper"
 mkdir "$work"/upper/{files,work}
 mount -t overlay -o "lowerdir=$work/lower,upperdir=$work/upper/files,workdir=$work/upper/work" overlay "$work/root"
 
 # 3. The phases, as diskimage-builder runs them: hooks of all elements together, in the order of their names.
-hooks=$work/hooks root=$work/root
-for element in "${elements[@]}"; do
-    cp -R "$project/ramdisk-elements/$element"/* "$hooks/"
-done
-export TMP_HOOKS_PATH=$hooks TMP_BUILD_DIR=$work TARGET_ROOT=$root IMAGE_NAME=$out DIB_INIT_SYSTEM=systemd \
-    DIB_AGENT_ROUTER_SOURCE=$project DISTRO_NAME=debian
-sudo() { # the phases call it; here root runs them already
-    "$@"
-}
-export -f sudo
-for file in "$hooks"/environment.d/*; do
-    # shellcheck source=/dev/null
-    . "$file"
-done
 run_phase() { # name, command before each script…
     local phase=$1 script
     shift

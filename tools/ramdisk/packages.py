@@ -1,31 +1,40 @@
 #!/usr/bin/env python3
 """packages.py ELEMENT…: print the Debian packages that these elements and their dependencies install.
 
-Reads element-deps, package-installs.yaml and pkg-map as diskimage-builder does; elements that are
-not in ramdisk-elements/ are diskimage-builder's own and bring nothing here. With --elements, print
-the elements themselves, dependencies first.
+Reads element-deps, package-installs.yaml and pkg-map as diskimage-builder does. Elements are looked for in
+the directories of ELEMENTS_PATH (with : between them) and in ramdisk-elements/; those that are in none are
+diskimage-builder's own and bring nothing here. With --elements, print the directories of the elements instead,
+dependencies first.
 """
 
 import argparse
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-ELEMENTS = Path(__file__).resolve().parents[2] / "ramdisk-elements"
+OWN = Path(__file__).resolve().parents[2] / "ramdisk-elements"
+ELEMENTS = [Path(name).resolve() for name in os.environ.get("ELEMENTS_PATH", "").split(":") if name] + [OWN]
 ARCHES = {"amd64", "x86_64"}
 
 
-def resolve(names: list[str], directory: Path = ELEMENTS) -> list[str]:
-    """The elements of `directory` that are needed, each after what it depends on."""
-    found: list[str] = []
+def find(name: str, directories: list[Path]) -> Path | None:
+    return next((each / name for each in directories if (each / name).is_dir()), None)
+
+
+def resolve(names: list[str], directories: list[Path] = ELEMENTS) -> list[Path]:
+    """The elements of `directories` that are needed, each after what it depends on."""
+    found: list[Path] = []
     for name in names:
-        deps = directory / name / "element-deps"
-        if name not in found and deps.exists():
-            wanted = [dep for dep in deps.read_text().split() if (directory / dep).is_dir()]
-            found += [one for one in [*resolve(wanted, directory), name] if one not in found]
+        path = find(name, directories)
+        if path is None or path in found:
+            continue
+        deps = path / "element-deps"
+        wanted = deps.read_text().split() if deps.exists() else []
+        found += [one for one in [*resolve(wanted, directories), path] if one not in found]
     return found
 
 
@@ -59,15 +68,15 @@ def pkg_map(path: Path) -> dict[str, str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--elements", action="store_true", help="print the elements instead of their packages")
+    parser.add_argument("--elements", action="store_true", help="print directories of elements instead")
     parser.add_argument("names", nargs="+", metavar="ELEMENT")
     given = parser.parse_args()
-    missing = [name for name in given.names if not (ELEMENTS / name).is_dir()]
+    missing = [name for name in given.names if not find(name, ELEMENTS)]
     if missing:
-        known = ", ".join(sorted(path.name for path in ELEMENTS.iterdir() if path.is_dir()))
+        known = ", ".join(sorted(path.name for each in ELEMENTS for path in each.iterdir() if path.is_dir()))
         sys.exit(f"There is no element {', '.join(missing)}; there are {known}")
     elements = resolve(given.names)
-    lines = elements if given.elements else sorted({p for name in elements for p in packages(ELEMENTS / name)})
+    lines = map(str, elements) if given.elements else sorted({p for path in elements for p in packages(path)})
     print("\n".join(lines))
 
 

@@ -2,9 +2,11 @@
 """sources.py [--dib]: this machine's own apt sources of its own release, so that no mirror is ever written down.
 
 Prints one-line sources for mmdebstrap, or (--dib) the DIB_… variables that diskimage-builder wants.
-Both of apt's formats are read; entries of other archives (of other suites) stay out.
+Both of apt's formats are read; entries of other archives (of other suites) stay out. DIB_DEBIAN_COMPONENTS, with commas
+between them, are the components instead of those of the entries.
 """
 
+import os
 import re
 import shlex
 import sys
@@ -28,13 +30,15 @@ class Source(NamedTuple):
 
 def deb822(text: str) -> Iterator[Source]:
     for paragraph in re.split(r"\n\s*\n", text):
-        lines = [line for line in paragraph.splitlines() if not line.startswith("#")]
+        uncommented = "\n".join(line for line in paragraph.splitlines() if not line.startswith("#"))
+        lines = re.sub(r"\n[ \t]+", " ", uncommented).splitlines()
         fields = {
             key.strip().lower(): value.split() for key, _, value in (line.partition(":") for line in lines) if value
         }
         if "deb" not in fields.get("types", []) or fields.get("enabled", ["yes"])[0].lower() == "no":
             continue
-        signed = fields.get("signed-by", [""])[0]
+        # A key may also be written out in the field, which no line can take over.
+        signed = "" if "-----BEGIN" in fields.get("signed-by", []) else fields.get("signed-by", [""])[0]
         for uri in fields.get("uris", []):
             for suite in fields.get("suites", []):
                 yield Source(uri, suite, fields.get("components", []), signed)
@@ -72,12 +76,13 @@ def main() -> None:
     codename = re.search(r'^VERSION_CODENAME="?(\w+)', release, re.MULTILINE)
     found = sources(codename[1]) if codename else []
     if codename is None or not found:
-        sys.exit("No apt source of this machine's own release was found in /etc/apt; mend it, apt-get update needs it too")
+        sys.exit("No apt source of this machine's own release is in /etc/apt; mend it, apt-get update needs it too")
     if sys.argv[1:] == ["--dib"]:
         for name, value in dib_variables(found, codename[1]).items():
             print(f"export {name}={shlex.quote(value)}")
         return
-    print("\n".join(source.line() for source in found))
+    components = os.environ.get("DIB_DEBIAN_COMPONENTS", "").replace(",", " ").split()
+    print("\n".join(source._replace(components=components or source.components).line() for source in found))
 
 
 if __name__ == "__main__":

@@ -1,11 +1,19 @@
 #!/bin/bash
-# wheels.sh DIR: the wheels of agent-router and of what it needs in the ramdisk. Those of the dependencies are made
-# again only when setup.py changes.
+# wheels.sh DIR [ELEMENT…]: the wheels of agent-router and of what it needs in the ramdisk; an element may ask for more
+# (DIB_AGENT_ROUTER_EXTRAS). Those of the dependencies are made again only when setup.py or the extras change.
 set -euo pipefail
 project=$(readlink -f "$(dirname "$0")/../..")
 python=${PYTHON:-$project/.venv/bin/python}
 directory=$(readlink -m "$1")
+shift
 mkdir -p "$directory"
+mapfile -t elements < <("$python" "$project/tools/ramdisk/packages.py" --elements "${@:-agent-router}")
+for element in "${elements[@]}"; do
+    for file in "$element"/environment.d/*; do
+        # shellcheck source=/dev/null
+        [[ ! -e $file ]] || . "$file"
+    done
+done
 rm -f "$directory"/agent_router-*.whl
 
 # Without byte code and with nothing of an earlier build/: what is not in the checkout any more must not come along.
@@ -14,10 +22,10 @@ trap 'rm -rf "$source"' EXIT
 (cd "$project" && tar --create --exclude=__pycache__ --exclude='*.egg-info' agent_router plugins.d schemas setup.py pyproject.toml README.md) |
     tar --extract --directory "$source"
 pip=("$python" -m pip --quiet --disable-pip-version-check wheel --wheel-dir "$directory")
-sum=$(sha256sum <"$project/setup.py")
+sum=$(echo "$DIB_AGENT_ROUTER_EXTRAS" | sha256sum - "$project/setup.py")
 if [[ $(cat "$directory/made-for" 2>/dev/null) != "$sum" ]]; then
     rm -f "$directory"/*.whl
-    "${pip[@]}" "${source}[${DIB_AGENT_ROUTER_EXTRAS:-fast}]"
+    "${pip[@]}" "${source}[$DIB_AGENT_ROUTER_EXTRAS]"
     echo "$sum" >"$directory/made-for"
 else
     "${pip[@]}" --no-deps "$source"

@@ -1,0 +1,1 @@
+../../../ramdisk-elements/agent-router-live/cleanup.d

@@ -41,7 +41,8 @@ def collect(request: dict[str, Any]) -> dict[str, Any]:
     with concurrent.futures.ThreadPoolExecutor(len(COLLECTORS)) as pool:
         for result in pool.map(_run, COLLECTORS, COLLECTORS.values()):
             files |= result
-    files |= agent_logs(os.environ.get("AGENT_STATE_DIR", ""))
+    state = os.environ.get("AGENT_STATE_DIR", "")
+    files = without_token(files | agent_logs(state), state)
     archive, cut = fit(files, int(request.get("max_mib", 8) * MIB))
     for name in cut:
         plugin.warn(f"The oldest part of {name} was cut off to keep the archive small")
@@ -104,6 +105,15 @@ def hide(data: bytes, secrets: Path) -> bytes:
         return b"not shown: it may hold secrets, and the list of them is not readable\n"
     hidden = sorted(filter(None, values), key=len, reverse=True)  # one may contain another
     return mask(data.decode(errors="surrogateescape"), hidden).encode(errors="surrogateescape")
+
+
+def without_token(files: Files, state: str) -> Files:
+    """A boot loader gives the agent its token on the kernel command line, which the kernel's log repeats."""
+    try:
+        token = Path(state, "token").read_bytes().strip()
+    except OSError:
+        return files
+    return {name: data.replace(token, b"***") for name, data in files.items()} if token else files
 
 
 def fit(files: Files, limit: int) -> tuple[bytes, list[str]]:

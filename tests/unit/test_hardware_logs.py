@@ -57,3 +57,13 @@ def test_a_collector_that_does_not_end_keeps_what_it_said(tmp_path, monkeypatch)
     files = logs._run("slow", ["/bin/sh", "-c", "echo first words; exec sleep 5"])
     assert files == {"slow": b"first words\n", "slow.error": b"no end within 0.2 s\n"}
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_agents_token_is_in_no_file(tmp_path):
+    files = {"dmesg": b"Command line: ipa-agent-token=0123456789abcdef quiet\n", "df": b"nothing\n"}
+    assert logs.without_token(files, str(tmp_path)) == files
+    (tmp_path / "token").write_text("0123456789abcdef")
+    hidden = {"dmesg": b"Command line: ipa-agent-token=*** quiet\n", "df": b"nothing\n"}
+    assert logs.without_token(files, str(tmp_path)) == hidden
+    (tmp_path / "token").write_text("")
+    assert logs.without_token(files, str(tmp_path)) == files

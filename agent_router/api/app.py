@@ -10,8 +10,9 @@ from flask import Flask, Response, current_app, has_request_context, request
 from werkzeug.exceptions import HTTPException
 
 from agent_router.api import auth, commands, routes
+from agent_router.core.calls import Call
 from agent_router.core.client import AskerLeft, Client, Left, RunnerGone
-from agent_router.core.dispatch import Call, Dispatcher
+from agent_router.core.dispatch import Dispatcher
 from agent_router.core.jsontext import dumps
 from agent_router.core.problems import RequestError
 from agent_router.runner.wire import Head
@@ -25,6 +26,7 @@ class AgentApp(Flask):
     def __init__(self, dispatcher: Dispatcher) -> None:
         super().__init__("agent_router", static_folder=None)
         self.agent_dispatcher = dispatcher
+        self.agent_token = auth.Token(dispatcher.settings.token, dispatcher.settings.token_file)
         self._local = threading.local()
 
     def ask(self, head: Head, body: bytes = b"") -> tuple[Head, bytes]:
@@ -69,9 +71,8 @@ def create_app(dispatcher: Dispatcher) -> AgentApp:
 
 
 def _check_token() -> None:
-    token = current_app.agent_dispatcher.settings.token  # type: ignore[attr-defined]
     query = request.query_string.decode(errors="replace")
-    auth.check(token, request.path, query, request.headers.get("Authorization", ""))
+    current_app.agent_token.check(request.path, query, request.headers.get("Authorization", ""))  # type: ignore[attr-defined]
 
 
 def _request_error(error: RequestError) -> Response:

@@ -1,6 +1,7 @@
 """The token: as query parameter (Ironic's way) or as Authorization: Bearer. Never logged."""
 
 import hmac
+import os
 import re
 from urllib.parse import parse_qs, unquote_plus
 
@@ -12,6 +13,32 @@ REFUSED = "Token missing or wrong; send the agent's token as query parameter or 
 PUBLIC = {"/", "/v1", "/v1/", "/v1/status", "/status"}
 
 _IN_QUERY = re.compile(r"(agent_token=)[^&\s]*")
+
+
+class Token:
+    """What requests must carry: a text, or what stands in a file, which may change while we run."""
+
+    def __init__(self, text: str, path: str = "") -> None:
+        self._text = text
+        self._path = path
+        self._key: tuple[int, int] = (0, 0)
+
+    def check(self, path: str, query: str, authorization: str) -> None:
+        """RequestError 401 unless the request carries the token; an empty one lets everybody in."""
+        self._reread()
+        check(self._text, path, query, authorization)
+
+    def _reread(self) -> None:
+        if not self._path:
+            return
+        try:
+            info = os.stat(self._path)
+            key = info.st_mtime_ns, info.st_ino
+            if key != self._key:
+                with open(self._path) as file:
+                    self._text, self._key = file.read().strip() or self._text, key
+        except OSError:
+            pass  # it was there when the agent started: that one goes on to hold
 
 
 def check(token: str, path: str, query: str, authorization: str) -> None:

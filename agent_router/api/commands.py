@@ -10,7 +10,8 @@ from typing import Any
 from agent_router import __version__
 from agent_router.api import auth
 from agent_router.core.annotations import mask_value
-from agent_router.core.dispatch import Call, Dispatcher
+from agent_router.core.calls import Call
+from agent_router.core.dispatch import Dispatcher
 from agent_router.core.jsontext import BadJSON, dumps, parse
 from agent_router.core.problems import Problem, RequestError
 from agent_router.core.verdict import short_name
@@ -99,7 +100,7 @@ def running_object(summary: Head, hidden: list[str]) -> bytes:
     shown: dict[str, Any] = {
         "id": summary["id"],
         "started_at": round(summary["started_at"], 6),
-        "command_name": short_name(summary["name"]),
+        "command_name": short_name(summary["shown"]["name"] if "shown" in summary else summary["name"]),
         "command_status": "RUNNING",
         "command_error": None,
         "command_result": None,

@@ -6,6 +6,7 @@ or the end of its command. Every ended command comes here for its verdict.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import socket
@@ -46,6 +47,8 @@ class Front:
         self._numbers = itertools.count(1)
         self._parked: dict[int, Parked] = {}
         self._waiting: dict[str, set[int]] = {}
+        self._ended_path = dispatcher.settings.state + "/ended.sock"
+        self._teller = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
         self._connect()
 
     def ask(self, head: Head, body: bytes, reply: Reply) -> int:
@@ -110,8 +113,15 @@ class Front:
                 parked.reply(200, commands.listing(self._dispatcher, head))
             else:
                 parked.reply(200, [commands.answer(self._dispatcher, head, body)])
+                if parked.head["op"] == "record" and not parked.head.get("wait"):
+                    self._tell_of_end()  # over before it began, and its sender may look only when told to
         except RequestError as error:
             parked.reply(error.status, [dumps(error.as_json())])
+
+    def _tell_of_end(self) -> None:
+        """A command that nobody waits for ended: whoever listens at the socket `ended.sock` hears of it."""
+        with contextlib.suppress(OSError):  # nobody listens, or is behind with listening
+            self._teller.sendto(b"ended", self._ended_path)
 
     def _end(self, link: Link, head: Head, body: bytes) -> None:
         if len(body) <= LOOP_BYTES:
@@ -126,7 +136,10 @@ class Front:
     def _judged(self, link: Link, id: str, record: bytes) -> None:
         # Before the clients hear of it: whoever reads the list next finds it there.
         link.send({"op": "judged", "id": id}, record)
-        for number in tuple(self._waiting.get(id, ())):
+        waiting = tuple(self._waiting.get(id, ()))
+        if not waiting:
+            self._tell_of_end()
+        for number in waiting:
             parked = self._take(number)
             if parked is not None:
                 parked.reply(200, [record])

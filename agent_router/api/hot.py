@@ -23,7 +23,7 @@ class Hot:
     def __init__(self, dispatcher: Dispatcher, front: Front) -> None:
         self._dispatcher = dispatcher
         self._front = front
-        self._token = dispatcher.settings.token
+        self._token = auth.Token(dispatcher.settings.token, dispatcher.settings.token_file)
 
     def serves(self, method: str, path: str, length: int) -> bool:
         if path == "/v1/status":
@@ -39,7 +39,7 @@ class Hot:
         if path == "/v1/status":
             return reply(200, [commands.status_body(self._dispatcher)])
         try:
-            auth.check(self._token, path, query, authorization)
+            self._token.check(path, query, authorization)
             if method == "POST":
                 wait = auth.flag(query, "wait")
                 call = commands.call_from_body(self._dispatcher, body, query)

@@ -8,6 +8,7 @@ from typing import Any
 from gunicorn.app.base import BaseApplication
 
 from agent_router.api.lazy import LazyApp
+from agent_router.conductor.bridge import translate
 from agent_router.core.dispatch import Dispatcher
 from agent_router.core.settings import Settings
 from agent_router.runner import libc
@@ -40,7 +41,7 @@ class Server(BaseApplication):
             self.cfg.set(name, value)
 
     def load(self) -> LazyApp:
-        return LazyApp(Dispatcher(self._settings, self._started_at))
+        return LazyApp(Dispatcher(self._settings, self._started_at, translate))
 
 
 def run(settings: Settings, listener: int, started_at: float) -> None:

@@ -16,7 +16,7 @@ BACKLOG = 2048
 PORT_PATIENCE_S = 4.0  # the front of a killed agent frees the port a moment later
 
 EPILOG = """Each option is also an environment variable (AGENT_ROUTER_PORT, …; lists separated by commas) and a
-key of the settings file (host, port, token, cert, key, plugins, schemas, bundled, state, devices, insecure,
+key of the settings file (host, port, token, token_file, cert, key, plugins, schemas, bundled, state, devices, insecure,
 max_request_mib, history, notices). The command line wins, then the environment, then the file."""
 
 
@@ -28,6 +28,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--host", help="address to listen on (127.0.0.1)")
     made.add_argument("--port", type=int, help="port to listen on (9999)")
     made.add_argument("--token", help="token that requests must carry (none: anybody)")
+    made.add_argument("--token-file", metavar="FILE", help="file with the token; may change while the agent runs")
     made.add_argument("--cert", metavar="FILE", help="TLS certificate, PEM")
     made.add_argument("--key", metavar="FILE", help="TLS key, PEM")
     add_directories(made)
@@ -75,8 +76,12 @@ def prepare_state(state: str) -> None:
         ) from None
 
 
-def supervise(settings: Settings, ready: Callable[[Settings], None] | None = None) -> int:
-    """Serve until a signal ends it; `ready` is told the settings when the port is open."""
+def supervise(settings: Settings, ready: Callable[[Settings], None] | None = None,
+              link: Callable[[Settings], None] | None = None) -> int:  # fmt: skip
+    """Serve until a signal ends it; `ready` is told the settings when the port is open.
+
+    `link`, if there is one, becomes the main function of a third process beside runner and front.
+    """
     from agent_router.runner.supervisor import InUse, Supervisor
 
     settings.state = os.path.abspath(settings.state)
@@ -84,6 +89,8 @@ def supervise(settings: Settings, ready: Callable[[Settings], None] | None = Non
     try:
         listener = _listen(settings)
         mains = {"runner": lambda: _runner(settings, listener), "front": lambda: _front(settings, listener, started_at)}
+        if link is not None:
+            mains["link"] = lambda: _link(link, settings, listener)
         supervisor = Supervisor(settings.state, mains)
     except (SettingsError, InUse) as error:
         stop(str(error))
@@ -118,6 +125,16 @@ def _runner(settings: Settings, listener: socket.socket) -> None:
 
     listener.close()
     service.run(settings.state, settings.history, environment.base(settings))
+
+
+def _link(main: Callable[[Settings], None], settings: Settings, listener: socket.socket) -> None:
+    import signal
+
+    from agent_router.runner import libc
+
+    libc.prctl(libc.PR_SET_PDEATHSIG, signal.SIGTERM)  # the next supervisor starts its own
+    listener.close()
+    main(settings)
 
 
 def _front(settings: Settings, listener: socket.socket, started_at: float) -> None:

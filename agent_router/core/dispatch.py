@@ -9,17 +9,17 @@ import re
 import time
 import uuid
 from collections import OrderedDict
-from dataclasses import dataclass
 from typing import Any
 
 from agent_router.core import annotations, execspec, scrub
+from agent_router.core.calls import Answer, Call, Translate
 from agent_router.core.environment import search_path
 from agent_router.core.jsontext import dumps
 from agent_router.core.manifest import TEMPLATE, Manifest
 from agent_router.core.problems import Problem, RequestError
 from agent_router.core.registry import Registry
 from agent_router.core.settings import Settings
-from agent_router.core.verdict import Ended, Verdict, command_object, judge
+from agent_router.core.verdict import Ended, Verdict, command_object, judge, shown_as
 from agent_router.plugin import devices
 from agent_router.plugin.masking import mask
 from agent_router.runner.wire import Head
@@ -30,20 +30,12 @@ PARAM_BYTES, PARAMS_BYTES = 32 << 10, 128 << 10
 REMEMBERED = 512
 
 
-@dataclass(slots=True)
-class Call:
-    """One prepared command: the message for the runner and the bytes for the plugin's stdin."""
-
-    id: str
-    head: Head
-    body: bytes
-
-
 class Dispatcher:
     """Prepares calls and judges their ends. Holds no state that could not be made anew."""
 
-    def __init__(self, settings: Settings, started_at: float = 0) -> None:
+    def __init__(self, settings: Settings, started_at: float = 0, translate: Translate | None = None) -> None:
         self.settings = settings
+        self._translate = translate
         self.started_at = started_at or time.time()
         self.registry = Registry(settings.plugin_dirs(), settings.schema_dirs(), search_path())
         self._used: OrderedDict[str, tuple[Manifest, list[str]]] = OrderedDict()
@@ -56,6 +48,12 @@ class Dispatcher:
 
         `text` is `params` as the client wrote it; the plugin gets it unchanged.
         """
+        shown, lock = None, ""
+        meant = self._translate(self.registry, name, params) if self._translate is not None else None
+        if isinstance(meant, Answer):
+            return self._answer(name, meant, id)
+        if meant is not None:
+            name, params, shown, lock, text = meant.name, meant.params, meant.shown, meant.lock, None
         method = self.registry.find(name)
         manifest = method.usable()
         if action != "run" and action not in manifest.supports:
@@ -67,17 +65,14 @@ class Dispatcher:
             named = "; ".join(map(str, problems[:3])) + (" …" if len(problems) > 3 else "")
             raise RequestError(400, "request_invalid", f"{name}: {named}", problems)
         request = _with_defaults(manifest.data["request"], params)
-        if id and not ID.fullmatch(id):
-            raise RequestError(400, "id_invalid", "id must be 1 to 64 letters, digits, - and _")
-        call_id = id or str(uuid.UUID(bytes=os.urandom(16), version=4))
+        call_id = _id(id)
         head = self._head(name, method.executables[0], manifest, request)
         head |= {"id": call_id, "action": action, "timeout_s": _timeout(manifest, timeout_s)}
         if id:
             head["again"] = True
-        if action != "run":
-            head["locks"] = []
-        elif refusal := self._device_refusal(manifest, request):
-            head["refused"] = refusal
+        if shown is not None:
+            head |= {"shown": shown.as_json(), "locks": [*head["locks"], lock]}
+        self._guard(head, manifest, request)
         self._remember(call_id, manifest, hidden)
         body = text if text is not None and request is params else dumps(request)
         if manifest.exec and manifest.exec.get("stdin", "none") == "none":
@@ -87,6 +82,15 @@ class Dispatcher:
             head["secrets"] = len(listed)
             body = listed + body
         return Call(call_id, head, body)
+
+    def _answer(self, name: str, answer: Answer, id: str) -> Call:
+        """A command that is over before it began; the runner only remembers it."""
+        call_id, now = _id(id), time.time()
+        ended = Ended(call_id, name, "done", 0, "", now, now, None, [], b"")
+        head: Head = {"op": "record", "id": call_id, "name": name}
+        if id:
+            head["again"] = True
+        return Call(call_id, head, command_object(ended, Verdict(result=answer.result, status=answer.status)))
 
     def _head(self, name: str, path: str, manifest: Manifest, request: dict[str, Any]) -> Head:
         argv = [path]
@@ -102,9 +106,18 @@ class Dispatcher:
             head["exec"] = True
         if not manifest.abortable:
             head["abortable"] = False
+        if manifest.data.get("synchronous"):
+            head["wait"] = True
         if "cleanup" in manifest.supports:
             head["cleanup"] = True
         return head
+
+    def _guard(self, head: Head, manifest: Manifest, request: dict[str, Any]) -> None:
+        """A plan locks nothing; a run may touch allowed devices only."""
+        if head["action"] != "run":
+            head["locks"] = []
+        elif refusal := self._device_refusal(manifest, request):
+            head["refused"] = refusal
 
     def _device_refusal(self, manifest: Manifest, request: dict[str, Any]) -> str:
         if not manifest.has_devices:
@@ -120,7 +133,7 @@ class Dispatcher:
         ended = Ended(
             head["id"], head["name"], head["reason"], head["status"], head["message"], head["started_at"],
             head["ended_at"], head["progress"], head["warnings"], out, events_bad=head["events_bad"],
-            timeout_s=head["timeout_s"],
+            timeout_s=head["timeout_s"], shown=head.get("shown"),
         )  # fmt: skip
         if ended.reason != "done" or ended.status:
             ended.log_tail = self._log_tail(ended.id)
@@ -130,6 +143,8 @@ class Dispatcher:
         except Exception as error:  # a defect of ours must not leave the command without an end
             text = f"the agent failed to judge it: {type(error).__name__}: {error}"
             verdict = Verdict(error={"type": "AgentDefect", "code": 500, "message": text, "details": text})
+        if ended.shown is not None:
+            verdict = shown_as(ended.shown, verdict)
         if hidden:
             verdict = Verdict(
                 result=annotations.mask_value(verdict.result, hidden),
@@ -171,6 +186,12 @@ class Dispatcher:
                 return found
         except (OSError, ValueError):
             return []
+
+
+def _id(given: str) -> str:
+    if given and not ID.fullmatch(given):
+        raise RequestError(400, "id_invalid", "id must be 1 to 64 letters, digits, - and _")
+    return given or str(uuid.UUID(bytes=os.urandom(16), version=4))
 
 
 def _timeout(manifest: Manifest, asked: float | None) -> float:

@@ -43,6 +43,7 @@ class Manifest:
         self.log_limit = int(self.data.get("log_limit_mib", 4) * (1 << 20))
         default = [] if self.effects == "read" else ["node"]
         self.locks: list[str] = self.data.get("locks", default)
+        self.steps = tuple(dict.fromkeys((step["interface"], step["step"]) for step in self.data.get("steps", ())))
         schema = _with_defs(self.data, "request")
         self.has_secrets = annotations.marks_anything(schema, "writeOnly", True)
         self.has_devices = self.effects != "read" and annotations.marks_anything(schema, "format", "block-device")

@@ -49,16 +49,22 @@ class Method:
     manifest: Manifest | None = None
     keys: tuple[FileKey, ...] = ()
     digest: tuple[FileKey, str] | None = None
+    rival: bool = False
 
     def refresh(self, search_path: str) -> None:
         """Bring state, reason and manifest up to date with the files; costs two stat(2) if nothing changed."""
         keys = self._keys()
         # Other states are looked at again on each use: the missing tool may have been installed,
         # the directory that was writable for others may have been closed.
-        if self.state in (READY, "invalid", "incomplete") and keys == self.keys and keys:
+        if self.state in (READY, "invalid", "incomplete") and keys == self.keys and keys and not self.rival:
             return
         self.keys = keys
+        self.rival = False
         self.state, self.reason = self._judge(search_path)
+
+    def refuse(self, reason: str) -> None:
+        """Invalid because of another method, until the next look."""
+        self.state, self.reason, self.rival = "invalid", reason, True
 
     def usable(self) -> Manifest:
         """The manifest of a ready method; otherwise RequestError with the reason."""

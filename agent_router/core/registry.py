@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from agent_router.core.environment import SYSTEM_PATH
-from agent_router.core.method import Method
+from agent_router.core.method import READY, Method
 from agent_router.core.problems import RequestError
 
 # A change within the same clock tick as our reading leaves the mtime as it was (ext4: 4 ms).
@@ -51,6 +51,8 @@ class Registry:
             if method is None:
                 raise self._unknown(name)
             method.refresh(self.search_path)
+            if method.manifest is not None and method.manifest.steps:
+                self._refuse_rivals()
             return method
 
     def all(self) -> list[Method]:
@@ -58,13 +60,25 @@ class Registry:
         with self._lock:
             self._rescan_if_changed()
             methods = [self._methods[name] for name in sorted(self._methods)]
-            for method in methods:
-                method.refresh(self.search_path)
+            self._refuse_rivals()
         ignored = [
             Method(os.path.basename(path), [path], state="ignored", reason=f"{path} has the name of a backup")
             for path in self._ignored
         ]
         return methods + ignored
+
+    def _refuse_rivals(self) -> None:
+        """Two ready plugins that offer the same step are both invalid: neither may win silently."""
+        claims: dict[tuple[str, str], list[Method]] = {}
+        for method in self._methods.values():
+            method.refresh(self.search_path)
+            if method.state == READY and method.manifest is not None:
+                for claim in method.manifest.steps:
+                    claims.setdefault(claim, []).append(method)
+        for (interface, step), rivals in claims.items():
+            for method in rivals if len(rivals) > 1 else ():
+                others = " and ".join(one.name for one in rivals if one is not method)
+                method.refuse(f"{others} offers the step {interface}.{step} too; remove one of them")
 
     def _unknown(self, name: str) -> RequestError:
         near = difflib.get_close_matches(name, self._methods, n=3, cutoff=0.5) if len(name) < 200 else []

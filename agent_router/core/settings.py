@@ -22,6 +22,7 @@ class Settings:
     host: str = "127.0.0.1"
     port: int = 9999
     token: str = ""
+    token_file: str = ""
     cert: str = ""
     key: str = ""
     plugins: list[str] = []  # noqa: RUF012 (copied by __init__)
@@ -61,12 +62,10 @@ class Settings:
             raise SettingsError(f"history {self.history} is not a number of commands above 0")
         if bool(self.cert) != bool(self.key):
             raise SettingsError("cert and key go together: give both, or neither for plain HTTP")
-        for name in ("cert", "key"):
-            path = getattr(self, name)
-            if path and not os.access(path, os.R_OK):
-                raise SettingsError(f"{name} {path} cannot be read; give the path of a PEM file")
         if self.cert:
             _check_pair(self.cert, self.key)
+        if self.token_file:
+            self.token = self.token or _token_in(self.token_file)
         if self.token and len(self.token) < 16:
             raise SettingsError("token is shorter than 16 characters; take for example `openssl rand -hex 24`")
         lacking = [name for name, value in (("token", self.token), ("cert and key", self.cert)) if not value]
@@ -80,9 +79,20 @@ class Settings:
 KINDS: dict[str, Any] = dict(Settings.__annotations__)
 
 
+def _token_in(path: str) -> str:
+    try:
+        with open(path) as file:
+            return file.read().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"token_file {path} cannot be read: {error}; give the path of a text file") from None
+
+
 def _check_pair(cert: str, key: str) -> None:
     import ssl
 
+    for name, path in (("cert", cert), ("key", key)):
+        if not os.access(path, os.R_OK):
+            raise SettingsError(f"{name} {path} cannot be read; give the path of a PEM file")
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(cert, key)
     except (ssl.SSLError, OSError) as error:

@@ -12,6 +12,7 @@ from agent_router.core.jsontext import BadJSON, dumps, parse
 from agent_router.core.manifest import Manifest
 from agent_router.core.problems import Problem
 from agent_router.core.progress import progress_text
+from agent_router.core.validation import resolve
 
 BY_STATUS = {64: ("InvalidRequest", 400), 69: ("Incompatible", 501), 75: ("Retry", 503), 77: ("Refused", 403)}
 BY_OUTCOME = {"invalid": 64, "incompatible": 69, "retry": 75, "refused": 77, "failed": 1}
@@ -45,6 +46,7 @@ class Ended:
     log_tail: bytes = b""
     events_bad: int = 0
     timeout_s: float = 0
+    shown: dict[str, Any] | None = None
 
 
 @dataclass(slots=True)
@@ -53,6 +55,7 @@ class Verdict:
     raw: bytes = b""
     error: dict[str, Any] | None = None
     warnings: list[str] = field(default_factory=list)
+    status: str = ""  # another one than the error tells
 
 
 def judge(ended: Ended, manifest: Manifest | None) -> Verdict:
@@ -201,8 +204,8 @@ def command_object(ended: Ended, verdict: Verdict) -> bytes:
     head: dict[str, Any] = {
         "id": ended.id,
         "started_at": round(ended.started_at, 6),  # second, so that a listing can be sorted without parsing
-        "command_name": short_name(ended.name),
-        "command_status": "FAILED" if verdict.error else "SUCCEEDED",
+        "command_name": short_name(ended.shown["name"] if ended.shown else ended.name),
+        "command_status": verdict.status or ("FAILED" if verdict.error else "SUCCEEDED"),
         "command_error": verdict.error,
         "name": ended.name,
         "ended_at": round(ended.ended_at, 6),
@@ -216,6 +219,14 @@ def command_object(ended: Ended, verdict: Verdict) -> bytes:
     # can only be white space between tokens there.
     result = b"null" if verdict.error else (verdict.raw.replace(b"\n", b" ") or dumps(verdict.result))
     return dumps(head)[:-1] + b',"command_result":' + result + b"}"
+
+
+def shown_as(shown: dict[str, Any], verdict: Verdict) -> Verdict:
+    """The verdict in the shape that the caller's vocabulary wants (see calls.Shown)."""
+    if verdict.error is not None:
+        return verdict
+    result = resolve(parse(verdict.raw) if verdict.raw else verdict.result, shown["pointer"])
+    return Verdict(result={shown["key"]: result, **shown["beside"]}, warnings=verdict.warnings)
 
 
 def short_name(name: str) -> str:

@@ -59,9 +59,16 @@ class Command:
     def running(self) -> bool:
         return not self.reason
 
+    @property
+    def shown_name(self) -> str:
+        """The name that its caller knows it by."""
+        shown: dict[str, Any] | None = self.head.get("shown")
+        return shown["name"] if shown else self.name
+
     def summary(self) -> Head:
         """What a reader gets about a command that has not been judged yet."""
         return {
             "id": self.id, "name": self.name, "phase": self.phase, "started_at": self.started_at,
             "progress": self.progress, "warnings": self.warnings, "critical": self.critical,
+            **({"shown": self.head["shown"]} if "shown" in self.head else {}),
         }  # fmt: skip

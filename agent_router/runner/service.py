@@ -3,6 +3,7 @@
 Messages (head of a frame, see wire):
 
     run     id, name, argv, env, …: start a command, or join the one of that id; wait: answer at its end
+    record  id, name, body = the finished command object of a command that needed no plugin
     get     id, wait           cancel  id        list        ping
     judge   this connection wants every ended command, to give its verdict
     judged  id, body = the finished command object, to be remembered and answered to all who wait
@@ -101,6 +102,8 @@ class Runner:
         op = head["op"]
         if op == "run":
             self._run(link, head, text, body)
+        elif op == "record":
+            self._record(link, head, body)
         elif op == "judged":
             self._judged(link, head["id"], body)
         elif op == "get":
@@ -127,7 +130,7 @@ class Runner:
             return
         holder = self.locks.holder(head.get("locks", []))
         if holder is not None:
-            link.send({**_echo(head), "state": "busy", "by": holder.name, "holder": holder.id})
+            link.send({**_echo(head), "state": "busy", "by": holder.shown_name, "holder": holder.id})
             return
         command = Command(head, text)
         if head.get("wait"):
@@ -142,6 +145,12 @@ class Runner:
             self.execution.start(command, body)
         if not head.get("wait"):
             link.send({**_echo(head), "state": "running", **command.summary()})
+
+    def _record(self, link: Link, head: Head, body: bytes) -> None:
+        if head.get("again") and self._join(link, head):
+            return
+        self._remember(head["id"], body)
+        link.send({**_echo(head), "state": "ended"}, body)
 
     def _join(self, link: Link, head: Head) -> bool:
         """Whether a command of this id exists: then the repeated request gets its answer."""
@@ -211,15 +220,18 @@ class Runner:
         command = self.unjudged.pop(id, None)
         if command is None:
             return
-        try:
-            self.history.append(record)
-        except OSError as error:
-            print(f"<3>history: {error}; command {id} is forgotten", flush=True)
+        self._remember(id, record)
         for waiter in self._waiters.pop(id, ()):
             if waiter is not link:  # the judge has answered its own clients already
                 waiter.send({"op": "get", "id": id, "state": "ended"}, record)
         if id not in self.execution.live:
             self._close(command)
+
+    def _remember(self, id: str, record: bytes) -> None:
+        try:
+            self.history.append(record)
+        except OSError as error:
+            print(f"<3>history: {error}; command {id} is forgotten", flush=True)
 
     def _close(self, command: Command) -> None:
         self.journal.judged(command)

@@ -83,3 +83,27 @@ def test_flags_that_are_none(query):
 ])  # fmt: skip
 def test_values(query, text):
     assert auth.value(query, "id") == text
+
+
+def test_a_token_in_a_file_may_change(tmp_path):
+    """The first lookup brings Ironic's own while the agent listens already."""
+    path = tmp_path / "token"
+    path.write_text("the first token of all\n")
+    token = auth.Token("the first token of all", str(path))
+    token.check("/v1/methods", "", "Bearer the first token of all")
+    new = tmp_path / "new"
+    new.write_text("the second token of all")
+    new.replace(path)
+    token.check("/v1/methods", "", "Bearer the second token of all")
+    with pytest.raises(RequestError):
+        token.check("/v1/methods", "", "Bearer the first token of all")
+    path.unlink()
+    token.check("/v1/methods", "", "Bearer the second token of all")
+
+
+def test_an_empty_file_lets_nobody_in(tmp_path):
+    path = tmp_path / "token"
+    path.write_text("")
+    token = auth.Token("the first token of all", str(path))
+    with pytest.raises(RequestError):
+        token.check("/v1/methods", "", "")

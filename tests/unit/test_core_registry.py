@@ -186,3 +186,37 @@ def test_a_directory_that_others_may_write_is_noticed_at_once(world):
         "untrusted", f"chmod go-w {world.plugins[0]}")  # fmt: skip
     world.plugins[0].chmod(0o700)
     assert world.states() == {"a.b": "ready"}
+
+
+STEP = {"interface": "deploy", "step": "erase", "phases": ["clean"]}
+
+
+def offer(world, name, **keys):
+    world.plugin(name)
+    world.manifest(name, steps=[STEP], **keys)
+
+
+def test_two_plugins_with_one_step_are_both_invalid(world):
+    offer(world, "acme.erase")
+    offer(world, "bolt.erase")
+    assert world.states() == {"acme.erase": "invalid", "bolt.erase": "invalid"}
+    assert world.registry.find("acme.erase").reason == "bolt.erase offers the step deploy.erase too; remove one of them"
+    with pytest.raises(RequestError, match=r"acme\.erase offers the step deploy\.erase too"):
+        world.registry.find("bolt.erase").usable()
+
+
+def test_a_rival_that_went_away_or_is_for_other_hardware_harms_nobody(world):
+    offer(world, "acme.erase")
+    offer(world, "bolt.erase")
+    assert world.states()["acme.erase"] == "invalid"
+    world.manifest("bolt.erase", steps=[STEP], match=[{"dmi": {"sys_vendor": "No such vendor"}}])
+    assert world.states() == {"acme.erase": "ready", "bolt.erase": "not_for_this_hardware"}
+    (world.plugins[0] / "bolt.erase").unlink()
+    assert world.registry.find("acme.erase").usable().steps == (("deploy", "erase"),)
+
+
+def test_other_steps_are_no_rivals(world):
+    offer(world, "acme.erase")
+    world.plugin("bolt.erase")
+    world.manifest("bolt.erase", steps=[{**STEP, "interface": "raid"}, {**STEP, "step": "other"}])
+    assert set(world.states().values()) == {"ready"}

@@ -47,11 +47,13 @@ def test_the_command_line_wins_then_the_environment_then_the_file(config):
     assert load({}, {"AGENT_ROUTER_CONFIG": "/no/such/file"}, path).port == 1
 
 
-def test_the_types_of_the_file(config, pem):
+def test_the_types_of_the_file(config, pem, tmp_path):
+    (tmp_path / "token").write_text("another token of more than sixteen")
     path = config(f'''
 host = "::1"
 port = 0
 token = "{TOKEN}"
+token_file = "{tmp_path}/token"
 cert = "{pem["cert"]}"
 key = "{pem["key"]}"
 plugins = ["/a", "/b"]
@@ -66,10 +68,19 @@ notices = "/n"
 ''')
     settings = load({}, {}, path)
     assert vars(settings) == {
-        "host": "::1", "port": 0, "token": TOKEN, **pem, "plugins": ["/a", "/b"], "schemas": [], "bundled": False,
+        "host": "::1", "port": 0, "token": TOKEN, "token_file": f"{tmp_path}/token", **pem,
+        "plugins": ["/a", "/b"], "schemas": [], "bundled": False,
         "state": "/s", "devices": ["/dev/loop*", "!/dev/loop0"], "insecure": True, "max_request_mib": 0.5, "history": 5,
         "notices": "/n",
     }  # fmt: skip
+
+
+def test_a_token_in_a_file(tmp_path):
+    path = tmp_path / "token"
+    path.write_text("a token of more than sixteen\n")
+    assert load({"token_file": str(path)}, {}).token == "a token of more than sixteen"
+    with pytest.raises(SettingsError, match="token_file /no/such cannot be read"):
+        load({"token_file": "/no/such"}, {})
 
 
 def test_the_types_of_the_environment():

@@ -46,13 +46,18 @@ def token(given: str, directory: Path) -> str:
     return made
 
 
-def certificate(addresses: Iterable[str], directory: Path, hostname: str) -> tuple[str, str]:
-    """(certificate, key), paths of PEM files; made once, for these addresses."""
+def certificate(names: Iterable[str], directory: Path, hostname: str) -> tuple[str, str]:
+    """(certificate, key), paths of PEM files; made once, for these addresses and host names."""
     directory.mkdir(mode=0o700, exist_ok=True)
     cert, key = directory / "cert.pem", directory / "key.pem"
     if not (cert.exists() and key.exists()):
-        make_certificate(cert, key, [f"IP:{address}" for address in addresses] + [f"DNS:{hostname}"])
+        kinds = [f"IP:{name}" if is_address(name) else f"DNS:{name}" for name in names]
+        make_certificate(cert, key, [*kinds, f"DNS:{hostname}"])
     return str(cert), str(key)
+
+
+def is_address(name: str) -> bool:
+    return ":" in name or name.replace(".", "").isdigit()
 
 
 def make_certificate(cert: Path, key: Path, names: list[str]) -> None:

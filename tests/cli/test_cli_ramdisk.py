@@ -56,6 +56,37 @@ def test_what_it_makes_itself_stays_over_a_restart(config):
     assert identity.fingerprint(first.cert) == identity.fingerprint(second.cert)
 
 
+@pytest.mark.parametrize(
+    ("given", "names"),
+    [
+        ({"ipa-advertise-host": "192.0.2.7"}, {"IP Address:192.0.2.7"}),
+        ({"ipa-advertise-host": "node7.example.org"}, {"DNS:node7.example.org"}),
+        ({}, {"IP Address:127.0.0.1"}),
+    ],
+)
+def test_the_certificate_has_the_name_by_which_ironic_calls(config, given, names, monkeypatch):
+    monkeypatch.setattr(addresses, "present", lambda: ["203.0.113.9"])
+    settings = ramdisk.prepare(str(config), {"ipa-api-url": "http://127.0.0.1:6385", **given})
+    shown = subprocess.run(["openssl", "x509", "-noout", "-ext", "subjectAltName", "-in", settings.cert],
+                           capture_output=True, text=True, check=True)  # fmt: skip
+    assert names | {"IP Address:203.0.113.9"} <= {name.strip() for name in shown.stdout.splitlines()[1].split(",")}
+
+
+def test_a_certificate_waits_for_the_route_to_ironic(config, monkeypatch):
+    asked = iter([OSError("no route"), "192.0.2.7"])
+
+    def source_address(url):
+        found = next(asked)
+        if isinstance(found, OSError):
+            raise found
+        return found
+
+    monkeypatch.setattr(ramdisk.reach, "source_address", source_address)
+    settings = ramdisk.prepare(str(config), {"ipa-api-url": "http://ironic:6385"})
+    assert next(asked, "both were asked") == "both were asked"
+    assert settings.cert
+
+
 def test_a_certificate_of_the_operator_is_used(config, tmp_path):
     (tmp_path / "own").mkdir()
     cert, key = identity.certificate(["127.0.0.1"], tmp_path / "own", "own")

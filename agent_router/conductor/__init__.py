@@ -1,0 +1,1 @@
+"""Everything that knows Ironic: its commands, its steps, its API, what it hands to the ramdisk."""

@@ -1,0 +1,79 @@
+"""Ironic's step commands, translated into calls of plugins.
+
+clean.get_clean_steps and its like are answered from the manifests; clean.execute_clean_step and
+its like become the call of the plugin whose manifest offers that step.
+"""
+
+import re
+from typing import Any
+
+from agent_router import __version__
+from agent_router.core import steps
+from agent_router.core.calls import Answer, Shown, Translated
+from agent_router.core.problems import Problem, RequestError
+from agent_router.core.registry import Registry
+from agent_router.core.validation import resolve
+
+COMMAND = re.compile(r"(clean|deploy|service)\.(get|execute)_(clean|deploy|service)_steps?")
+OURS = "agent-router"
+# One step at a time, as Ironic expects: a repeated POST of a running step is refused as busy.
+LOCK = "ironic:step"
+
+
+def translate(registry: Registry, name: str, params: dict[str, Any]) -> Answer | Translated | None:
+    """What `name` stands for; None if it is no step command."""
+    match = COMMAND.fullmatch(name)
+    if match is None or match[1] != match[3]:
+        return None
+    phase = match[1]
+    if name == f"{phase}.get_{phase}_steps":
+        return Answer(step_list(registry, phase))
+    if name == f"{phase}.execute_{phase}_step":
+        return _execute(registry, phase, params)
+    return None
+
+
+def step_list(registry: Registry, phase: str) -> dict[str, Any]:
+    found = steps.catalogue(registry)[phase]
+    shown = [{key: value for key, value in step.items() if key != "method"} for step in found]
+    return {f"{phase}_steps": {OURS: shown}, "hardware_manager_version": version(registry)}
+
+
+def version(registry: Registry) -> dict[str, str]:
+    """Changes when a plugin with steps comes, goes or changes: Ironic asks for the list again then."""
+    return {OURS: f"{__version__}+{steps.digest(registry)}"}
+
+
+def _execute(registry: Registry, phase: str, params: dict[str, Any]) -> Answer | Translated:
+    step = params.get("step")
+    if not isinstance(step, dict) or not isinstance(step.get("step"), str):
+        raise _invalid("$.params.step", 'must be an object with "step" and "interface", as get_*_steps lists them')
+    interface, wanted = step.get("interface", "deploy"), step["step"]
+    given = params.get(f"{phase}_version")
+    # In deploy a mismatch would make Ironic pass over the step, the image too, and call the node deployed.
+    if phase != "deploy" and given is not None and given != version(registry):
+        return Answer(None, status="CLEAN_VERSION_MISMATCH")
+    offer = steps.find(registry, phase, str(interface), wanted)
+    if offer is None:
+        offered = ", ".join(f"{one['interface']}.{one['step']}" for one in steps.catalogue(registry)[phase])
+        raise _invalid(
+            "$.params.step", f"no plugin of this ramdisk offers the {phase} step {interface}.{wanted}; "
+            f"there are: {offered or 'none'}")  # fmt: skip
+    arguments = step.get("args") or {}
+    if not isinstance(arguments, dict):
+        raise _invalid("$.params.step.args", "must be an object")
+    whole = {"step": step, "node": params.get("node"), "ports": params.get("ports")}
+    request = {}
+    for key, pointer in offer.step.get("input", {}).items():
+        value = resolve(whole, pointer)
+        if value is not None:
+            request[key] = value
+    # The arguments stand in the answer only as names: an image's credentials or a config drive of 64 MiB may be there.
+    echo = {key: value for key, value in step.items() if key != "args"}
+    command, beside = f"{phase}.execute_{phase}_step", {f"{phase}_step": echo}
+    shown = Shown(command, f"{phase}_result", beside, offer.step.get("result", ""))
+    return Translated(offer.method, {**request, **arguments}, shown, LOCK)
+
+
+def _invalid(path: str, message: str) -> RequestError:
+    return RequestError(400, "request_invalid", f"{path} {message}", [Problem(path, message)])

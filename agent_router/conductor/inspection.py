@@ -1,0 +1,84 @@
+"""Inspection: run the collectors, which are plugins called inspect.*, and post what they found.
+
+Posted even when one fails, with the reasons in `error`: otherwise nothing would be known about a broken machine.
+"""
+
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from agent_router.conductor.ironic import Ironic, IronicError
+from agent_router.core.client import Client, RunnerGone
+from agent_router.core.dispatch import Dispatcher
+from agent_router.core.jsontext import parse
+from agent_router.core.problems import RequestError
+
+PREFIX = "inspect."
+# IPA's names of its collectors: ours are called inspect.NAME, with underscores for hyphens.
+DEFAULT = "default,logs"
+RENAMED = {"default": "inventory", "dmi-decode": "dmi"}
+RETRIES, PAUSES_S = 5, (5.0, 10.0, 20.0, 30.0)
+
+Call = Callable[[str], Any]
+
+
+class CollectorFailed(Exception):
+    """str() is the sentence for `error`."""
+
+
+def chosen(text: str) -> list[str]:
+    """The method names for the value of ipa-inspection-collectors; the inventory always comes first."""
+    wanted = [name.strip() for name in (text or DEFAULT).split(",") if name.strip()]
+    names = ["inventory", *(RENAMED.get(name, name) for name in wanted)]
+    methods = [PREFIX + name.replace("-", "_") for name in dict.fromkeys(names)]
+    return [name for name in methods if name != PREFIX + "logs"] + [name for name in methods if name == PREFIX + "logs"]
+
+
+def collect(methods: Iterable[str], call: Call) -> dict[str, Any]:
+    """The keys of all answers together, and `error`: None, or a sentence for each collector that failed."""
+    data: dict[str, Any] = {"inventory": {"interfaces": []}}
+    errors = []
+    for method in methods:
+        try:
+            found = call(method)
+        except CollectorFailed as error:
+            errors.append(f"{method}: {error}")
+            continue
+        if isinstance(found, dict):
+            data |= found
+    return {**data, "error": "; ".join(errors) or None}
+
+
+def post(ironic: Ironic, url: str, data: dict[str, Any], say: Callable[[str], None]) -> bool:
+    """Whether Ironic took or refused it. Tries again where that can help: no answer, a locked node, its own error."""
+    for attempt in range(RETRIES):
+        try:
+            ironic.inspected(url, data)
+            return True
+        except IronicError as error:
+            say(f"ironic: inspection: {error}")
+            if 400 <= error.status < 500 and error.status != 409:
+                return True
+        if attempt < RETRIES - 1:
+            time.sleep(PAUSES_S[min(attempt, len(PAUSES_S) - 1)])
+    return False
+
+
+def caller(dispatcher: Dispatcher) -> Call:
+    """Runs a plugin of this agent and returns its result."""
+    client = Client(dispatcher.settings.state + "/runner.sock")
+
+    def call(method: str) -> Any:
+        try:
+            prepared = dispatcher.prepare(method, {})
+            head, record = client.call({**prepared.head, "wait": True}, prepared.body)
+        except (RequestError, RunnerGone) as error:
+            raise CollectorFailed(str(error)) from None
+        if head["state"] != "ended":
+            raise CollectorFailed(f"the runner says {head['state']}")
+        command = parse(record)
+        if command["command_error"]:
+            raise CollectorFailed(command["command_error"]["message"])
+        return command["command_result"]
+
+    return call

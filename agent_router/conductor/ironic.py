@@ -1,0 +1,160 @@
+"""A client of Ironic's API: what an agent asks and tells it. Wire facts, no policy.
+
+Several URLs may be given; the one that answers is stayed with.
+"""
+
+import contextlib
+import http.client
+import json
+import ssl
+from collections.abc import Iterable
+from typing import Any
+from urllib.parse import SplitResult, quote, urlencode, urlsplit
+
+# The newest versions that this client speaks; an older server is spoken to in its own.
+LOOKUP_VERSION, HEARTBEAT_VERSION, INSPECTION_VERSION = (1, 62), (1, 68), (1, 84)
+OLDEST = (1, 31)
+TIMEOUT_S = 60.0
+MAX_ANSWER = 16 << 20
+
+
+class IronicError(Exception):
+    """Ironic did not do what was asked; `status` is that of HTTP, 0 if there was no answer."""
+
+    def __init__(self, message: str, status: int = 0) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class Ironic:
+    """`urls` are API roots; `request_id` goes with every request; `cafile` ("": the system's) verifies https."""
+
+    def __init__(self, urls: Iterable[str], request_id: str = "", cafile: str = "", insecure: bool = False) -> None:
+        self._urls = [url.rstrip("/") for url in urls if url]
+        self._request_id = request_id
+        self._cafile, self._insecure = cafile, insecure
+        self._context: ssl.SSLContext | None = None
+        self._version: tuple[int, int] | None = None
+
+    @property
+    def url(self) -> str:
+        """The root that answered last, or the first one."""
+        return self._urls[0]
+
+    def lookup(self, macs: Iterable[str], node_uuid: str = "") -> dict[str, Any]:
+        """{"node": {…}, "config": {…}} of this machine."""
+        query = {"addresses": ",".join(macs)}
+        if node_uuid:
+            query["node_uuid"] = node_uuid
+        found = self._call("GET", f"/v1/lookup?{urlencode(query, safe=',:')}", LOOKUP_VERSION)
+        if not isinstance(found, dict) or not isinstance(found.get("node"), dict) or "uuid" not in found["node"]:
+            raise IronicError("Ironic's answer to the lookup has no node in it")
+        return found
+
+    def heartbeat(self, node_uuid: str, callback_url: str, token: str, version: str, certificate: str = "") -> None:
+        body = {"callback_url": callback_url, "agent_token": token, "agent_version": version}
+        if certificate:
+            body["agent_verify_ca"] = certificate
+        self._call("POST", f"/v1/heartbeat/{quote(node_uuid)}", HEARTBEAT_VERSION, body)
+
+    def inspected(self, url: str, data: dict[str, Any]) -> None:
+        """Post what inspection found to `url`, "" for this API's own."""
+        if url:
+            self._send("POST", url, {}, data)  # without a version, as Ironic always accepted it
+        else:
+            self._call("POST", "/v1/continue_inspection", None, data)
+
+    # ----
+
+    def _call(self, method: str, path: str, newest: tuple[int, int] | None, body: Any = None) -> Any:
+        """At the first API that can be reached; the others are tried only where there is no answer."""
+        last = IronicError("no URL of Ironic's API is known")
+        for url in list(self._urls):
+            try:
+                answer = self._send(method, url + path, self._headers(url, newest), body)
+            except IronicError as error:
+                if error.status:
+                    self._prefer(url)
+                    raise
+                last = error
+                self._version = None
+                continue
+            self._prefer(url)
+            return answer
+        raise last
+
+    def _prefer(self, url: str) -> None:
+        self._urls.remove(url)
+        self._urls.insert(0, url)
+
+    def _headers(self, url: str, newest: tuple[int, int] | None) -> dict[str, str]:
+        if newest is None:
+            return {}
+        if self._version is None:
+            self._version = self._discover(url)
+        major, minor = min(self._version or OLDEST, newest)
+        return {"X-OpenStack-Ironic-API-Version": f"{major}.{minor}"}
+
+    def _discover(self, url: str) -> tuple[int, int] | None:
+        """None, for another try next time, if what answers does not tell: perhaps a proxy, while Ironic starts."""
+        try:
+            root = self._send("GET", url + "/", {})
+            major, minor = root["default_version"]["version"].split(".")
+            return int(major), int(minor)
+        except IronicError as error:
+            if not error.status:
+                raise
+        except (LookupError, TypeError, ValueError, AttributeError):
+            pass
+        return None
+
+    def _send(self, method: str, url: str, headers: dict[str, str], body: Any = None) -> Any:
+        parts = urlsplit(url)
+        text = None if body is None else json.dumps(body).encode()
+        headers = {**headers, "Accept": "application/json", "Content-Type": "application/json"}
+        if self._request_id:
+            headers["X-OpenStack-Request-ID"] = self._request_id
+        target = parts.path + (f"?{parts.query}" if parts.query else "")
+        try:
+            with contextlib.closing(self._connection(parts)) as connection:
+                connection.request(method, target or "/", text, headers)
+                response = connection.getresponse()
+                raw = response.read(MAX_ANSWER)
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            why = str(error) or type(error).__name__
+            raise IronicError(f"{parts.scheme}://{parts.netloc} does not answer: {why}") from None
+        if response.status >= 400:
+            raise IronicError(f"{method} {parts.path}: {response.status} {fault(raw)}".rstrip(), response.status)
+        try:
+            return json.loads(raw) if raw.strip() else None
+        except ValueError:
+            raise IronicError(f"{method} {parts.path}: the answer is not JSON", response.status) from None
+
+    def _connection(self, parts: SplitResult) -> http.client.HTTPConnection:
+        if parts.scheme == "https":
+            self._context = self._context or tls(self._cafile, self._insecure)
+            return http.client.HTTPSConnection(
+                parts.hostname or "", parts.port, timeout=TIMEOUT_S, context=self._context
+            )
+        if parts.scheme != "http" or not parts.hostname:
+            raise ValueError(f"{parts.geturl()!r} is no URL of an API")
+        return http.client.HTTPConnection(parts.hostname, parts.port, timeout=TIMEOUT_S)
+
+
+def tls(cafile: str, insecure: bool) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=cafile or None)
+    if insecure:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def fault(raw: bytes) -> str:
+    """The sentence in an error of Ironic, whose JSON holds JSON; or the beginning of anything else."""
+    try:
+        found = json.loads(raw)
+        inner = found.get("error_message", found)
+        inner = json.loads(inner) if isinstance(inner, str) else inner
+        return str(inner.get("faultstring") or inner.get("title") or inner)
+    except (ValueError, AttributeError):
+        return raw[:200].decode(errors="replace").strip()

@@ -1,0 +1,48 @@
+"""What must outlive a restart of the agent within one boot: the node, its token, where Ironic is.
+
+Ironic shows a token once per boot; an agent that forgot it would be locked out for good.
+"""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+FIELDS = ("node_uuid", "token", "callback_url", "config")
+
+
+class Memory:
+    """One JSON file in the state directory, and the token in a file of its own, which the API reads."""
+
+    def __init__(self, state: str) -> None:
+        self._path = Path(state, "ironic.json")
+        self._token_path = Path(state, "token")
+        self.node_uuid = ""
+        self.token = ""
+        self.callback_url = ""
+        self.config: dict[str, Any] = {}
+        self._load()
+
+    def save(self) -> None:
+        """Complete or not at all: a kill at any moment leaves the old or the new text."""
+        if self.token:
+            replace(self._token_path, self.token)
+        replace(self._path, json.dumps({name: getattr(self, name) for name in FIELDS}))
+
+    def _load(self) -> None:
+        try:
+            found = json.loads(self._path.read_text())
+        except (OSError, ValueError):
+            return
+        if not isinstance(found, dict):
+            return
+        for name in FIELDS:
+            if isinstance(found.get(name), type(getattr(self, name))):
+                setattr(self, name, found[name])
+
+
+def replace(path: Path, text: str) -> None:
+    new = path.with_name(f".{path.name}.new")
+    with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+        file.write(text)
+    new.replace(path)

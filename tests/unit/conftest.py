@@ -1,0 +1,73 @@
+"""Fixture of the conductor's unit tests: ironic_api, a small HTTP server that answers as Ironic was seen to."""
+
+import http.server
+import json
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+ROOT = {"name": "OpenStack Ironic API", "default_version": {"id": "v1", "min_version": "1.1", "version": "1.115"}}
+
+
+@dataclass
+class Asked:
+    method: str
+    path: str
+    version: str | None
+    request_id: str | None
+    body: Any
+
+
+@dataclass
+class IronicAPI:
+    """`answers` are (status, body) by "METHOD /path": a list is used up to its last entry, which stays."""
+
+    url: str
+    asked: list[Asked] = field(default_factory=list)
+    answers: dict[str, list[tuple[int, Any]]] = field(default_factory=dict)
+
+    def at(self, method: str) -> list[Asked]:
+        """The requests but those for the root, which tells the version."""
+        return [one for one in self.asked if one.method == method and one.path != "/"]
+
+    def answer(self, asked: Asked) -> tuple[int, bytes]:
+        self.asked.append(asked)
+        queue = self.answers.get(f"{asked.method} {asked.path.partition('?')[0]}", [(404, fault("not found"))])
+        status, body = queue.pop(0) if len(queue) > 1 else queue[0]
+        return status, body if isinstance(body, bytes) else json.dumps(body).encode()
+
+
+def fault(sentence: str) -> dict[str, str]:
+    """An error of Ironic: JSON in JSON."""
+    return {"error_message": json.dumps({"faultcode": "Client", "faultstring": sentence, "debuginfo": None})}
+
+
+@pytest.fixture
+def ironic_api() -> Iterator[IronicAPI]:
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            raw = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            version, request_id = (self.headers.get(f"X-OpenStack-{name}") for name in
+                                   ("Ironic-API-Version", "Request-ID"))  # fmt: skip
+            asked = Asked(self.command, self.path, version, request_id, json.loads(raw) if raw else None)
+            status, body = api.answer(asked)
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        do_POST = do_GET
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    api = IronicAPI(f"http://127.0.0.1:{server.server_port}")
+    api.answers["GET /"] = [(200, ROOT)]
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+    yield api
+    server.shutdown()
+    server.server_close()

@@ -1,0 +1,131 @@
+"""The client of Ironic's API, against answers as Ironic gave them."""
+
+import json
+
+import pytest
+
+from agent_router.conductor import ironic
+from agent_router.conductor.ironic import Ironic, IronicError, fault
+
+NODE = "9588cd5c-5a6e-4d1c-a6cd-0f1a26d5c0de"
+DEAD = "http://127.0.0.1:9"
+FOUND = {"node": {"uuid": NODE, "properties": {}}, "config": {"agent_token": "T" * 43, "heartbeat_timeout": 300}}
+MACS = ["52:54:00:aa:00:01", "52:54:00:aa:00:02"]
+
+
+def wrapped(sentence: str) -> dict[str, str]:
+    return {"error_message": json.dumps({"faultcode": "Client", "faultstring": sentence, "debuginfo": None})}
+
+
+def test_lookup_asks_by_macs_and_by_uuid(ironic_api):
+    ironic_api.answers["GET /v1/lookup"] = [(200, FOUND)]
+    client = Ironic([ironic_api.url + "/"], "req-1")
+    assert client.lookup(MACS) == FOUND
+    client.lookup(MACS, NODE)
+    first, second = ironic_api.at("GET")
+    assert first.path == f"/v1/lookup?addresses={','.join(MACS)}"
+    assert second.path.endswith(f"&node_uuid={NODE}")
+    assert (first.version, first.request_id) == ("1.62", "req-1")
+    assert len(ironic_api.asked) == 3, "the version is asked for once"
+
+
+def test_heartbeat_has_what_ironic_knows_and_nothing_else(ironic_api):
+    ironic_api.answers[f"POST /v1/heartbeat/{NODE}"] = [(202, b"")]
+    client = Ironic([ironic_api.url])
+    client.heartbeat(NODE, "https://[2001:db8::7]:9999", "T" * 43, "1.0", "PEM")
+    client.heartbeat(NODE, "https://192.0.2.7:9999", "T" * 43, "1.0")
+    first, second = ironic_api.at("POST")
+    assert first.version == "1.68"
+    assert first.body == {
+        "callback_url": "https://[2001:db8::7]:9999", "agent_token": "T" * 43, "agent_version": "1.0",
+        "agent_verify_ca": "PEM",
+    }  # fmt: skip
+    assert "agent_verify_ca" not in second.body
+
+
+@pytest.mark.parametrize(("told", "spoken"), [("1.115", "1.62"), ("1.40", "1.40"), ("1.9", "1.9")])
+def test_an_older_ironic_is_spoken_to_in_its_version(ironic_api, told, spoken):
+    ironic_api.answers["GET /"] = [(200, {"default_version": {"version": told}})]
+    ironic_api.answers["GET /v1/lookup"] = [(200, FOUND)]
+    Ironic([ironic_api.url]).lookup(MACS)
+    assert ironic_api.at("GET")[0].version == spoken
+
+
+@pytest.mark.parametrize("root", [(200, {"name": "something else"}), (200, []), (503, b"<html>starting</html>")])
+def test_a_root_that_does_not_tell_the_version_is_asked_again(ironic_api, root):
+    ironic_api.answers["GET /"] = [root, (200, {"default_version": {"version": "1.115"}})]
+    ironic_api.answers["GET /v1/lookup"] = [(200, FOUND)]
+    client = Ironic([ironic_api.url])
+    client.lookup(MACS)
+    client.lookup(MACS)
+    assert [one.version for one in ironic_api.at("GET")] == ["1.31", "1.62"]
+
+
+def test_the_url_that_answers_is_stayed_with(ironic_api):
+    ironic_api.answers["GET /v1/lookup"] = [(200, FOUND)]
+    client = Ironic([DEAD, ironic_api.url])
+    assert client.url == DEAD
+    client.lookup(MACS)
+    assert client.url == ironic_api.url
+    client.lookup(MACS)
+    assert len(ironic_api.at("GET")) == 2
+
+
+def test_an_answer_with_an_error_is_an_answer(ironic_api):
+    ironic_api.answers["GET /v1/lookup"] = [(409, wrapped("Node is locked by host a"))]
+    with pytest.raises(IronicError, match="409 Node is locked by host a") as caught:
+        Ironic([ironic_api.url, DEAD]).lookup(MACS)
+    assert caught.value.status == 409
+
+
+@pytest.mark.parametrize("urls", [[], [DEAD], [DEAD, "ftp://x/"], ["http://"], ["http://127.0.0.1:http"]])
+def test_no_answer_is_told_without_a_status(urls):
+    with pytest.raises(IronicError) as caught:
+        Ironic(urls).lookup(MACS)
+    assert caught.value.status == 0
+    assert str(caught.value)
+
+
+@pytest.mark.parametrize("body", [[], {}, {"node": None}, {"node": {}}, "text"])
+def test_a_lookup_without_a_node_is_an_error(ironic_api, body):
+    ironic_api.answers["GET /v1/lookup"] = [(200, body)]
+    with pytest.raises(IronicError, match="has no node"):
+        Ironic([ironic_api.url]).lookup(MACS)
+
+
+def test_an_answer_that_is_no_json_is_an_error(ironic_api):
+    ironic_api.answers["GET /v1/lookup"] = [(200, b"<html>")]
+    with pytest.raises(IronicError, match="not JSON"):
+        Ironic([ironic_api.url]).lookup(MACS)
+
+
+def test_an_answer_that_stops_half_way_is_no_answer(ironic_api, monkeypatch):
+    monkeypatch.setattr(ironic, "TIMEOUT_S", 0.2)
+    ironic_api.answer = lambda asked: __import__("time").sleep(1)
+    with pytest.raises(IronicError, match="does not answer"):
+        Ironic([ironic_api.url]).lookup(MACS)
+
+
+@pytest.mark.parametrize(
+    ("raw", "sentence"),
+    [
+        (json.dumps(wrapped("twice encoded")).encode(), "twice encoded"),
+        (b'{"error_message": {"faultstring": "once encoded"}}', "once encoded"),
+        (b'{"title": "of another layer"}', "of another layer"),
+        (b'{"error_message": "no JSON inside"}', '{"error_message": "no JSON inside"}'),
+        (b"<html>Bad Gateway</html>", "<html>Bad Gateway</html>"),
+        (b"", ""),
+        (b"[]", "[]"),
+        (b"\xff", "\ufffd"),
+    ],
+)
+def test_the_sentence_of_an_error(raw, sentence):
+    assert fault(raw) == sentence
+
+
+def test_inspection_goes_to_the_url_given_without_a_version(ironic_api):
+    ironic_api.answers["POST /v1/continue_inspection"] = [(202, {"uuid": NODE})]
+    client = Ironic([ironic_api.url])
+    client.inspected(ironic_api.url + "/v1/continue_inspection", {"inventory": {}})
+    client.inspected("", {"inventory": {}})
+    assert [one.version for one in ironic_api.at("POST")] == [None, None]

@@ -1,0 +1,209 @@
+"""The link as the process that it is: what it tells Ironic, when, and what it knows after a kill -9."""
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from agent_router.conductor import link
+
+NODE = "9588cd5c-5a6e-4d1c-a6cd-0f1a26d5c0de"
+TOKEN, OTHER = "A" * 43, "B" * 43
+LOOKUP, BEAT = "GET /v1/lookup", f"POST /v1/heartbeat/{NODE}"
+LOCKED = (409, {"error_message": json.dumps({"faultstring": "Node is locked"})})
+SCRIPT = """
+import json, sys
+from agent_router.conductor import link
+from agent_router.conductor.plan import plan_of
+given, state, cert, constants = json.loads(sys.argv[1])
+vars(link).update(constants)
+def inspect(ironic, url):
+    ironic.inspected(url, {"inventory": {}})
+    return True
+link.Link(state, 9999, cert, plan_of(given), inspect, lambda text: print(text, flush=True)).run()
+"""
+SOON = {"FORCED_APART_S": 0.3, "RETRY_S": [0.1, 0.2], "LOCKED_S": [0.1], "BACKOFF_S": [0.05, 0.1]}
+
+
+def node(token: str | None, timeout: float = 300) -> tuple[int, object]:
+    config = {"agent_token": token, "heartbeat_timeout": timeout, "unknown": {"to": "us"}}
+    return 200, {"node": {"uuid": NODE}, "config": config}
+
+
+def eventually(condition: Callable[[], object], timeout_s: float = 20) -> None:
+    give_up = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < give_up
+        time.sleep(0.01)
+
+
+class Running:
+    def __init__(self, directory: Path, given: dict[str, str], **constants: object) -> None:
+        self.state = directory / "state"
+        self.state.mkdir(exist_ok=True)
+        cert = directory / "cert.pem"
+        cert.write_text("the certificate")
+        self.argument = json.dumps([given, str(self.state), str(cert), {**SOON, **constants}])
+        self.said = directory / "said"
+        self.start()
+
+    def start(self) -> None:
+        with self.said.open("ab") as said:
+            self.process = subprocess.Popen([sys.executable, "-c", SCRIPT, self.argument], stdout=said, stderr=said)
+
+    def kill(self) -> None:
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait()
+
+    def command_ends(self) -> None:
+        """As the front says it: it never waits for the link."""
+        kind = socket.SOCK_DGRAM | socket.SOCK_NONBLOCK
+        with socket.socket(socket.AF_UNIX, kind) as teller, contextlib.suppress(BlockingIOError):
+            teller.sendto(b"ended", str(self.state / "ended.sock"))
+
+
+@pytest.fixture
+def running(ironic_api, tmp_path) -> Iterator[Callable[..., Running]]:
+    made: list[Running] = []
+    ironic_api.answers[LOOKUP] = [node(TOKEN), node("******")]
+    ironic_api.answers[BEAT] = [(202, b"")]
+
+    def start(constants: dict[str, object] | None = None, **given: str) -> Running:
+        known = {"ipa-api-url": ironic_api.url, "agent.node": NODE, "ipa-advertise-host": "192.0.2.7"}
+        made.append(Running(tmp_path, {**known, **{key.replace("_", "-"): text for key, text in given.items()}},
+                            **constants or {}))  # fmt: skip
+        return made[-1]
+
+    yield start
+    for one in made:
+        one.kill()
+
+
+def test_it_looks_the_node_up_and_tells_where_the_agent_is(ironic_api, running):
+    one = running()
+    eventually(lambda: ironic_api.at("POST"))
+    [beat] = ironic_api.at("POST")
+    assert beat.body["callback_url"] == "https://192.0.2.7:9999"
+    assert (beat.body["agent_token"], beat.body["agent_verify_ca"]) == (TOKEN, "the certificate")
+    assert f"node_uuid={NODE}" in ironic_api.at("GET")[0].path
+    assert (one.state / "token").read_text() == TOKEN
+    eventually(lambda: "heartbeats are sent" in one.said.read_text())
+    assert TOKEN not in one.said.read_text()
+
+
+@pytest.mark.parametrize(
+    ("address", "url"), [("2001:db8::7", "https://[2001:db8::7]:9999"), ("", "https://127.0.0.1:9999")]
+)
+def test_the_callback_url(ironic_api, running, address, url):
+    running(ipa_advertise_host=address)
+    eventually(lambda: ironic_api.at("POST"))
+    assert ironic_api.at("POST")[0].body["callback_url"] == url
+
+
+def test_after_kill_9_it_is_still_the_same_agent(ironic_api, running):
+    one = running()
+    eventually(lambda: ironic_api.at("POST"))
+    one.kill()
+    one.start()
+    eventually(lambda: len(ironic_api.at("POST")) == 2)
+    first, second = ironic_api.at("POST")
+    assert second.body == first.body
+
+
+def test_without_what_it_remembered_it_is_locked_out_and_says_so(ironic_api, running):
+    one = running()
+    eventually(lambda: ironic_api.at("POST"))
+    one.kill()
+    for path in (one.state / "ironic.json", one.state / "token"):
+        path.unlink()
+    one.start()
+    eventually(lambda: "to an agent before this one" in one.said.read_text())
+    assert len(ironic_api.at("POST")) == 1
+
+
+def test_the_token_of_virtual_media_holds_where_the_lookup_masks_it(ironic_api, running):
+    ironic_api.answers[LOOKUP] = [node("******")]
+    running(ipa_agent_token=OTHER)
+    eventually(lambda: ironic_api.at("POST"))
+    assert ironic_api.at("POST")[0].body["agent_token"] == OTHER
+
+
+def test_a_node_that_is_unknown_or_locked_is_asked_for_again(ironic_api, running):
+    ironic_api.answers[LOOKUP] = [(404, b"{}"), LOCKED, (503, b"<html>"), node(TOKEN)]
+    one = running()
+    eventually(lambda: ironic_api.at("POST"))
+    assert "409 Node is locked" in one.said.read_text()
+
+
+def test_a_heartbeat_that_failed_comes_again_soon(ironic_api, running):
+    ironic_api.answers[BEAT] = [LOCKED, (202, b"")]
+    running()
+    eventually(lambda: len(ironic_api.at("POST")) == 2)
+
+
+def test_the_first_url_is_dead(ironic_api, running):
+    running(ipa_api_url=f"http://127.0.0.1:9,{ironic_api.url}")
+    eventually(lambda: ironic_api.at("POST"))
+
+
+def test_the_end_of_a_command_is_told_at_once_but_not_too_often(ironic_api, running):
+    one = running()
+    eventually(lambda: ironic_api.at("POST"))
+    began = time.monotonic()
+    for _ in range(20):
+        one.command_ends()
+    eventually(lambda: len(ironic_api.at("POST")) == 2)
+    assert 0.2 < time.monotonic() - began < 10, "far sooner than the next regular heartbeat"
+    time.sleep(0.6)
+    assert len(ironic_api.at("POST")) == 2, "twenty ends, one heartbeat"
+
+
+def test_heartbeats_come_well_before_ironic_takes_the_agent_for_dead(ironic_api, running):
+    ironic_api.answers[LOOKUP] = [node(TOKEN, timeout=0.5)]
+    running()
+    began = time.monotonic()
+    eventually(lambda: len(ironic_api.at("POST")) >= 5)
+    assert 4 * 0.5 * 0.3 <= time.monotonic() - began < 20
+
+
+def test_inspection_comes_first_and_once(ironic_api, running):
+    ironic_api.answers["POST /v1/continue_inspection"] = [(202, {"uuid": NODE})]
+    one = running(ipa_inspection_callback_url=ironic_api.url + "/v1/continue_inspection")
+    eventually(lambda: len(ironic_api.at("POST")) == 2)
+    assert ironic_api.at("POST")[0].path == "/v1/continue_inspection"
+    one.kill()
+    one.start()
+    eventually(lambda: len(ironic_api.at("POST")) == 3)
+    assert ironic_api.at("POST")[2].path.startswith("/v1/heartbeat/")
+
+
+def test_after_inspection_alone_it_waits_for_the_power_to_go(ironic_api, running):
+    ironic_api.answers["POST /v1/continue_inspection"] = [(202, {"uuid": NODE})]
+    one = running(ipa_api_url="", ipa_inspection_callback_url=ironic_api.url + "/v1/continue_inspection")
+    eventually(lambda: (one.state / "inspected").exists())
+    time.sleep(0.3)
+    assert one.process.poll() is None
+    assert [asked.path for asked in ironic_api.asked] == ["/v1/continue_inspection"]
+
+
+def test_backoff_grows_to_its_limit_and_is_random():
+    pauses = link.backoff()
+    found = [next(pauses) for _ in range(200)]
+    assert found[0] <= link.BACKOFF_S[0]
+    assert max(found) <= link.BACKOFF_S[1]
+    assert max(found) > link.BACKOFF_S[1] / 2
+    assert len(set(found)) > 150
+
+
+def test_an_old_socket_is_replaced(tmp_path):
+    for _ in range(2):
+        with contextlib.closing(link.wake_socket(str(tmp_path))):
+            assert os.path.exists(tmp_path / "ended.sock")

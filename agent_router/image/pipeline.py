@@ -1,6 +1,6 @@
 """Move bytes from a source through a digest onto a target, each in a thread of its own.
 
-Reading from a socket, SHA-256 and pwrite all let other threads run, so the slowest of the
+Reading from a socket, hashing and pwrite all let other threads run, so the slowest of the
 three sets the pace. A fixed set of buffers goes round; nothing grows with the image.
 """
 
@@ -43,14 +43,14 @@ class Stage(threading.Thread):
 
 
 def pump(source: Source, write: Callable[[memoryview], object], *, first: Callable[[memoryview], object],
-         progress: Callable[[int], object]) -> str:  # fmt: skip
-    """Copy all of `source` through `write`; returns the SHA-256 in hexadecimal digits.
+         progress: Callable[[int], object], algorithm: str = "sha256") -> str:  # fmt: skip
+    """Copy all of `source` through `write`; returns its digest in hexadecimal digits.
 
     `first` sees the first buffer before anything is written; `progress` gets the bytes read.
     Whatever a stage raised is raised here, after both threads have ended, so that nothing
     writes any more when the caller cleans up. Signals are handled in this thread.
     """
-    digest = hashlib.sha256()
+    digest = hashlib.new(algorithm, usedforsecurity=False)
     free: queue.Queue[Piece | None] = queue.Queue()
     writer = Stage(write, free)
     hasher = Stage(digest.update, writer)

@@ -32,7 +32,7 @@ def image_write(request: dict[str, Any]) -> dict[str, Any]:
     target = Target(request["device"])
     source = Source(request["url"], request.get("headers", {}), request.get("patience_s", 30), bool(expected))
     try:
-        digest = _run(source, target, expected, request.get("size_bytes"))
+        digest = stream(source, target, expected, request.get("size_bytes"))
     finally:
         source.close()
         target.close()
@@ -45,12 +45,19 @@ def image_write(request: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _run(source: Source, target: Target, expected: str, size: int | None) -> str:
+def stream(source: Source, target: Target, expected: str, size: int | None = None, *, algorithm: str = "sha256",
+           look: Callable[[bytes], object] | None = None) -> str:  # fmt: skip
+    """All of `source` onto `target`, which boots nothing unless the digest is `expected` ("": not checked).
+
+    `look` sees the first KiB or more before anything is written, and may raise. Returns the digest.
+    """
     begun = False
 
     def first(data: memoryview) -> None:
         nonlocal begun
         refuse_format(bytes(data[:16]), source.url)
+        if look is not None:
+            look(bytes(data[:8192]))
         begun = True
         target.begin()
 
@@ -58,8 +65,8 @@ def _run(source: Source, target: Target, expected: str, size: int | None) -> str
         signal.signal(signal.SIGTERM, _stop)
         source.open()
         check_size(source, target, size)
-        digest = pump(source, target.write, first=first, progress=_progress(source))
-        check_result(source, digest, expected, size)
+        digest = pump(source, target.write, first=first, progress=_progress(source), algorithm=algorithm)
+        check_result(source, digest, expected, size, algorithm)
         # From here on it is an image: a cancel that comes now comes too late to be obeyed.
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         target.finish()
@@ -101,13 +108,14 @@ def check_size(source: Source, target: Target, expected: int | None) -> None:
         plugin.warn("Nobody tells the size: an image that was cut off would not be noticed")
 
 
-def check_result(source: Source, digest: str, expected: str, size: int | None) -> None:
+def check_result(source: Source, digest: str, expected: str, size: int | None, algorithm: str = "sha256") -> None:
     """The verdict on what was read."""
     if size is not None and source.offset != size:
         message = f"{shown(source.url)} gave {source.offset} bytes, expected were {size}"
         raise plugin.Failed("wrong_size", message, details={"expected": size, "found": source.offset})
     if expected and digest != expected:
-        message = f"{shown(source.url)} has SHA-256 {digest}, expected was {expected}"
+        name = algorithm.upper().replace("SHA", "SHA-").replace("--", "-")
+        message = f"{shown(source.url)} has {name} {digest}, expected was {expected}"
         raise plugin.Failed("digest_mismatch", message, details={"expected": expected, "found": digest})
 
 

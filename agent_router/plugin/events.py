@@ -8,6 +8,7 @@ import contextlib
 import json
 import os
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -17,6 +18,8 @@ MAX_WARNING = 2000  # characters; a longer line of events would be dropped
 
 _LEVELS = {"error": 3, "warning": 4, "notice": 5, "info": 6, "debug": 7}
 _last_progress = 0.0
+_critical = 0
+_critical_lock = threading.Lock()
 
 
 def _send(event: dict[str, Any]) -> None:
@@ -52,12 +55,23 @@ def warn(text: str) -> None:
 
 @contextlib.contextmanager
 def critical() -> Iterator[None]:
-    """While inside, the agent neither cancels this plugin nor ends it for its time limit."""
-    _send({"critical": True})
+    """While inside, the agent neither cancels this plugin nor ends it for its time limit.
+
+    Sections of several threads may overlap: the last one to leave ends it.
+    """
+    _enter(1)
     try:
         yield
     finally:
-        _send({"critical": False})
+        _enter(-1)
+
+
+def _enter(step: int) -> None:
+    global _critical
+    with _critical_lock:
+        _critical += step
+        if _critical == max(step, 0):  # the first came in, or the last went out
+            _send({"critical": step > 0})
 
 
 def log(text: str, level: str = "info") -> None:

@@ -22,6 +22,8 @@ BLKZEROOUT = 0x127F
 # About a second on a slow disk: the time that a cancel has to wait.
 CHUNK = 64 << 20
 SAMPLE = 64 << 10
+BLOCK = 4 << 20
+Report = Callable[[float, float, str, str], None]
 
 
 def choose(method: str, *, secure_kind: str | None, secure_reason: str, discards: bool) -> list[str]:
@@ -103,18 +105,22 @@ def _choose(name: str, method: str, kind: str | None, reason: str) -> list[str]:
 
 
 def _sweep(device: str, stage: str, size: int, passes: int) -> None:
-    stop = Stop()
+    sweep(device, stage, size, passes, Stop(), plugin.progress)
+
+
+def sweep(device: str, stage: str, size: int, passes: int, stop: Stop, report: Report) -> None:
+    """One stage over the whole device, `passes` times, in chunks between which it can be stopped."""
     fd = blockdev.open_exclusive(device)
     try:
-        act: Callable[[int, int, int], None] = _discard if stage == "discard" else _zero
+        act = {"discard": _discard, "zero": _zero, "random": _random}[stage]
         for number in range(passes):
             for start in range(0, size, CHUNK):
                 done = number * size + start
                 _heed(stop, device, stage, done, size * passes)
-                plugin.progress(done, size * passes, "bytes", stage)
+                report(done, size * passes, "bytes", stage)
                 act(fd, start, min(CHUNK, size - start))
             os.fsync(fd)
-        plugin.progress(size * passes, size * passes, "bytes", stage)
+        report(size * passes, size * passes, "bytes", stage)
         if stage == "zero":
             _verify(fd, device, size)
     except OSError as error:
@@ -136,6 +142,14 @@ def _discard(fd: int, start: int, length: int) -> None:
 def _zero(fd: int, start: int, length: int) -> None:
     # The kernel lets the disk do it where it can (WRITE ZEROES), and writes zeros itself where not.
     fcntl.ioctl(fd, BLKZEROOUT, struct.pack("QQ", start, length))
+
+
+def _random(fd: int, start: int, length: int) -> None:
+    for offset in range(start, start + length, BLOCK):
+        data = memoryview(os.urandom(min(BLOCK, start + length - offset)))
+        while data:
+            count = os.pwrite(fd, data, offset)
+            data, offset = data[count:], offset + count
 
 
 def sample_offsets(size: int, count: int = 16) -> list[int]:

@@ -7,6 +7,7 @@ security feature set; hdparm(8).
 import contextlib
 import json
 import re
+from collections.abc import Callable
 from typing import Any
 
 from agent_router import plugin
@@ -14,6 +15,8 @@ from agent_router.storage import blockdev
 
 # Set only to be able to erase; the erase itself removes it again.
 PASSWORD = "agent-router"
+FROZEN = "the firmware has frozen the disk's security settings; replug the disk to thaw them"
+LOCKED = "the disk is locked with a password that is not ours"
 
 
 def ability(name: str) -> tuple[str | None, str]:
@@ -58,16 +61,16 @@ def ata_ability(text: str) -> tuple[str | None, str]:
     if "supported" not in words:
         return None, "the disk has no ATA security feature set"
     if "frozen" in words:
-        return None, "the firmware has frozen the disk's security settings; replug the disk to thaw them"
+        return None, FROZEN
     if "locked" in words or "enabled" in words:
-        return None, "the disk is locked with a password that is not ours"
+        return None, LOCKED
     return ("ata-enhanced" if "supported: enhanced erase" in words else "ata"), ""
 
 
-def run(kind: str, name: str) -> None:
+def run(kind: str, name: str, report: Callable[[float, float, str, str], None] = plugin.progress) -> None:
     """Erase; the agent must not interrupt: a disk whose erase was cut off stays locked."""
     with plugin.critical():
-        plugin.progress(0, 1, "disk", f"{kind} erase, the disk does not tell how far it is")
+        report(0, 1, "disk", f"{kind} erase, the disk does not tell how far it is")
         if kind.startswith("nvme"):
             mode = 2 if kind == "nvme-crypto" else 1
             plugin.tool("nvme", "format", f"/dev/{name}", f"--ses={mode}", "--force")
@@ -75,7 +78,7 @@ def run(kind: str, name: str) -> None:
             _ata(
                 f"/dev/{name}", "--security-erase-enhanced" if kind == "ata-enhanced" else "--security-erase"
             )
-        plugin.progress(1, 1, "disk", "erased")
+        report(1, 1, "disk", "erased")
 
 
 def _ata(device: str, option: str) -> None:

@@ -1,0 +1,121 @@
+"""The config drive: a small file system with the user's data, on a partition that cloud-init finds.
+
+Ironic sends the base64 of a gzip of it, or a URL of that. It is written by its offset in the
+whole disk, so it does not matter whether the kernel has seen the partition yet.
+"""
+
+import base64
+import binascii
+import os
+import urllib.parse
+import zlib
+
+from agent_router import plugin
+from agent_router.image import vfat
+from agent_router.image.source import Source, shown
+from agent_router.storage import blockdev, table
+from agent_router.storage.table import MIB, Partition, Table
+
+LABEL = "config-2"
+LARGEST = 64 * MIB
+# base64 of gzip of something that does not compress.
+LARGEST_ENCODED = LARGEST * 3 // 2
+PATIENCE_S = 30
+
+
+def content(given: str) -> bytes:
+    """The file system itself; raises Failed("bad_config_drive", "config_drive_too_large")."""
+    if urllib.parse.urlsplit(given[:10]).scheme in ("http", "https"):
+        fetched = fetch(given)
+        try:
+            return decode(fetched)
+        except plugin.Failed as error:
+            # A server may have the file system itself.
+            if error.code == "bad_config_drive" and len(fetched) <= LARGEST and not fetched.startswith(b"<"):
+                return fetched
+            raise
+    return decode(given.encode())
+
+
+def fetch(url: str) -> bytes:
+    source = Source(url, {}, PATIENCE_S, False)
+    found, buffer = bytearray(), bytearray(MIB)
+    try:
+        source.open()
+        while count := source.readinto(memoryview(buffer)):
+            found += buffer[:count]
+            if len(found) > LARGEST_ENCODED:
+                raise _too_large(f"{shown(url)} has more than {LARGEST_ENCODED} bytes")
+    finally:
+        source.close()
+    return bytes(found)
+
+
+def decode(encoded: bytes) -> bytes:
+    """From base64 of gzip; never more than 64 MiB are unpacked."""
+    try:
+        packed = base64.b64decode(b"".join(encoded.split()), validate=True)
+        unpacker = zlib.decompressobj(wbits=31)  # 31: gzip with the largest window
+        data = unpacker.decompress(packed, LARGEST + 1)
+    except (binascii.Error, ValueError, zlib.error) as error:
+        message = f"the config drive is not base64 of a gzip file: {error}"
+        raise plugin.Failed("bad_config_drive", message) from None
+    if len(data) > LARGEST:
+        raise _too_large("the config drive is larger than 64 MiB, unpacked")
+    if not unpacker.eof or not data:
+        raise plugin.Failed("bad_config_drive", "the config drive is empty or was cut off")
+    return data
+
+
+def _too_large(message: str) -> plugin.Failed:
+    return plugin.Failed("config_drive_too_large", message)
+
+
+def write(device: str, data: bytes) -> Partition:
+    """Put `data` onto the partition labelled config-2, or onto a new one at the end of the disk."""
+    name = blockdev.kernel_name(device)
+    found = table.read(device)
+    if found is None:
+        message = f"{device} has no partition table after the image, so the config drive has no place"
+        raise plugin.Failed("no_partition_table", message)
+    place = existing(device, found)
+    if place is None:
+        place = table.add_at_end(device, found, LARGEST, LABEL, blockdev.size_bytes(name))
+    if not vfat.fits(data, found.sector):
+        data = vfat.remake(data, found.sector, min(place.size, LARGEST))
+    if len(data) > place.size:
+        message = f"the config drive has {len(data)} bytes, partition {place.number} only {place.size}"
+        raise _too_large(message)
+    _put(device, place, data)
+    table.tell_kernel(device)
+    return place
+
+
+def existing(device: str, found: Table) -> Partition | None:
+    """The partition labelled config-2, by its file system or by its own name; two are one too many."""
+    fitting = [part for part in found.partitions if part.type not in table.EXTENDED_TYPES and _labelled(device, part)]
+    if len(fitting) > 1:
+        numbers = " and ".join(str(part.number) for part in fitting)
+        raise plugin.Failed("two_config_drives", f"the partitions {numbers} of {device} are both labelled {LABEL}")
+    return fitting[0] if fitting else None
+
+
+def _labelled(device: str, part: Partition) -> bool:
+    if part.name.lower() == LABEL:
+        return True
+    return table.file_system(device, part).get("LABEL", "").lower() == LABEL
+
+
+def _put(device: str, place: Partition, data: bytes) -> None:
+    fd = blockdev.open_exclusive(device)
+    try:
+        view = memoryview(data)
+        offset = place.start
+        while view:
+            count = os.pwrite(fd, view, offset)
+            view, offset = view[count:], offset + count
+        os.fsync(fd)
+    except OSError as error:
+        raise plugin.Failed("write_failed", f"{device}: {error.strerror}") from None
+    finally:
+        os.close(fd)

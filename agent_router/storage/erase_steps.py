@@ -1,0 +1,150 @@
+"""Ironic's steps erase_devices, erase_devices_metadata and erase_devices_express over all disks.
+
+Several disks at a time in threads: the work is in the kernel and in the disks. Every disk is
+tried; what failed is said at the end, with what succeeded in `partial`.
+"""
+
+import concurrent.futures
+import os
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from agent_router import plugin
+from agent_router.storage import blockdev, erase, secure, table
+from agent_router.storage.erasable import Knobs, choose, knobs, release
+from agent_router.storage.stop import Stop
+
+MIB = 1 << 20
+Work = Callable[[str, Knobs, Stop, erase.Report], list[str]]
+
+
+def erase_devices(request: dict[str, Any]) -> dict[str, Any]:
+    """Every disk by itself where it can, else overwritten: random passes, then zeros."""
+    wanted = knobs(request.get("driver_internal_info") or {})
+    return _all(request, wanted, choose(request, wanted), _whole)
+
+
+def erase_devices_metadata(request: dict[str, Any]) -> dict[str, Any]:
+    """Partition tables and signatures only: fast, and the data can still be found by who looks for it."""
+    wanted = knobs(request.get("driver_internal_info") or {})
+    return _all(request, wanted, choose(request, wanted, read_only_is_skipped=True), _metadata)
+
+
+def erase_devices_express(request: dict[str, Any]) -> dict[str, Any]:
+    """NVMe disks by themselves where they can, all others like erase_devices_metadata."""
+    wanted = knobs(request.get("driver_internal_info") or {})
+    return _all(request, wanted, choose(request, wanted, read_only_is_skipped=True), _express)
+
+
+def _all(request: dict[str, Any], wanted: Knobs, chosen: Any, work: Work) -> dict[str, Any]:
+    stop, meter = Stop(), Meter(chosen.names)
+    erased: dict[str, Any] = {}
+    failures: dict[str, str] = {}
+    with concurrent.futures.ThreadPoolExecutor(wanted.concurrency) as pool:
+        running = {pool.submit(_one, name, wanted, stop, meter, work): f"/dev/{name}" for name in chosen.names}
+        for done in concurrent.futures.as_completed(running):
+            device = running[done]
+            try:
+                erased[device] = done.result()
+            except plugin.Failed as error:
+                failures[device] = error.message
+    answer = {"erased": dict(sorted(erased.items())), "skipped": chosen.skipped}
+    if failures:
+        code = "stopped" if stop.asked else "erase_failed"
+        text = "; ".join(f"{device}: {why}" for device, why in sorted(failures.items()))
+        raise plugin.Failed(code, text, details={"failed": failures}, partial=answer)
+    return answer
+
+
+def _one(name: str, wanted: Knobs, stop: Stop, meter: "Meter", work: Work) -> dict[str, Any]:
+    started = time.monotonic()
+    if stop.asked:
+        raise plugin.Failed("stopped", "stopped before it was begun, it is as it was")
+    release(name)
+    stages = work(name, wanted, stop, meter.of(name))
+    return {"stages": stages, "seconds": round(time.monotonic() - started, 3)}
+
+
+def _whole(name: str, wanted: Knobs, stop: Stop, report: erase.Report) -> list[str]:
+    if _by_itself(name, wanted, report, fall_back=wanted.go_on):
+        return ["secure"]
+    stages = ["random"] * wanted.random_passes + ["zero"] * wanted.zeroes
+    if not stages:
+        raise plugin.Failed("unsupported", "it cannot erase itself, and the node asks for no overwriting either")
+    size = blockdev.size_bytes(name)
+    for number, stage in enumerate(stages):
+        erase.sweep(f"/dev/{name}", stage, size, 1, stop, _part(report, number, len(stages)))
+    table.tell_kernel(f"/dev/{name}")
+    return stages
+
+
+def _part(report: erase.Report, number: int, count: int) -> erase.Report:
+    """The report of one stage as a part of that of all."""
+    return lambda done, total, unit, message: report(done + number * total, total * count, unit, message)
+
+
+def _express(name: str, wanted: Knobs, stop: Stop, report: erase.Report) -> list[str]:
+    if name.startswith("nvme") and _by_itself(name, wanted, report, fall_back=True):
+        return ["secure"]
+    return _metadata(name, wanted, stop, report)
+
+
+def _by_itself(name: str, wanted: Knobs, report: erase.Report, *, fall_back: bool) -> bool:
+    """True if the disk has erased itself; False if it cannot. Raises if it could and did not, unless `fall_back`."""
+    if not (wanted.nvme_secure if name.startswith("nvme") else wanted.ata_secure):
+        return False
+    kind, reason = secure.ability(name)
+    try:
+        if kind:
+            os.close(blockdev.open_exclusive(f"/dev/{name}"))  # only to see that nobody else has it
+            secure.run(kind, name, report)
+            return True
+        if reason in (secure.FROZEN, secure.LOCKED):
+            raise plugin.Failed("secure_failed", reason)
+    except plugin.Failed as error:
+        if not fall_back or isinstance(error, plugin.Refused):
+            cure = "agent_continue_if_secure_erase_failed would overwrite it"
+            raise plugin.Failed("secure_failed", f"it did not erase itself: {error.message}; {cure}") from None
+        plugin.warn(f"/dev/{name} did not erase itself ({error.message}); it is overwritten instead")
+    return False
+
+
+def _metadata(name: str, wanted: Knobs, stop: Stop, report: erase.Report) -> list[str]:
+    device = f"/dev/{name}"
+    # The partitions first: their signatures cannot be found any more without the table.
+    for part in reversed(blockdev.partitions(name)):
+        plugin.tool("wipefs", "--all", "--force", f"/dev/{part}")
+    plugin.tool("wipefs", "--all", "--force", device)
+    fd = blockdev.open_exclusive(device)
+    try:
+        size = blockdev.size_bytes(name)
+        # Both tables of a GPT, also a damaged one, and what of a boot loader lies before the first partition.
+        for offset in (0, max(0, size - MIB)):
+            os.pwrite(fd, bytes(min(MIB, size)), offset)
+        os.fsync(fd)
+    except OSError as error:
+        raise plugin.Failed("write_failed", f"writing failed: {error.strerror}") from None
+    finally:
+        os.close(fd)
+    table.tell_kernel(device)
+    report(1, 1, "disk", "metadata")
+    return ["metadata"]
+
+
+class Meter:
+    """One progress out of many: the mean of how far the disks are."""
+
+    def __init__(self, names: list[str]) -> None:
+        self._parts = dict.fromkeys(names, 0.0)
+        self._lock = threading.Lock()
+
+    def of(self, name: str) -> erase.Report:
+        def report(done: float, total: float, unit: str, message: str) -> None:
+            with self._lock:
+                self._parts[name] = done / total if total else 1.0
+                share = 100 * sum(self._parts.values()) / len(self._parts)
+            plugin.progress(round(share, 1), 100, "%", f"{name}: {message}")
+
+        return report

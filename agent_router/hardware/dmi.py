@@ -14,8 +14,8 @@ from agent_router.hardware.probe import ask
 from agent_router.storage.blockdev import SYS, read
 
 BIOS, SYSTEM, MEMORY_DEVICE = 0, 1, 17
-# Since SMBIOS these have been powers of two; dmidecode prints KiB as kB.
-_MIB_PER = {"kB": 1 / 1024, "KB": 1 / 1024, "MB": 1, "GB": 1024, "TB": 1024 * 1024}
+# All powers of two: dmidecode prints KiB as kB, and newer releases the binary units by their names.
+_MIB_PER = {"k": 1 / 1024, "K": 1 / 1024, "M": 1, "G": 1024, "T": 1024 * 1024}
 # What vendors leave in fields they did not fill in.
 _FILLERS = {"", "not specified", "to be filled by o.e.m.", "default string", "system serial number", "none"}
 
@@ -43,7 +43,7 @@ def memory_mib(structures: list[Structure]) -> int:
     for structure in structures:
         # "No Module Installed" and "Unknown" are no sizes.
         size = structure.fields.get("Size", "") if structure.type == MEMORY_DEVICE else ""
-        if match := re.fullmatch(r"(\d+) (kB|KB|MB|GB|TB)", size):
+        if match := re.fullmatch(r"(\d+) ([kKMGT])i?B", size):
             total += int(match[1]) * _MIB_PER[match[2]]
     return int(total)
 

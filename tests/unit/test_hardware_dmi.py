@@ -31,7 +31,7 @@ def test_parse():
 
 @pytest.mark.parametrize(("sizes", "mib"), [
     (["16 GB", "16 GB"], 32768), (["8192 MB", "No Module Installed", "Unknown"], 8192), (["1 TB"], 1 << 20),
-    (["512 kB"], 0), (["1024 kB"], 1), ([], 0), (["16 GiB?"], 0),
+    (["16 GiB", "512 MiB"], 16896), (["512 kB"], 0), (["1024 kB"], 1), ([], 0), (["16 GiB?"], 0),
 ])  # fmt: skip
 def test_memory(sizes, mib):
     structures = [Structure(17, {"Size": size}) for size in sizes]

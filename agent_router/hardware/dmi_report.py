@@ -1,0 +1,69 @@
+"""`dmi` of an inspection: firmware, processors and memory as dmidecode prints them, its keys and values unchanged.
+
+dmi.py takes single facts out of the same tables; here they are passed on whole.
+"""
+
+import re
+from typing import Any
+
+from agent_router import plugin
+from agent_router.hardware.dmi import BIOS, MEMORY_DEVICE
+from agent_router.hardware.probe import ask
+
+# DMTF DSP0134 (SMBIOS), 7.5 and 7.17
+PROCESSOR, MEMORY_ARRAY = 4, 16
+TYPES = (BIOS, PROCESSOR, MEMORY_ARRAY, MEMORY_DEVICE)
+
+Table = dict[str, Any]  # value: text, or list of texts
+
+
+def dmi(request: dict[str, Any]) -> dict[str, Any]:
+    """{"dmi": {...}}, or {} with a warning on a machine whose firmware has no such tables."""
+    text = ask("dmidecode", *(word for kind in TYPES for word in ("--type", str(kind))))
+    tables = parse(text or "")
+    if tables:
+        return {"dmi": report(tables)}
+    if text is not None:
+        plugin.warn("dmidecode found no tables of the firmware")
+    return {}
+
+
+def parse(text: str) -> list[tuple[int, Table]]:
+    """(type, table) for each table of dmidecode's output; a key without a value is a list of the lines below it."""
+    found: list[tuple[int, Table]] = []
+    key = ""
+    for line in text.splitlines():
+        if match := re.match(r"Handle 0x[0-9A-Fa-f]+, DMI type (\d+),", line):
+            found.append((int(match[1]), {"Handle": line.strip()}))
+            key = ""
+        elif not found:
+            continue
+        elif line.startswith("\t\t"):
+            values = found[-1][1].get(key)
+            if isinstance(values, list):
+                values.append(line.strip())
+        elif line.startswith("\t") and ":" in line:
+            key, _, value = (part.strip() for part in line.partition(":"))
+            found[-1][1][key] = value or []
+    return found
+
+
+def report(tables: list[tuple[int, Table]]) -> dict[str, Any]:
+    """The shape that consumers of Ironic's inspection data know."""
+    by_type: dict[int, list[Table]] = {kind: [table for type_, table in tables if type_ == kind] for kind in TYPES}
+    bios, arrays = by_type[BIOS], by_type[MEMORY_ARRAY]
+    memory: Table = {}
+    if arrays:
+        # A machine with several arrays, one per socket, is shown as one with the slots of all.
+        memory = {key: value for key, value in arrays[0].items() if key != "Handle"}
+        memory["Number Of Devices"] = sum(slots(array) for array in arrays)
+    return {
+        "bios": bios[-1] if bios else {},
+        "cpu": by_type[PROCESSOR],
+        "memory": {**memory, "devices": by_type[MEMORY_DEVICE]},
+    }
+
+
+def slots(array: Table) -> int:
+    text = str(array.get("Number Of Devices", ""))
+    return int(text) if text.isdecimal() else 0

@@ -2,7 +2,8 @@
 # fresh Debian 12 one command is enough. Set-up that is done already costs some milliseconds.
 
 # Programs that bundled plugins or the tests call.
-PACKAGES = curl dhcpcd-base dmidecode dnsmasq-base e2fsprogs fdisk fwupd iproute2 ipmitool kmod lshw nvme-cli \
+PACKAGES = curl dhcpcd-base dmidecode dnsmasq-base dosfstools e2fsprogs fdisk fwupd gdisk iproute2 ipmitool kmod lshw \
+           mtools nvme-cli \
            openssl procps shellcheck smartmontools udev
 # What the benchmarks measure against, or compile.
 BENCH_PACKAGES = gcc libc6-dev webhook wrk
@@ -26,8 +27,11 @@ IPA = .bench/ipa
 # A ready environment with ironic-python-agent in it may be named instead.
 BENCH_IPA ?= $(abspath $(IPA))
 IPA_VERSION = 13.0.0
+# The conductor that tests/conductor talks with, and the programs that it and those tests call.
+IRONIC = .ironic
+IRONIC_PACKAGES = fdisk mount openssl qemu-utils util-linux
 
-.PHONY: help acceptance demo test node lint bench bench-ramdisk run ramdisk ramdisk-dib docs packages clean
+.PHONY: help acceptance conductor demo test node lint bench bench-ramdisk run ramdisk ramdisk-dib docs packages clean
 .DEFAULT_GOAL = help
 
 help: ## show this list
@@ -36,8 +40,11 @@ help: ## show this list
 demo: $(STAMP) packages ## the router at work on this machine
 	$(VENV)/bin/python demo/run.py $(ARGS)
 
-test: $(STAMP) packages ## all tests except the linters and those in a virtual machine; ARGS="-k wipe" selects
+test: $(STAMP) packages $(IRONIC)/.installed ## all tests except the linters and those in a virtual machine; ARGS="-k wipe" selects
 	$(VENV)/bin/python -m pytest -m "not lint and not ramdisk" $(ARGS)
+
+conductor: $(STAMP) packages $(IRONIC)/.installed ## only the flows with the real Ironic, as root; ARGS="-k deploy" selects
+	$(VENV)/bin/python -m pytest tests/conductor $(ARGS)
 
 lint: $(STAMP) packages $(DIB)/.installed ## ruff, mypy, shellcheck, codespell, dib-lint and the rules of the house; none may be missing
 	@tools/need.sh file git
@@ -71,7 +78,7 @@ node: $(STAMP) ## boot the ramdisk in a virtual machine and say where its agent 
 	@test -e $(RAMDISK).initramfs || $(MAKE) --no-print-directory ramdisk
 	@RAMDISK=$(RAMDISK) $(VENV)/bin/python tools/ramdisk/node.py $(ARGS)
 
-acceptance: $(STAMP) ## build the ramdisk, boot it in virtual machines, run tests/ramdisk, boot what it wrote; ARGS="-k wipe" selects
+acceptance: $(STAMP) $(IRONIC)/.installed ## build the ramdisk, boot it in virtual machines, run tests/ramdisk, boot what it wrote; ARGS="-k wipe" selects
 	@tools/need.sh $(ACCEPTANCE_PACKAGES)
 	begun=$$(date +%s) && $(MAKE) --no-print-directory ramdisk && \
 	    CI=true RAMDISK=$(RAMDISK) BEGUN=$$begun $(VENV)/bin/python -m pytest tests/ramdisk $(ARGS)
@@ -102,6 +109,14 @@ $(DIB)/.installed:
 	$(DIB)/bin/python -m pip install --quiet --disable-pip-version-check diskimage-builder==$(DIB_VERSION)
 	@touch $@
 
+# In its own environment as well: Ironic's some hundred dependencies are pinned to what the tests were written with.
+$(IRONIC)/.installed: tests/conductor/requirements.txt
+	@tools/python.sh >/dev/null 2>&1 || tools/need.sh python3 python3-venv
+	@tools/need.sh $(IRONIC_PACKAGES)
+	"$$(tools/python.sh)" -m venv --clear $(IRONIC)
+	$(IRONIC)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --requirement $<
+	@touch $@
+
 clean: ## remove everything that the other targets made
-	rm -rf $(VENV) .bench .ramdisk build dist *.egg-info .coverage .coverage.* htmlcov .tox .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) $(IRONIC) .bench .ramdisk build dist *.egg-info .coverage .coverage.* htmlcov .tox .mypy_cache .ruff_cache .pytest_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -18,6 +18,8 @@ import pytest
 # pytest's importlib mode puts no test directory on sys.path. At its end, where nothing hides another's modules.
 sys.path.append(str(Path(__file__).resolve().parents[2] / "tools/ramdisk"))
 sys.path.append(str(Path(__file__).parent))
+# The real Ironic, and what it needs.
+sys.path += [str(Path(__file__).parents[1] / name) for name in ("conductor", "integration")]
 
 import machine_parts as parts
 import overlays
@@ -28,7 +30,7 @@ from machine_parts import Disk
 from rack import STATIC_ADDRESS, TOKEN, Guest, Rack
 
 ROOT = Path(__file__).resolve().parents[2]
-ORDER = ("inventory", "plugins", "disks", "logs", "image", "survival", "boot", "uefi")
+ORDER = ("inventory", "plugins", "disks", "logs", "image", "survival", "boot", "uefi", "ironic")
 # The first disk gets the image and is booted from; those that are erased are small, because erasing writes all of it.
 DISKS = (
     Disk("VIRTIO-ONE", 1024), Disk("VIRTIO-TWO", 512), Disk("NVME-ONE", 96, "nvme"), Disk("SATA-ONE", 64, "sata"),

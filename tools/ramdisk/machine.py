@@ -54,6 +54,7 @@ class Machine:
     terminal: bool = False  # the serial console on this terminal too
     extra: tuple[str, ...] = ()
     guest_port: int = 9999
+    host_port: int = 0  # where that port is on 127.0.0.1 of this machine; 0: a free one
     guest_address: str = ""  # where that port is; QEMU's first DHCP address unless given
     qmp: Qmp = field(init=False)
     port: int = field(init=False, default=0)
@@ -118,7 +119,7 @@ class Machine:
         argv += parts.firmware_arguments(self.uefi, self.work)
         for index, disk in enumerate(self.disks, 1):
             argv += disk.arguments(self.work, index)
-        argv += parts.nic_arguments(self.nics, f"{self.guest_address}:{self.guest_port}")
+        argv += parts.nic_arguments(self.nics, f"{self.guest_address}:{self.guest_port}", self.host_port)
         argv += parts.bmc_arguments() if self.bmc else []
         return [*argv, *parts.stick_arguments(self.sticks), *parts.cd_arguments(self.cds), *self.extra]
 

@@ -60,13 +60,13 @@ DISKS = (
 NICS = (Nic("52:54:00:0a:0e:01"), Nic("52:54:00:0a:0e:02", "e1000e"))
 
 
-def nic_arguments(nics: tuple[Nic, ...], inside: str) -> list[str]:
-    """The first in a network of QEMU's own, with one forward from a free port of 127.0.0.1 to `inside`, ADDRESS:PORT of
-    the guest; the others have a cable and nobody at its other end."""
+def nic_arguments(nics: tuple[Nic, ...], inside: str, outside: int = 0) -> list[str]:
+    """The first in a network of QEMU's own, with one forward from port `outside` of 127.0.0.1 (0: a free one) to
+    `inside`, ADDRESS:PORT of the guest; the others have a cable and nobody at its other end."""
     made = []
     for index, nic in enumerate(nics):
         if index == 0:
-            made += ["-netdev", f"user,id=net0,hostfwd=tcp:127.0.0.1:0-{inside}"]
+            made += ["-netdev", f"user,id=net0,hostfwd=tcp:127.0.0.1:{outside}-{inside}"]
         else:
             made += ["-netdev", f"hubport,id=net{index},hubid={index}"]
         # No boot ROM: these machines boot from a kernel or a disk.

@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "agent_router"
 # An environment of its own, made by make lint.
 DIB = ROOT / ".ramdisk/dib/bin"
-NOT_OURS = {".git", ".venv", ".bench", ".ramdisk", ".tox", "build", "dist", "data", "results", "__pycache__"}
+NOT_OURS = {".git", ".venv", ".bench", ".ramdisk", ".ironic", ".tox", "build", "dist", "data", "results", "__pycache__"}
 
 ROUTER = ("api", "core", "runner")
 MODULE_MAX_LINES = 300

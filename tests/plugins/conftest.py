@@ -11,6 +11,7 @@ import pytest
 # pytest's importlib mode puts no test directory on sys.path; the harness lies beside this file.
 sys.path.insert(0, str(Path(__file__).parent))
 
+from deploy_fakes import disk, disk_of_4k_sectors, serve  # noqa: F401
 from plugin_harness import Caller, FakeTool
 
 MIB = 1 << 20

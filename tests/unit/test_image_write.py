@@ -71,7 +71,7 @@ def test_a_disk_whose_ends_cannot_be_written_is_wiped(monkeypatch):
 
     wiped = []
     monkeypatch.setattr(
-        write, "pump", lambda source, write, first, progress: first(memoryview(bytes(16))) or "digest"
+        write, "pump", lambda source, write, first, **more: first(memoryview(bytes(16))) or "digest"
     )
     source = SimpleNamespace(size=16, offset=16, url=URL, digest_known=True, open=lambda: None)
     target = SimpleNamespace(
@@ -81,7 +81,7 @@ def test_a_disk_whose_ends_cannot_be_written_is_wiped(monkeypatch):
     before = signal.getsignal(signal.SIGTERM)
     try:
         with pytest.raises(Failed, match="first and last MiB are wiped") as failed:
-            write._run(source, target, "digest", None)
+            write.stream(source, target, "digest", None)
     finally:
         signal.signal(signal.SIGTERM, before)
     assert failed.value.code == "write_failed"

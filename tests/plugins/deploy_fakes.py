@@ -1,0 +1,66 @@
+"""Fixtures of the tests that write images: a web server, a root device, and the call."""
+
+import base64
+import gzip
+import hashlib
+import subprocess
+from pathlib import Path
+
+import pytest
+from disk_fakes import MIB, only_disks, remembering
+from image_server import ImageServer
+
+STEP = "deploy.write_image"
+
+
+@pytest.fixture
+def serve():
+    servers = []
+
+    def start(body):
+        servers.append(ImageServer(body))
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.fixture
+def disk(call, fake_tool, loop_disk, tmp_path):
+    """A disk of 100 MiB full of garbage, that is found as the root device by its serial."""
+    device = loop_disk(100)
+    only_disks(call, fake_tool, device, **{Path(device).name: {"serial": "ROOT"}})
+    remembering(call, tmp_path / "state")
+    return device
+
+
+def deploy(call, server, image, **more):
+    info = {"id": "img", "urls": [server.url], "checksum": hashlib.sha256(image).hexdigest(),
+            **more.pop("info", {})}  # fmt: skip
+    return call(STEP, image_info=info, root_device={"serial": "root"}, **more)
+
+
+def packed(data: bytes) -> str:
+    return base64.b64encode(gzip.compress(data)).decode()
+
+
+def config_drive(tmp_path: Path, label: str = "config-2") -> bytes:
+    """A real vfat file system with that label."""
+    path = tmp_path / "drive"
+    path.write_bytes(bytes(MIB))
+    subprocess.run(["mkfs.vfat", "-n", label.upper(), path], check=True, capture_output=True)
+    return path.read_bytes()
+
+
+@pytest.fixture
+def disk_of_4k_sectors(call, fake_tool, loop_disk, tmp_path):
+    device = loop_disk(100)
+    backing = subprocess.run(["losetup", "--noheadings", "--output", "BACK-FILE", device],
+                             capture_output=True, text=True, check=True).stdout.strip()  # fmt: skip
+    subprocess.run(["losetup", "--detach", device], check=True)
+    subprocess.run(["losetup", "--sector-size", "4096", device, backing], check=True)
+    remembering(call, tmp_path / "state")
+    only_disks(call, fake_tool, device, **{Path(device).name: {"serial": "ROOT"}})
+    return device

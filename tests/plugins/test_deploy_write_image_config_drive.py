@@ -1,0 +1,151 @@
+import base64
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+from deploy_fakes import config_drive, deploy, packed
+from disk_fakes import MIB, gpt_image, msdos_image, table_of
+from plugin_harness import PluginFailed
+
+
+@pytest.mark.root
+def test_a_new_partition_for_the_config_drive_on_gpt(call, serve, disk, tmp_path):
+    image, drive = gpt_image(tmp_path / "image"), config_drive(tmp_path)
+    place = deploy(call, serve(image), image, configdrive=packed(drive))["config_drive"]
+    last = table_of(disk)["partitions"][-1]
+    assert (last["start"] * 512, last["size"] * 512, last["name"]) == (place["start"], place["size"], "config-2")
+    assert place["partition"] == 2
+    assert place["size"] >= 64 * MIB
+    assert Path(disk).read_bytes()[place["start"] :][: len(drive)] == drive
+    found = subprocess.run(["blkid", "--probe", "--offset", str(place["start"]), disk],
+                           capture_output=True, text=True, check=True)  # fmt: skip
+    assert 'LABEL="CONFIG-2"' in found.stdout
+
+
+@pytest.mark.root
+def test_a_new_partition_for_the_config_drive_on_msdos(call, serve, disk, tmp_path):
+    image = msdos_image(tmp_path / "image", 8, "start=2048, size=4096, type=83")
+    drive = config_drive(tmp_path)
+    place = deploy(call, serve(image), image, configdrive=packed(drive))["config_drive"]
+    assert place == {"partition": 2, "start": 36 * MIB, "size": 64 * MIB}
+    last = table_of(disk)["partitions"][-1]
+    assert (last["start"], last["type"]) == (36 * 2048, "c")
+    assert Path(disk).read_bytes()[36 * MIB :][: len(drive)] == drive
+
+
+@pytest.mark.root
+def test_the_partition_with_that_name_is_used(call, serve, disk, tmp_path):
+    image = gpt_image(tmp_path / "image", 8, "--new=1:2048:+1M", "--new=2:0:+2M", "--change-name=2:config-2")
+    drive = config_drive(tmp_path)
+    place = deploy(call, serve(image), image, configdrive=packed(drive))["config_drive"]
+    assert (place["partition"], place["size"]) == (2, 2 * MIB)
+    assert len(table_of(disk)["partitions"]) == 2
+
+
+@pytest.mark.root
+def test_the_partition_whose_file_system_has_that_label_is_used(call, serve, disk, tmp_path):
+    image = bytearray(msdos_image(tmp_path / "image", 8, "start=2048, size=4096, type=c", "size=4096, type=83"))
+    image[MIB : 2 * MIB] = config_drive(tmp_path)
+    fresh = os.urandom(MIB)
+    place = deploy(call, serve(bytes(image)), bytes(image), configdrive=packed(fresh))["config_drive"]
+    assert place == {"partition": 1, "start": MIB, "size": 2 * MIB}
+    assert Path(disk).read_bytes()[MIB : 2 * MIB] == fresh
+
+
+@pytest.mark.root
+def test_two_such_partitions_are_one_too_many(call, serve, disk, tmp_path):
+    names = ("--change-name=1:config-2", "--change-name=2:CONFIG-2")
+    image = gpt_image(tmp_path / "image", 8, "--new=1:2048:+1M", "--new=2:0:+1M", *names)
+    with pytest.raises(PluginFailed, match="partitions 1 and 2") as failed:
+        deploy(call, serve(image), image, configdrive=packed(b"x"))
+    assert failed.value.code == "two_config_drives"
+
+
+@pytest.mark.root
+def test_four_primary_partitions_leave_no_place(call, serve, disk, tmp_path):
+    image = msdos_image(tmp_path / "image", 8, *["size=2048, type=83"] * 4)
+    with pytest.raises(PluginFailed, match="4 primary partitions") as failed:
+        deploy(call, serve(image), image, configdrive=packed(b"x"))
+    assert failed.value.code == "no_free_slot"
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("label", ["gpt", "dos"])
+def test_a_disk_that_is_full_leaves_no_place(call, serve, disk, tmp_path, label):
+    if label == "gpt":
+        image = gpt_image(tmp_path / "image", 100, "--new=1:2048:+60M")
+    else:
+        image = msdos_image(tmp_path / "image", 100, "size=60MiB, type=83")
+    with pytest.raises(PluginFailed, match="64 MiB") as failed:
+        deploy(call, serve(image), image, configdrive=packed(b"x"))
+    assert failed.value.code == "no_space"
+
+
+@pytest.mark.root
+def test_an_image_without_partitions_has_no_place_for_a_config_drive(call, serve, disk):
+    image = os.urandom(MIB)
+    with pytest.raises(PluginFailed) as failed:
+        deploy(call, serve(image), image, configdrive=packed(b"x"))
+    assert failed.value.code == "no_partition_table"
+    assert deploy(call, serve(image), image)["partition_table"] is None
+    assert "no partition table" in call.warnings[0]
+
+
+@pytest.mark.root
+def test_a_config_drive_from_a_url(call, serve, disk, tmp_path):
+    image, drive = gpt_image(tmp_path / "image"), config_drive(tmp_path)
+    for body in (packed(drive).encode(), drive):
+        url = serve(body).url
+        place = deploy(call, serve(image), image, configdrive=url)["config_drive"]
+        assert Path(disk).read_bytes()[place["start"] :][: len(drive)] == drive
+
+
+@pytest.mark.root
+@pytest.mark.parametrize(("given", "code"), [
+    ("!!", "bad_config_drive"), (base64.b64encode(b"no gzip").decode(), "bad_config_drive"),
+    (packed(bytes(range(200)))[:40], "bad_config_drive"), (packed(bytes(64 * MIB + 1)), "config_drive_too_large"),
+])  # fmt: skip
+def test_a_bad_config_drive_is_found_before_the_disk_is_touched(call, serve, disk, tmp_path, given, code):
+    before = Path(disk).read_bytes()
+    image = gpt_image(tmp_path / "image")
+    with pytest.raises(PluginFailed) as failed:
+        deploy(call, serve(image), image, configdrive=given)
+    assert failed.value.code == code
+    assert Path(disk).read_bytes() == before
+
+
+@pytest.mark.root
+def test_a_config_drive_on_a_disk_of_4k_sectors(call, serve, disk_of_4k_sectors, tmp_path):
+    disk = disk_of_4k_sectors
+    subprocess.run(["sgdisk", "--zap-all", disk], check=True, capture_output=True)
+    subprocess.run(["sgdisk", "--new=1:256:+2M", disk], check=True, capture_output=True)
+    image = Path(disk).read_bytes()[: 8 * MIB]
+    place = deploy(call, serve(image), image, configdrive=packed(b"data"))["config_drive"]
+    last = table_of(disk)["partitions"][-1]
+    assert (last["start"] * 4096, last["name"]) == (place["start"], "config-2")
+    assert Path(disk).read_bytes()[place["start"] :][:4] == b"data"
+    assert "not made for sectors of 4096 bytes" in call.warnings[0]
+
+
+@pytest.mark.root
+def test_on_sectors_of_4k_its_files_are_put_into_a_vfat_made_for_them(call, serve, disk_of_4k_sectors, tmp_path):
+    disk = disk_of_4k_sectors
+    tree, drive = tmp_path / "tree", tmp_path / "drive"
+    (tree / "openstack/latest").mkdir(parents=True)
+    (tree / "openstack/latest/meta_data.json").write_text("{}")
+    drive.write_bytes(bytes(4 * MIB))
+    subprocess.run(["mkfs.ext4", "-q", "-F", "-d", str(tree), str(drive)], check=True)
+    subprocess.run(["sgdisk", "--zap-all", disk], check=True, capture_output=True)
+    subprocess.run(["sgdisk", "--new=1:256:+2M", disk], check=True, capture_output=True)
+    image = Path(disk).read_bytes()[: 8 * MIB]
+    place = deploy(call, serve(image), image, configdrive=packed(drive.read_bytes()))["config_drive"]
+    listed = subprocess.run(["mdir", "-b", "-/", "-i", f"{disk}@@{place['start']}", "::"],
+                            capture_output=True, text=True, check=True, env={"MTOOLS_SKIP_CHECK": "1"})  # fmt: skip
+    assert "::/openstack/latest/meta_data.json" in listed.stdout.splitlines()
+    found = subprocess.run(["blkid", "--probe", "--offset", str(place["start"]), disk],
+                           capture_output=True, text=True, check=True).stdout  # fmt: skip
+    assert 'LABEL="CONFIG-2"' in found
+    assert 'BLOCK_SIZE="4096"' in found
+    assert call.warnings == []
+    assert "agent-router" not in Path("/proc/mounts").read_text()

@@ -1,0 +1,35 @@
+import hashlib
+from pathlib import Path
+
+import pytest
+from disk_fakes import gpt_image, only_disks, remembering
+from image_server import ImageServer
+from plugin_harness import manifest, problems
+
+COMMAND = "standby.prepare_image"
+
+
+def test_it_is_the_step_write_image_as_a_command():
+    step, command = manifest("deploy.write_image"), manifest(COMMAND)
+    for key in ("request", "response", "errors", "timeout_s", "effects"):
+        assert command[key] == step[key]
+    assert "steps" not in command
+    assert problems(COMMAND, "request", {})
+
+
+@pytest.mark.root
+def test_writes_the_image(call, fake_tool, loop_disk, tmp_path):
+    disk = loop_disk(16)
+    only_disks(call, fake_tool, disk)
+    remembering(call, tmp_path / "state")
+    image = gpt_image(tmp_path / "image")
+    server = ImageServer(image)
+    try:
+        info = {"id": "x", "urls": [server.url], "checksum": hashlib.sha256(image).hexdigest()}
+        answer = call(COMMAND, image_info=info, root_device={"name": disk})
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert answer["partition_table"] == "gpt"
+    assert Path(disk).read_bytes()[1 << 20 : 7 << 20] == image[1 << 20 : 7 << 20]
+    assert call("standby.get_partition_uuids") == {"root uuid": answer["root_uuid"]}

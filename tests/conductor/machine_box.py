@@ -100,7 +100,8 @@ class Boot:
         return self._process is not None and self._process.poll() is None
 
     def died(self) -> bool:
-        return not self.took_s and not self.runs() and not self.switched_off_by
+        started = self._process is not None  # a moment after it became a boot
+        return started and not self.took_s and not self.runs() and not self.switched_off_by
 
     def power_off(self) -> None:
         assert self._process is not None
@@ -142,7 +143,8 @@ class Boot:
         if self.runs():
             with contextlib.suppress(OSError, http.client.HTTPException):  # switched off at this moment
                 return list(self.ask("/v1/commands/")["commands"])
-        text = (self.state / "history").read_text().rstrip(",\n")
+        history = self.state / "history"
+        text = history.read_text().rstrip(",\n") if history.exists() else ""
         return list(json.loads(f"[{text}]"))
 
     def names(self) -> list[str]:

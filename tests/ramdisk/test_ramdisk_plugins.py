@@ -31,8 +31,8 @@ def test_nothing_else_went_wrong(guest: Guest):
     expected = {path.name for path in (Path(__file__).resolve().parents[2] / "plugins.d").iterdir()}
     states = {method["name"]: method["state"] for method in catalogue["methods"]}
     assert expected <= set(states)
-    # No fwupd in the standard ramdisk.
-    assert {name for name in expected if states[name] != "ready"} <= {"firmware.devices"}
+    # The standard ramdisk has neither fwupd nor hardware-detect.
+    assert {name for name in expected if states[name] != "ready"} <= {"firmware.devices", "inspect.extra_hardware"}
 
 
 def test_a_stick_that_was_there_at_boot(guest: Guest):

@@ -30,6 +30,7 @@ from gunicorn.workers.base import Worker
 from agent_router.api import http
 from agent_router.api.front import Front
 from agent_router.api.hot import Hot
+from agent_router.core import tls
 from agent_router.core.jsontext import dumps
 from agent_router.core.problems import RequestError
 from agent_router.runner import libc
@@ -71,7 +72,8 @@ class LoopWorker(Worker):
         self.front = Front(self.loop, dispatcher)
         self.hot = Hot(dispatcher, self.front)
         self.max_body = int(dispatcher.settings.max_request_mib * (1 << 20))
-        self.tls = gunicorn_sock.ssl_context(self.cfg) if self.cfg.is_ssl else None
+        make = partial(gunicorn_sock.ssl_context, self.cfg)
+        self.tls = tls.Server(make, dispatcher.settings.state, self.log.warning) if self.cfg.is_ssl else None
         self.connections: dict[int, Connection] = {}
         self.most = min(MAX_CONNECTIONS, _descriptors() // 2)  # the rest is for threads, two each
         self.threads = threading.BoundedSemaphore(min(MAX_THREADS, self.most // 3))
@@ -121,7 +123,7 @@ class LoopWorker(Worker):
                 return
             sock.setblocking(False)
             if self.tls is not None:
-                sock = self.tls.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
+                sock = self.tls.wrap(sock)
             connection = Connection(sock, addr, self.max_body, self.tls is not None)
             self.connections[connection.fd] = connection
             self.loop.watch(connection.fd, partial(self._ready, connection))

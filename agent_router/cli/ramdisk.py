@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from agent_router.cli import serve
-from agent_router.conductor import reach
-from agent_router.conductor.plan import Plan, plan_of
+from agent_router.conductor import names
+from agent_router.conductor.memory import Memory
+from agent_router.conductor.plan import Plan, number, plan_of
 from agent_router.core import settings as settings_module
 from agent_router.core.settings import Settings, SettingsError
 from agent_router.ramdisk import addresses, identity, parameters, virtual_media
@@ -21,7 +22,6 @@ from agent_router.ramdisk import addresses, identity, parameters, virtual_media
 CONFIG = "/etc/agent-router/agent-router.toml"
 CONSOLE_LINE = "/usr/lib/agent-router/console-line"
 ADDRESS_PATIENCE_S = (10.0, 50.0)  # after the first, the console tells what is missing
-ROUTE_PATIENCE_S = 30.0
 SETTLE_PATIENCE_S = 60
 
 
@@ -40,6 +40,7 @@ def main(argv: list[str]) -> int:
     settling = begin_settling()
     try:
         given = virtual_media.parameters(parameters.read(options.cmdline))
+        plan = plan_of(given)
         settings = prepare(options.config, given)
     except (SettingsError, identity.IdentityError) as error:
         print(f"agent-router: {error}", file=sys.stderr)
@@ -47,13 +48,12 @@ def main(argv: list[str]) -> int:
         return 2
     if settling is not None:
         settling.wait()
-    plan = plan_of(given)
     return serve.supervise(settings, announce, None if plan is None else partial(link, plan))
 
 
 def link(plan: Plan, settings: Settings) -> None:
     """The main function of the process that talks with Ironic."""
-    from agent_router.conductor import inspection
+    from agent_router.conductor import dhcp, inspection
     from agent_router.conductor.bridge import translate
     from agent_router.conductor.ironic import Ironic
     from agent_router.conductor.link import Link
@@ -62,10 +62,11 @@ def link(plan: Plan, settings: Settings) -> None:
     def say(text: str) -> None:
         print(text, flush=True)
 
-    def inspect(ironic: Ironic, url: str) -> bool:
+    def inspect(ironic: Ironic) -> bool:
+        dhcp.wait(plan, say)
         methods = inspection.chosen(plan.collectors)
         data = inspection.collect(methods, inspection.caller(Dispatcher(settings, translate=translate)))
-        return inspection.post(ironic, url, data, say)
+        return inspection.post(ironic, plan.inspection_urls, data, say)
 
     Link(settings.state, settings.port, settings.cert, plan, inspect, say).run()
 
@@ -86,28 +87,25 @@ def prepare(config: str, given: dict[str, str]) -> Settings:
     flags: dict[str, Any] = {"insecure": True}  # checked again below, when token and certificate are there
     settings = settings_module.load(flags, environ, config)
     settings.insecure = False
+    settings.host = given.get("ipa-listen-host", "").strip("[]") or settings.host
+    settings.port = number(given, "ipa-listen-port", settings.port)
     if settings.host == "::" and not has_ipv6():
         settings.host = "0.0.0.0"
     serve.prepare_state(settings.state)
     state = Path(settings.state)
-    settings.token = identity.token(given.get("ipa-agent-token") or settings.token, state)
+    # Before a restart a lookup may have brought another one than the boot loader.
+    held = Memory(settings.state).token
+    settings.token = identity.token(held or given.get("ipa-agent-token") or settings.token, state)
     settings.token_file = str(state / "token")  # a lookup brings Ironic's own
     if not settings.cert:
-        names = dict.fromkeys([*_wait_for_address(), *_wait_for_route(plan_of(given))])
-        settings.cert, settings.key = identity.certificate(names, state / "tls", socket.gethostname())
+        found = [] if identity.has_certificate(state / "tls") else _wait_for_names(plan_of(given))
+        settings.cert, settings.key = identity.certificate(found, state / "tls", socket.gethostname())
     settings.check()
     return settings
 
 
-def called_by(plan: Plan | None) -> list[str]:
-    """The names by which Ironic will call this agent: its certificate must have them."""
-    if plan is None:
-        return []
-    found = [plan.advertise] if plan.advertise else []
-    for url in plan.api_urls:
-        with contextlib.suppress(OSError):
-            found.append(reach.source_address(url))
-    return found
+def _wait_for_names(plan: Plan | None) -> list[str]:
+    return _wait_for_address() if plan is None else names.wait(plan, _tell_console)
 
 
 def _wait_for_address() -> list[str]:
@@ -116,14 +114,6 @@ def _wait_for_address() -> list[str]:
     if not found:
         _call_console_line()
         found = addresses.wait(late)
-    return found
-
-
-def _wait_for_route(plan: Plan | None) -> list[str]:
-    """The interface that leads to Ironic may be the last one to get its address."""
-    give_up = time.monotonic() + ROUTE_PATIENCE_S
-    while not (found := called_by(plan)) and plan is not None and plan.api_urls and time.monotonic() < give_up:
-        time.sleep(addresses.INTERVAL_S)
     return found
 
 
@@ -141,6 +131,14 @@ def announce(settings: Settings) -> None:
     (state / "fingerprint").write_text(identity.fingerprint(settings.cert) + "\n")
     (state / "listening").write_text(f"{settings.port} {int(time.time())}\n")
     _call_console_line()
+
+
+def _tell_console(sentence: str) -> None:
+    if sentence:
+        print(f"agent-router: {sentence}", flush=True)
+        _call_console_line(sentence)
+    else:
+        _call_console_line()
 
 
 def _call_console_line(*arguments: str) -> None:

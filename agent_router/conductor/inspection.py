@@ -49,11 +49,11 @@ def collect(methods: Iterable[str], call: Call) -> dict[str, Any]:
     return {**data, "error": "; ".join(errors) or None}
 
 
-def post(ironic: Ironic, url: str, data: dict[str, Any], say: Callable[[str], None]) -> bool:
+def post(ironic: Ironic, urls: list[str], data: dict[str, Any], say: Callable[[str], None]) -> bool:
     """Whether Ironic took or refused it. Tries again where that can help: no answer, a locked node, its own error."""
     for attempt in range(RETRIES):
         try:
-            ironic.inspected(url, data)
+            ironic.inspected(urls, data)
             return True
         except IronicError as error:
             say(f"ironic: inspection: {error}")

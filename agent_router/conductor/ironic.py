@@ -1,13 +1,14 @@
 """A client of Ironic's API: what an agent asks and tells it. Wire facts, no policy.
 
-Several URLs may be given; the one that answers is stayed with.
+Several URLs may be given; the one that works is stayed with. An API that answers 5xx (its conductors have no worker
+free, its proxy finds no server) is passed over like one that does not answer.
 """
 
 import contextlib
 import http.client
 import json
 import ssl
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 from urllib.parse import SplitResult, quote, urlencode, urlsplit
 
@@ -25,6 +26,16 @@ class IronicError(Exception):
         super().__init__(message)
         self.status = status
 
+    @property
+    def refuses_token(self) -> bool:
+        """Invalid or missing agent token received."""
+        return self.status == 400 and "agent token" in str(self).lower()
+
+
+def fails(error: IronicError) -> bool:
+    """Whether the API itself is the trouble, so that another one may do better."""
+    return error.status == 0 or error.status >= 500
+
 
 class Ironic:
     """`urls` are API roots; `request_id` goes with every request; `cafile` ("": the system's) verifies https."""
@@ -34,12 +45,17 @@ class Ironic:
         self._request_id = request_id
         self._cafile, self._insecure = cafile, insecure
         self._context: ssl.SSLContext | None = None
-        self._version: tuple[int, int] | None = None
+        self._versions: dict[str, tuple[int, int]] = {}
 
     @property
     def url(self) -> str:
-        """The root that answered last, or the first one."""
+        """The root that worked last, or the first one."""
         return self._urls[0]
+
+    @property
+    def urls(self) -> list[str]:
+        """All roots, that one first."""
+        return list(self._urls)
 
     def lookup(self, macs: Iterable[str], node_uuid: str = "") -> dict[str, Any]:
         """{"node": {…}, "config": {…}} of this machine."""
@@ -57,31 +73,47 @@ class Ironic:
             body["agent_verify_ca"] = certificate
         self._call("POST", f"/v1/heartbeat/{quote(node_uuid)}", HEARTBEAT_VERSION, body)
 
-    def inspected(self, url: str, data: dict[str, Any]) -> None:
-        """Post what inspection found to `url`, "" for this API's own."""
-        if url:
-            self._send("POST", url, {}, data)  # without a version, as Ironic always accepted it
+    def inspected(self, urls: Iterable[str], data: dict[str, Any]) -> None:
+        """Post what inspection found to the first of `urls` that works, none for this API's own."""
+        if urls := list(urls):
+            self._first(urls, lambda url: self._send("POST", url, {}, data))  # no version: always accepted so
         else:
             self._call("POST", "/v1/continue_inspection", None, data)
 
     # ----
 
     def _call(self, method: str, path: str, newest: tuple[int, int] | None, body: Any = None) -> Any:
-        """At the first API that can be reached; the others are tried only where there is no answer."""
-        last = IronicError("no URL of Ironic's API is known")
-        for url in list(self._urls):
+        """At the first API that works, which is the first one to be asked from then on."""
+        url, answer = self._first(self._urls, lambda url: self._at(url, method, path, newest, body))
+        self._prefer(url)
+        return answer
+
+    def _at(self, url: str, method: str, path: str, newest: tuple[int, int] | None, body: Any) -> Any:
+        try:
+            return self._send(method, url + path, self._headers(url, newest), body)
+        except IronicError as error:
+            if fails(error):
+                self._versions.pop(url, None)  # what comes back may be another release
+            else:
+                self._prefer(url)
+            raise
+
+    def _first(self, urls: list[str], ask: Callable[[str], Any]) -> tuple[str, Any]:
+        """(url, answer); an IronicError at once if an API refuses, else when all have failed."""
+        failed: dict[str, IronicError] = {}
+        for url in list(urls):
             try:
-                answer = self._send(method, url + path, self._headers(url, newest), body)
+                return url, ask(url)
             except IronicError as error:
-                if error.status:
-                    self._prefer(url)
+                if not fails(error):
                     raise
-                last = error
-                self._version = None
-                continue
-            self._prefer(url)
-            return answer
-        raise last
+                failed[url] = error
+        if not failed:
+            raise IronicError("no URL of Ironic's API is known")
+        if len(failed) == 1:
+            raise next(iter(failed.values()))
+        told = "; ".join(f"{url}: {error}" for url, error in failed.items())
+        raise IronicError(told, max(error.status for error in failed.values()))
 
     def _prefer(self, url: str) -> None:
         self._urls.remove(url)
@@ -90,19 +122,19 @@ class Ironic:
     def _headers(self, url: str, newest: tuple[int, int] | None) -> dict[str, str]:
         if newest is None:
             return {}
-        if self._version is None:
-            self._version = self._discover(url)
-        major, minor = min(self._version or OLDEST, newest)
+        if url not in self._versions and (found := self._discover(url)):
+            self._versions[url] = found
+        major, minor = min(self._versions.get(url, OLDEST), newest)
         return {"X-OpenStack-Ironic-API-Version": f"{major}.{minor}"}
 
     def _discover(self, url: str) -> tuple[int, int] | None:
-        """None, for another try next time, if what answers does not tell: perhaps a proxy, while Ironic starts."""
+        """None, for another try next time, if the root is there but does not tell."""
         try:
             root = self._send("GET", url + "/", {})
             major, minor = root["default_version"]["version"].split(".")
             return int(major), int(minor)
         except IronicError as error:
-            if not error.status:
+            if fails(error):  # asked in the oldest version it might give no token: rather the next API, or later
                 raise
         except (LookupError, TypeError, ValueError, AttributeError):
             pass

@@ -2,12 +2,20 @@
 
 import os
 from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from agent_router.core.settings import SettingsError
+
+# Where virtual media bring the certificate of Ironic's own authority.
+CAFILE = "/etc/ironic-python-agent/ironic.crt"
+TRUE = {"1", "true", "yes", "on"}
+DHCP_WAIT_S = 60
 
 
 @dataclass(slots=True)
 class Plan:
     api_urls: list[str]
-    inspection_url: str = ""
+    inspection_urls: list[str]
     inspect: bool = False
     advertise: str = ""
     request_id: str = ""
@@ -17,31 +25,75 @@ class Plan:
     cafile: str = ""
     insecure: bool = False
     advertise_port: int = 0
+    boot_mac: str = ""
+    dhcp_wait_s: int = DHCP_WAIT_S
+    dhcp_all: bool = False
+    tls_minimum: str = ""
+    tls_ciphers: str = ""
 
-
-# Where virtual media bring the certificate of Ironic's own authority.
-CAFILE = "/etc/ironic-python-agent/ironic.crt"
+    @property
+    def urls(self) -> list[str]:
+        """Where Ironic is: by this the machine's own address is found."""
+        return self.api_urls or self.inspection_urls
 
 
 def plan_of(given: dict[str, str]) -> Plan | None:
-    """None: nobody's conductor waits for this machine."""
-    urls = [url.strip() for url in given.get("ipa-api-url", "").split(",") if url.strip()]
-    inspection = given.get("ipa-inspection-callback-url", "")
+    """None: nobody's conductor waits for this machine. SettingsError for what is no URL."""
+    urls, inspection = _urls(given, "ipa-api-url"), _urls(given, "ipa-inspection-callback-url")
     if not urls and not inspection:
+        if _true(given, "ipa-use-mdns"):
+            raise SettingsError(no_mdns("ipa-use-mdns"))
         return None
-    # A callback alone means: inspect, and nothing more. With an API too, inspection is part of a fast track.
-    inspect = bool(inspection) or "ipa-inspection-collectors" in given
     return Plan(
-        urls, inspection, inspect, given.get("ipa-advertise-host", ""), given.get("ipa-global-request-id", ""),
-        given.get("ipa-inspection-collectors", ""), given.get("agent.node", ""),
-        given.get("ipa-agent-token", ""), _cafile(given), given.get("ipa-insecure", "").lower() in {"1", "true", "yes"},
-        _number(given.get("ipa-advertise-port", "")),
+        urls, inspection,
+        # A callback alone means: inspect, and nothing more. With an API too, inspection is part of a fast track.
+        inspect=bool(inspection) or "ipa-inspection-collectors" in given,
+        advertise=given.get("ipa-advertise-host", "").strip("[]"),
+        request_id=given.get("ipa-global-request-id", ""),
+        collectors=given.get("ipa-inspection-collectors", ""),
+        node_uuid=given.get("agent.node", ""),
+        token=given.get("ipa-agent-token", ""),
+        cafile=given.get("ipa-cafile") or (CAFILE if os.path.exists(CAFILE) else ""),
+        insecure=_true(given, "ipa-insecure"),
+        advertise_port=number(given, "ipa-advertise-port", 0),
+        boot_mac=given.get("BOOTIF", ""),
+        dhcp_wait_s=number(given, "ipa-inspection-dhcp-wait-timeout", DHCP_WAIT_S),
+        dhcp_all=_true(given, "ipa-inspection-dhcp-all-interfaces"),
+        tls_minimum=given.get("ipa-tls-min-version", ""),
+        tls_ciphers=given.get("ipa-tls-cipher-suites", ""),
     )  # fmt: skip
 
 
-def _cafile(given: dict[str, str]) -> str:
-    return given.get("ipa-cafile") or (CAFILE if os.path.exists(CAFILE) else "")
+def _urls(given: dict[str, str], name: str) -> list[str]:
+    found = [url.strip() for url in given.get(name, "").split(",") if url.strip()]
+    for url in found:
+        if url == "mdns":
+            raise SettingsError(no_mdns(f"{name}=mdns"))
+        if not is_url(url):
+            raise SettingsError(f"{name}: {url!r} is no URL; give one like http://192.0.2.1:6385")
+    return found
 
 
-def _number(text: str) -> int:
-    return int(text) if text.isascii() and text.isdigit() else 0
+def no_mdns(parameter: str) -> str:
+    return (
+        f"{parameter} is not supported, because anybody on the network could answer it and take this machine over; "
+        "name Ironic itself, as in ipa-api-url=http://192.0.2.1:6385"
+    )
+
+
+def is_url(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        return parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+
+
+def number(given: dict[str, str], name: str, default: int) -> int:
+    """A whole number above or equal to 0; the default for anything else."""
+    text = given.get(name, "")
+    return int(text) if text.isascii() and text.isdigit() else default
+
+
+def _true(given: dict[str, str], name: str) -> bool:
+    return given.get(name, "").lower() in TRUE

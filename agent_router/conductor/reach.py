@@ -27,7 +27,7 @@ def macs(net: Path = NET) -> list[str]:
 
 
 def source_address(url: str) -> str:
-    """The address that packets to the host of `url` would come from; OSError if there is no route."""
+    """The address that packets to the host of `url` would come from; OSError if Ironic could call none."""
     parts = urlsplit(url)
     port = parts.port or (443 if parts.scheme == "https" else 80)
     last: OSError = OSError(f"{url} has no address")

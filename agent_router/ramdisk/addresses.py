@@ -8,18 +8,30 @@ INTERVAL_S = 0.2
 
 def present() -> list[str]:
     """Global addresses of all interfaces, IPv4 first; without those that are still being checked for duplicates."""
-    done = subprocess.run(
-        ["ip", "-oneline", "address", "show", "scope", "global", "-tentative", "-deprecated"],
-        stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    return parse(done.stdout)
+    return parse(_shown())
+
+
+def interfaces() -> set[str]:
+    """The names of those that have such an address."""
+    return {row[1] for row in _rows(_shown())}
 
 
 def parse(text: str) -> list[str]:
     """From lines like "2: eth0    inet 192.0.2.7/24 brd …"."""
-    fields = [line.split() for line in text.splitlines()]
-    found = [(row[2], row[3].split("/")[0]) for row in fields if len(row) > 3 and row[2] in {"inet", "inet6"}]
+    found = [(row[2], row[3].split("/")[0]) for row in _rows(text)]
     return [address for _, address in sorted(found, key=lambda one: one[0])]
+
+
+def _rows(text: str) -> list[list[str]]:
+    fields = [line.split() for line in text.splitlines()]
+    return [row for row in fields if len(row) > 3 and row[2] in {"inet", "inet6"}]
+
+
+def _shown() -> str:
+    return subprocess.run(
+        ["ip", "-oneline", "address", "show", "scope", "global", "-tentative", "-deprecated"],
+        stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
+    ).stdout  # fmt: skip
 
 
 def wait(patience_s: float) -> list[str]:

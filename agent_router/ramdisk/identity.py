@@ -14,6 +14,7 @@ from pathlib import Path
 BACKDATE_S = 3600
 LIFETIME_S = 10 * 365 * 86400
 OPENSSL_LIMIT_S = 60
+NAMES = "names"  # of the certificate beside it
 CA_CONFIG = """[ca]
 default_ca = own
 [own]
@@ -50,10 +51,24 @@ def certificate(names: Iterable[str], directory: Path, hostname: str) -> tuple[s
     """(certificate, key), paths of PEM files; made once, for these addresses and host names."""
     directory.mkdir(mode=0o700, exist_ok=True)
     cert, key = directory / "cert.pem", directory / "key.pem"
-    if not (cert.exists() and key.exists()):
-        kinds = [f"IP:{name}" if is_address(name) else f"DNS:{name}" for name in names]
+    if not has_certificate(directory):
+        given = list(names)
+        kinds = [f"IP:{name}" if is_address(name) else f"DNS:{name}" for name in given]
+        (directory / NAMES).write_text("\n".join(given))
         make_certificate(cert, key, [*kinds, f"DNS:{hostname}"])
     return str(cert), str(key)
+
+
+def has_certificate(directory: Path) -> bool:
+    return (directory / "cert.pem").exists() and (directory / "key.pem").exists()
+
+
+def names_of(cert: str) -> list[str]:
+    """The addresses and host names that certificate() was given; [] for a certificate of somebody else."""
+    try:
+        return (Path(cert).parent / NAMES).read_text().split()
+    except OSError:
+        return []
 
 
 def is_address(name: str) -> bool:

@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 
 from agent_router.cli import ramdisk
+from agent_router.conductor import names
+from agent_router.conductor.memory import Memory
 from agent_router.core.settings import SettingsError
 from agent_router.ramdisk import addresses, identity
 
@@ -57,19 +59,19 @@ def test_what_it_makes_itself_stays_over_a_restart(config):
 
 
 @pytest.mark.parametrize(
-    ("given", "names"),
+    ("given", "wanted"),
     [
         ({"ipa-advertise-host": "192.0.2.7"}, {"IP Address:192.0.2.7"}),
         ({"ipa-advertise-host": "node7.example.org"}, {"DNS:node7.example.org"}),
         ({}, {"IP Address:127.0.0.1"}),
     ],
 )
-def test_the_certificate_has_the_name_by_which_ironic_calls(config, given, names, monkeypatch):
+def test_the_certificate_has_the_name_by_which_ironic_calls(config, given, wanted, monkeypatch):
     monkeypatch.setattr(addresses, "present", lambda: ["203.0.113.9"])
     settings = ramdisk.prepare(str(config), {"ipa-api-url": "http://127.0.0.1:6385", **given})
     shown = subprocess.run(["openssl", "x509", "-noout", "-ext", "subjectAltName", "-in", settings.cert],
                            capture_output=True, text=True, check=True)  # fmt: skip
-    assert names | {"IP Address:203.0.113.9"} <= {name.strip() for name in shown.stdout.splitlines()[1].split(",")}
+    assert wanted | {"IP Address:203.0.113.9"} <= {name.strip() for name in shown.stdout.splitlines()[1].split(",")}
 
 
 def test_a_certificate_waits_for_the_route_to_ironic(config, monkeypatch):
@@ -81,10 +83,48 @@ def test_a_certificate_waits_for_the_route_to_ironic(config, monkeypatch):
             raise found
         return found
 
-    monkeypatch.setattr(ramdisk.reach, "source_address", source_address)
+    monkeypatch.setattr(names.reach, "source_address", source_address)
     settings = ramdisk.prepare(str(config), {"ipa-api-url": "http://ironic:6385"})
     assert next(asked, "both were asked") == "both were asked"
-    assert settings.cert
+    assert identity.names_of(settings.cert) == ["192.0.2.7", "127.0.0.1"]
+
+
+def test_an_agent_that_restarts_waits_for_no_network(config, monkeypatch):
+    given = {"ipa-api-url": "http://127.0.0.1:6385"}
+    first = ramdisk.prepare(str(config), given)
+    monkeypatch.setattr(names, "wait", None)
+    assert ramdisk.prepare(str(config), given).cert == first.cert
+
+
+def test_a_token_that_a_lookup_brought_is_kept_over_a_restart(config, tmp_path):
+    ramdisk.prepare(str(config), {"ipa-agent-token": GIVEN})
+    memory = Memory(str(tmp_path / "state"))
+    memory.token = "B" * 43
+    memory.save()
+    assert ramdisk.prepare(str(config), {"ipa-agent-token": GIVEN}).token == "B" * 43
+    assert (tmp_path / "state/token").read_text() == "B" * 43
+
+
+@pytest.mark.parametrize(
+    ("given", "where"),
+    [
+        ({}, ("127.0.0.1", 0)),
+        ({"ipa-listen-host": "127.0.0.2", "ipa-listen-port": "9997"}, ("127.0.0.2", 9997)),
+        ({"ipa-listen-host": "[::1]", "ipa-listen-port": "x"}, ("::1", 0)),
+    ],
+)
+def test_where_it_listens_may_be_told(config, given, where):
+    settings = ramdisk.prepare(str(config), given)
+    assert (settings.host, settings.port) == where
+
+
+def test_the_console_is_told_of_parameters_that_cannot_be_used(config, console, tmp_path, capsys):
+    (tmp_path / "cmdline").write_text("quiet ipa-api-url=mdns")
+    assert ramdisk.main([f"--config={config}", f"--cmdline={tmp_path}/cmdline"]) == 2
+    for told in (console.read_text(), capsys.readouterr().err):
+        assert "ipa-api-url=mdns is not supported" in told
+        assert told.count("\n") == 1
+    assert not (tmp_path / "state/tls").exists()
 
 
 def test_a_certificate_of_the_operator_is_used(config, tmp_path):
@@ -154,3 +194,18 @@ def test_the_console_is_told_what_it_waits_for(config, console, monkeypatch):
     monkeypatch.setattr(ramdisk, "ADDRESS_PATIENCE_S", (0.0, 0.0))
     ramdisk.prepare(str(config), {})
     assert console.read_text() == "\n"
+
+
+def test_the_console_is_told_that_the_way_to_ironic_lacks(config, console, monkeypatch):
+    asked = iter([OSError(101, "Network is unreachable")] * 3 + ["192.0.2.7"])
+
+    def source_address(url):
+        found = next(asked)
+        if isinstance(found, OSError):
+            raise found
+        return found
+
+    monkeypatch.setattr(names.reach, "source_address", source_address)
+    monkeypatch.setattr(names.wait, "__defaults__", (0.0,))
+    ramdisk.prepare(str(config), {"ipa-api-url": "http://ironic:6385"})
+    assert console.read_text() == "waiting for the network to Ironic at http://ironic:6385: Network is unreachable\n"

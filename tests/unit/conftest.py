@@ -1,13 +1,23 @@
-"""Fixture of the conductor's unit tests: ironic_api, a small HTTP server that answers as Ironic was seen to."""
+"""Fixtures of the conductor's unit tests: ironic_api, an HTTP server that answers as Ironic was seen to; other_api,
+which is a second one, and running, which starts the link.
+"""
 
+import contextlib
 import http.server
 import json
+import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
+
+# pytest's importlib mode puts no test directory on sys.path.
+sys.path.insert(0, str(Path(__file__).parent))
+
+from link_process import BEAT, LOOKUP, NODE, TOKEN, Running, node
 
 ROOT = {"name": "OpenStack Ironic API", "default_version": {"id": "v1", "min_version": "1.1", "version": "1.115"}}
 
@@ -45,8 +55,8 @@ def fault(sentence: str) -> dict[str, str]:
     return {"error_message": json.dumps({"faultcode": "Client", "faultstring": sentence, "debuginfo": None})}
 
 
-@pytest.fixture
-def ironic_api() -> Iterator[IronicAPI]:
+@contextlib.contextmanager
+def serving() -> Iterator[IronicAPI]:
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             raw = self.rfile.read(int(self.headers.get("Content-Length") or 0))
@@ -68,6 +78,37 @@ def ironic_api() -> Iterator[IronicAPI]:
     api = IronicAPI(f"http://127.0.0.1:{server.server_port}")
     api.answers["GET /"] = [(200, ROOT)]
     threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-    yield api
-    server.shutdown()
-    server.server_close()
+    try:
+        yield api
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.fixture
+def ironic_api() -> Iterator[IronicAPI]:
+    with serving() as api:
+        yield api
+
+
+@pytest.fixture
+def other_api() -> Iterator[IronicAPI]:
+    with serving() as api:
+        yield api
+
+
+@pytest.fixture
+def running(ironic_api, tmp_path) -> Iterator[Callable[..., Running]]:
+    made: list[Running] = []
+    ironic_api.answers[LOOKUP] = [node(TOKEN), node("******")]
+    ironic_api.answers[BEAT] = [(202, b"")]
+
+    def start(constants: dict[str, object] | None = None, **given: str) -> Running:
+        known = {"ipa-api-url": ironic_api.url, "agent.node": NODE, "ipa-advertise-host": "192.0.2.7"}
+        made.append(Running(tmp_path, {**known, **{key.replace("_", "-"): text for key, text in given.items()}},
+                            **constants or {}))  # fmt: skip
+        return made[-1]
+
+    yield start
+    for one in made:
+        one.kill()

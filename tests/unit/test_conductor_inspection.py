@@ -47,7 +47,7 @@ def posting(ironic_api, monkeypatch):
         ironic_api.answers["POST /v1/continue_inspection"] = list(answers)
         said = []
         url = ironic_api.url + "/v1/continue_inspection"
-        done = inspection.post(Ironic([ironic_api.url]), url, {"inventory": {}}, said.append)
+        done = inspection.post(Ironic([ironic_api.url]), [url], {"inventory": {}}, said.append)
         return done, len(ironic_api.at("POST")), pauses, said
 
     return post

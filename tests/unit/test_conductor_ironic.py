@@ -51,7 +51,7 @@ def test_an_older_ironic_is_spoken_to_in_its_version(ironic_api, told, spoken):
     assert ironic_api.at("GET")[0].version == spoken
 
 
-@pytest.mark.parametrize("root", [(200, {"name": "something else"}), (200, []), (503, b"<html>starting</html>")])
+@pytest.mark.parametrize("root", [(200, {"name": "something else"}), (200, []), (404, b"<html>no root</html>")])
 def test_a_root_that_does_not_tell_the_version_is_asked_again(ironic_api, root):
     ironic_api.answers["GET /"] = [root, (200, {"default_version": {"version": "1.115"}})]
     ironic_api.answers["GET /v1/lookup"] = [(200, FOUND)]
@@ -126,6 +126,67 @@ def test_the_sentence_of_an_error(raw, sentence):
 def test_inspection_goes_to_the_url_given_without_a_version(ironic_api):
     ironic_api.answers["POST /v1/continue_inspection"] = [(202, {"uuid": NODE})]
     client = Ironic([ironic_api.url])
-    client.inspected(ironic_api.url + "/v1/continue_inspection", {"inventory": {}})
-    client.inspected("", {"inventory": {}})
+    client.inspected([ironic_api.url + "/v1/continue_inspection"], {"inventory": {}})
+    client.inspected([], {"inventory": {}})
     assert [one.version for one in ironic_api.at("POST")] == [None, None]
+
+
+def test_an_api_that_fails_is_passed_over_and_the_one_that_works_is_stayed_with(ironic_api, other_api):
+    ironic_api.answers["GET /v1/lookup"] = [(503, wrapped("no conductor has a worker free"))]
+    other_api.answers["GET /v1/lookup"] = [(200, FOUND)]
+    client = Ironic([ironic_api.url, other_api.url])
+    assert client.lookup(MACS) == FOUND
+    assert client.urls == [other_api.url, ironic_api.url]
+    client.lookup(MACS)
+    assert (len(ironic_api.at("GET")), len(other_api.at("GET"))) == (1, 2)
+
+
+def test_where_all_apis_fail_each_is_reported_and_the_order_stays(ironic_api, other_api):
+    for api in (ironic_api, other_api):
+        api.answers["GET /v1/lookup"] = [(503, wrapped("no worker is free"))]
+    client = Ironic([ironic_api.url, other_api.url, DEAD])
+    with pytest.raises(IronicError) as caught:
+        client.lookup(MACS)
+    assert caught.value.status == 503
+    assert str(caught.value).count("503 no worker is free") == 2
+    assert f"{DEAD}: {DEAD} does not answer" in str(caught.value)
+    assert client.url == ironic_api.url
+
+
+def test_a_refusal_is_not_asked_for_elsewhere(ironic_api, other_api):
+    ironic_api.answers["GET /v1/lookup"] = [(503, b"<html>")]
+    other_api.answers["GET /v1/lookup"] = [(404, wrapped("Resource could not be found."))]
+    client = Ironic([ironic_api.url, other_api.url, DEAD])
+    with pytest.raises(IronicError, match="404 Resource could not be found") as caught:
+        client.lookup(MACS)
+    assert (caught.value.status, client.url) == (404, other_api.url)
+
+
+def test_each_api_is_spoken_to_in_its_own_version(ironic_api, other_api):
+    ironic_api.answers["GET /v1/lookup"] = [(200, FOUND), (500, b""), (500, b""), (200, FOUND)]
+    other_api.answers["GET /"] = [(200, {"default_version": {"version": "1.40"}})]
+    other_api.answers["GET /v1/lookup"] = [(200, FOUND), (502, b"")]
+    client = Ironic([ironic_api.url, other_api.url])
+    for _ in range(2):
+        client.lookup(MACS)
+    with pytest.raises(IronicError):
+        client.lookup(MACS)
+    ironic_api.answers["GET /"] = [(200, {"default_version": {"version": "1.50"}})]  # another release meanwhile
+    client.lookup(MACS)
+    assert [one.version for one in ironic_api.at("GET")] == ["1.62", "1.62", "1.62", "1.50"]
+    assert [one.version for one in other_api.at("GET")] == ["1.40", "1.40", "1.40"]
+
+
+def test_an_api_that_starts_is_not_asked_in_a_version_that_brings_no_token(ironic_api, other_api):
+    ironic_api.answers["GET /"] = [(503, b"<html>starting</html>")]
+    other_api.answers["GET /v1/lookup"] = [(200, FOUND)]
+    Ironic([ironic_api.url, other_api.url]).lookup(MACS)
+    assert ironic_api.at("GET") == []
+
+
+def test_inspection_goes_to_the_next_callback_where_the_first_one_fails(ironic_api, other_api):
+    path = "/v1/continue_inspection"
+    ironic_api.answers[f"POST {path}"] = [(500, b"")]
+    other_api.answers[f"POST {path}"] = [(202, {"uuid": NODE})]
+    Ironic([]).inspected([DEAD + path, ironic_api.url + path, other_api.url + path], {"inventory": {}})
+    assert len(other_api.at("POST")) == 1

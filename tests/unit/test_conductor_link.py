@@ -1,90 +1,13 @@
 """The link as the process that it is: what it tells Ironic, when, and what it knows after a kill -9."""
 
 import contextlib
-import json
 import os
-import signal
-import socket
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
+from link_process import BEAT, LOCKED, LOOKUP, NODE, OTHER, TOKEN, eventually, node
 
 from agent_router.conductor import link
-
-NODE = "9588cd5c-5a6e-4d1c-a6cd-0f1a26d5c0de"
-TOKEN, OTHER = "A" * 43, "B" * 43
-LOOKUP, BEAT = "GET /v1/lookup", f"POST /v1/heartbeat/{NODE}"
-LOCKED = (409, {"error_message": json.dumps({"faultstring": "Node is locked"})})
-SCRIPT = """
-import json, sys
-from agent_router.conductor import link
-from agent_router.conductor.plan import plan_of
-given, state, cert, constants = json.loads(sys.argv[1])
-vars(link).update(constants)
-def inspect(ironic, url):
-    ironic.inspected(url, {"inventory": {}})
-    return True
-link.Link(state, 9999, cert, plan_of(given), inspect, lambda text: print(text, flush=True)).run()
-"""
-SOON = {"FORCED_APART_S": 0.3, "RETRY_S": [0.1, 0.2], "LOCKED_S": [0.1], "BACKOFF_S": [0.05, 0.1]}
-
-
-def node(token: str | None, timeout: float = 300) -> tuple[int, object]:
-    config = {"agent_token": token, "heartbeat_timeout": timeout, "unknown": {"to": "us"}}
-    return 200, {"node": {"uuid": NODE}, "config": config}
-
-
-def eventually(condition: Callable[[], object], timeout_s: float = 20) -> None:
-    give_up = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < give_up
-        time.sleep(0.01)
-
-
-class Running:
-    def __init__(self, directory: Path, given: dict[str, str], **constants: object) -> None:
-        self.state = directory / "state"
-        self.state.mkdir(exist_ok=True)
-        cert = directory / "cert.pem"
-        cert.write_text("the certificate")
-        self.argument = json.dumps([given, str(self.state), str(cert), {**SOON, **constants}])
-        self.said = directory / "said"
-        self.start()
-
-    def start(self) -> None:
-        with self.said.open("ab") as said:
-            self.process = subprocess.Popen([sys.executable, "-c", SCRIPT, self.argument], stdout=said, stderr=said)
-
-    def kill(self) -> None:
-        self.process.send_signal(signal.SIGKILL)
-        self.process.wait()
-
-    def command_ends(self) -> None:
-        """As the front says it: it never waits for the link."""
-        kind = socket.SOCK_DGRAM | socket.SOCK_NONBLOCK
-        with socket.socket(socket.AF_UNIX, kind) as teller, contextlib.suppress(BlockingIOError):
-            teller.sendto(b"ended", str(self.state / "ended.sock"))
-
-
-@pytest.fixture
-def running(ironic_api, tmp_path) -> Iterator[Callable[..., Running]]:
-    made: list[Running] = []
-    ironic_api.answers[LOOKUP] = [node(TOKEN), node("******")]
-    ironic_api.answers[BEAT] = [(202, b"")]
-
-    def start(constants: dict[str, object] | None = None, **given: str) -> Running:
-        known = {"ipa-api-url": ironic_api.url, "agent.node": NODE, "ipa-advertise-host": "192.0.2.7"}
-        made.append(Running(tmp_path, {**known, **{key.replace("_", "-"): text for key, text in given.items()}},
-                            **constants or {}))  # fmt: skip
-        return made[-1]
-
-    yield start
-    for one in made:
-        one.kill()
 
 
 def test_it_looks_the_node_up_and_tells_where_the_agent_is(ironic_api, running):
@@ -192,15 +115,6 @@ def test_after_inspection_alone_it_waits_for_the_power_to_go(ironic_api, running
     time.sleep(0.3)
     assert one.process.poll() is None
     assert [asked.path for asked in ironic_api.asked] == ["/v1/continue_inspection"]
-
-
-def test_backoff_grows_to_its_limit_and_is_random():
-    pauses = link.backoff()
-    found = [next(pauses) for _ in range(200)]
-    assert found[0] <= link.BACKOFF_S[0]
-    assert max(found) <= link.BACKOFF_S[1]
-    assert max(found) > link.BACKOFF_S[1] / 2
-    assert len(set(found)) > 150
 
 
 def test_an_old_socket_is_replaced(tmp_path):

@@ -1,6 +1,9 @@
+"""The kernel command line, read as what a boot is for."""
+
 import pytest
 
 from agent_router.conductor.plan import plan_of
+from agent_router.core.settings import SettingsError
 
 API, CALLBACK = "http://192.0.2.1:6385", "http://192.0.2.1:6385/v1/continue_inspection"
 
@@ -32,3 +35,45 @@ def test_everything_else_is_taken_over():
     })  # fmt: skip
     assert (plan.advertise, plan.request_id, plan.node_uuid) == ("192.0.2.7", "req-1", "uuid")
     assert (plan.collectors, plan.token) == ("default,logs", "t")
+
+
+def test_callbacks_may_be_several():
+    plan = plan_of({"ipa-inspection-callback-url": f"{CALLBACK},http://b/v1/continue_inspection"})
+    assert plan.inspection_urls == [CALLBACK, "http://b/v1/continue_inspection"]
+    assert plan.urls == plan.inspection_urls
+
+
+def test_what_tls_and_dhcp_are_to_do():
+    assert plan_of({"ipa-api-url": API}).dhcp_wait_s == 60
+    plan = plan_of({
+        "ipa-api-url": API, "ipa-tls-min-version": "1.3", "ipa-tls-cipher-suites": "ECDHE+AESGCM",
+        "ipa-inspection-dhcp-wait-timeout": "0", "ipa-inspection-dhcp-all-interfaces": "True",
+        "BOOTIF": "01-52-54-00-aa-00-01", "ipa-advertise-host": "[2001:db8::7]",
+    })  # fmt: skip
+    assert (plan.tls_minimum, plan.tls_ciphers) == ("1.3", "ECDHE+AESGCM")
+    assert (plan.dhcp_wait_s, plan.dhcp_all, plan.boot_mac) == (0, True, "01-52-54-00-aa-00-01")
+    assert plan.advertise == "2001:db8::7"
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"ipa-api-url": "mdns"},
+        {"ipa-api-url": f"{API},mdns"},
+        {"ipa-inspection-callback-url": "mdns", "ipa-api-url": API},
+        {"ipa-use-mdns": "true"},
+    ],
+)
+def test_discovery_by_multicast_is_refused_with_the_cure(given):
+    with pytest.raises(SettingsError, match=r"mdns.* is not supported.*name Ironic itself, as in ipa-api-url=http"):
+        plan_of(given)
+
+
+def test_allowed_discovery_is_not_used_where_ironic_is_named():
+    assert plan_of({"ipa-use-mdns": "true", "ipa-api-url": API}).api_urls == [API]
+
+
+@pytest.mark.parametrize("url", ["192.0.2.1:6385", "ftp://a/", "http://", "http://a:b", "https://a:99999", "mDNS"])
+def test_what_is_no_url_is_named(url):
+    with pytest.raises(SettingsError, match=r"ipa-api-url: .* is no URL; give one like http"):
+        plan_of({"ipa-api-url": url})

@@ -45,6 +45,10 @@ def test_the_certificate_is_its_own_authority_and_fits_the_key(tmp_path):
     assert "OK" in openssl("verify", "-CAfile", cert, "-purpose", "sslserver", "-verify_ip", "192.0.2.7", cert)
 
 
+def test_the_names_of_an_operators_certificate_are_not_known(tmp_path):
+    assert identity.names_of(str(tmp_path / "cert.pem")) == []
+
+
 def test_the_fingerprint_is_what_openssl_shows(tmp_path):
     cert, _ = identity.certificate([], tmp_path, "ramdisk")
     shown = openssl("x509", "-in", cert, "-noout", "-fingerprint", "-sha256")
@@ -54,7 +58,8 @@ def test_the_fingerprint_is_what_openssl_shows(tmp_path):
 def test_a_half_made_pair_is_made_again(tmp_path):
     (tmp_path / "cert.pem").write_text("cut off")
     cert, key = identity.certificate(["192.0.2.7"], tmp_path, "ramdisk")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["cert.pem", "key.pem"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["cert.pem", "key.pem", "names"]
+    assert identity.names_of(cert) == ["192.0.2.7"]
     ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(cert, key)
 
 

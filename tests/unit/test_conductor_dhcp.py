@@ -1,0 +1,68 @@
+"""Which interfaces inspection waits for, and how long."""
+
+import time
+
+import pytest
+
+from agent_router.conductor import dhcp
+from agent_router.conductor.plan import plan_of
+
+FIRST, SECOND = "52:54:00:aa:00:01", "52:54:00:aa:00:02"
+
+
+@pytest.fixture
+def net(tmp_path):
+    def add(name, address, carrier="1", physical=True, master=False):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "address").write_text(address + "\n")
+        if carrier:
+            (tmp_path / name / "carrier").write_text(carrier + "\n")
+        for entry, there in (("device", physical), ("master", master)):
+            if there:
+                (tmp_path / name / entry).mkdir()
+
+    add("eth0", FIRST)
+    add("eth1", SECOND)
+    add("eth2", "52:54:00:aa:00:03", carrier="0")
+    add("eth3", "52:54:00:aa:00:04", carrier="")
+    add("eth4", "52:54:00:aa:00:05", master=True)
+    add("lo", "00:00:00:00:00:00", physical=False)
+    return tmp_path
+
+
+@pytest.fixture
+def waiting(net, monkeypatch):
+    monkeypatch.setattr(dhcp.addresses, "INTERVAL_S", 0.01)
+
+    def wait(*steps, timeout="60", **given):
+        left, said = list(steps), []
+        monkeypatch.setattr(dhcp.addresses, "interfaces", lambda: left.pop(0) if len(left) > 1 else left[0])
+        plan = plan_of({"ipa-api-url": "http://a", "ipa-inspection-dhcp-wait-timeout": timeout,
+                        **{key.replace("_", "-"): text for key, text in given.items()}})  # fmt: skip
+        began = time.monotonic()
+        dhcp.wait(plan, said.append, net)
+        return len(left), said, time.monotonic() - began
+
+    return wait
+
+
+def test_the_interface_that_was_booted_from_is_waited_for(waiting):
+    left, said, _ = waiting(set(), {"eth1"}, {"eth0"}, BOOTIF=f"01-{FIRST.replace(':', '-').upper()}")
+    assert (left, said) == (1, [])
+
+
+def test_all_that_have_a_link_and_are_no_part_of_another_are_waited_for(waiting):
+    left, said, _ = waiting({"eth0"}, {"eth0", "eth1"}, set(), ipa_inspection_dhcp_all_interfaces="1", BOOTIF=FIRST)
+    assert (left, said) == (1, []), "not for eth2 to eth4"
+
+
+def test_waiting_has_an_end_and_names_what_lacks(waiting):
+    _, said, took_s = waiting({"eth0"}, timeout="1", ipa_inspection_dhcp_all_interfaces="1")
+    assert said == ["ironic: inspection goes on without an address of eth1"]
+    assert 1 <= took_s < 5
+
+
+@pytest.mark.parametrize("given", [{"timeout": "0", "BOOTIF": FIRST}, {}, {"BOOTIF": "52:54:00:00:00:99"}])
+def test_nothing_is_waited_for(waiting, given):
+    _, said, took_s = waiting(set(), **given)
+    assert (said, took_s < 1) == ([], True)

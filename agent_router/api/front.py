@@ -9,19 +9,26 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
+import os
+import signal
 import socket
 import threading
+import time
 from collections.abc import Callable
 
 from agent_router.api import commands, http
+from agent_router.core import closing
 from agent_router.core.dispatch import Dispatcher
 from agent_router.core.jsontext import dumps
 from agent_router.core.problems import RequestError
+from agent_router.runner import strays
 from agent_router.runner.links import Link
 from agent_router.runner.loop import Loop
 from agent_router.runner.wire import Head
 
 RECONNECT_S = 0.02
+# After the last command: until its answer is with the client; and how long one that is under way may delay that.
+LINGER_S, LINGER_MOST_S = 1.0, 10.0
 LOOP_BYTES = 128 << 10  # judging more than this would be noticed by others: a thread does it
 
 Reply = Callable[[int, http.Body], None]
@@ -49,7 +56,11 @@ class Front:
         self._waiting: dict[str, set[int]] = {}
         self._ended_path = dispatcher.settings.state + "/ended.sock"
         self._teller = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+        self._end_at = 0.0
         self._connect()
+        if closing.closed(dispatcher.settings.state):  # a front before this one was killed in between
+            dispatcher.closed = True
+            self._end_soon()
 
     def ask(self, head: Head, body: bytes, reply: Reply) -> int:
         """Park a request; returns its number for `forget`."""
@@ -143,3 +154,22 @@ class Front:
             parked = self._take(number)
             if parked is not None:
                 parked.reply(200, [record])
+        if self._dispatcher.closed:
+            self._end_soon()
+
+    # ---- the end of serving
+
+    def _end_soon(self) -> None:
+        if not self._end_at:
+            self._end_at = time.monotonic() + LINGER_MOST_S
+            self._loop.later(LINGER_S, self._end_serving)
+
+    def _end_serving(self) -> None:
+        if self._parked and time.monotonic() < self._end_at:
+            self._loop.later(RECONNECT_S, self._end_serving)
+            return
+        # This is the worker; gunicorn's master is its parent, and the supervisor the parent of that.
+        above = strays.stat_fields(os.getppid())[1:2]
+        with contextlib.suppress(OSError), open(self._dispatcher.settings.state + "/supervisor.pid") as file:
+            if above == [file.read().strip().encode()]:
+                os.kill(int(above[0]), signal.SIGUSR1)

@@ -16,8 +16,9 @@ from agent_router.conductor import names
 from agent_router.conductor.memory import Memory
 from agent_router.conductor.plan import Plan, number, plan_of
 from agent_router.core import settings as settings_module
+from agent_router.core.closing import Closed
 from agent_router.core.settings import Settings, SettingsError
-from agent_router.ramdisk import addresses, identity, parameters, virtual_media
+from agent_router.ramdisk import addresses, identity, network_down, parameters, virtual_media
 
 CONFIG = "/etc/agent-router/agent-router.toml"
 CONSOLE_LINE = "/usr/lib/agent-router/console-line"
@@ -39,6 +40,7 @@ def main(argv: list[str]) -> int:
     options = parser().parse_args(argv)
     settling = begin_settling()
     try:
+        serve.rest_if_closed(load(options.config).state, rested)
         given = virtual_media.parameters(parameters.read(options.cmdline))
         plan = plan_of(given)
         settings = prepare(options.config, given)
@@ -48,7 +50,14 @@ def main(argv: list[str]) -> int:
         return 2
     if settling is not None:
         settling.wait()
-    return serve.supervise(settings, announce, None if plan is None else partial(link, plan))
+    return serve.supervise(settings, announce, None if plan is None else partial(link, plan), rested)
+
+
+def rested(found: Closed) -> None:
+    """A plugin has ended the serving; what its manifest wants besides."""
+    _call_console_line()
+    if found.what == "network":
+        network_down.take_down(Path("/"), lambda argv: subprocess.run(argv, stdin=subprocess.DEVNULL, check=False))
 
 
 def link(plan: Plan, settings: Settings) -> None:
@@ -79,14 +88,17 @@ def begin_settling() -> subprocess.Popen[bytes] | None:
         return None  # no udev here: there is nothing to wait for
 
 
+def load(config: str) -> Settings:
+    """The settings of the file, if there is one, and of the environment."""
+    flags: dict[str, Any] = {"insecure": True}  # checked by prepare, when token and certificate are there
+    settings = settings_module.load(flags, dict(os.environ), config if os.path.exists(config) else "")
+    settings.insecure = False
+    return settings
+
+
 def prepare(config: str, given: dict[str, str]) -> Settings:
     """The settings of the file, completed by what the boot loader gave and by what this machine makes itself."""
-    environ = dict(os.environ)
-    if not os.path.exists(config):
-        config = ""
-    flags: dict[str, Any] = {"insecure": True}  # checked again below, when token and certificate are there
-    settings = settings_module.load(flags, environ, config)
-    settings.insecure = False
+    settings = load(config)
     settings.host = given.get("ipa-listen-host", "").strip("[]") or settings.host
     settings.port = number(given, "ipa-listen-port", settings.port)
     if settings.host == "::" and not has_ipv6():

@@ -3,16 +3,20 @@
 import argparse
 import errno
 import os
+import signal
 import socket
 import sys
 import time
 from collections.abc import Callable
 from typing import Any, NoReturn
 
+from agent_router.core import closing
 from agent_router.core import settings as settings_module
+from agent_router.core.closing import Closed
 from agent_router.core.settings import Settings, SettingsError
 
 BACKLOG = 2048
+AtRest = Callable[[Closed], None]
 PORT_PATIENCE_S = 4.0  # the front of a killed agent frees the port a moment later
 
 EPILOG = """Each option is also an environment variable (AGENT_ROUTER_PORT, …; lists separated by commas) and a
@@ -77,14 +81,16 @@ def prepare_state(state: str) -> None:
 
 
 def supervise(settings: Settings, ready: Callable[[Settings], None] | None = None,
-              link: Callable[[Settings], None] | None = None) -> int:  # fmt: skip
+              link: Callable[[Settings], None] | None = None, rested: AtRest | None = None) -> int:  # fmt: skip
     """Serve until a signal ends it; `ready` is told the settings when the port is open.
 
     `link`, if there is one, becomes the main function of a third process beside runner and front.
+    `rested` is called when a plugin has ended the serving.
     """
     from agent_router.runner.supervisor import InUse, Supervisor
 
     settings.state = os.path.abspath(settings.state)
+    rest_if_closed(settings.state, rested)
     started_at = time.time()
     try:
         listener = _listen(settings)
@@ -98,7 +104,26 @@ def supervise(settings: Settings, ready: Callable[[Settings], None] | None = Non
     _announce(settings)
     if ready is not None:
         ready(settings)
-    return supervisor.run()
+    status = supervisor.run()
+    listener.close()
+    if supervisor.retired:
+        rest_if_closed(settings.state, rested)
+    return status
+
+
+def rest_if_closed(state: str, rested: AtRest | None = None) -> None:
+    """Do nothing, for the rest of the boot, if a plugin has ended the serving. To exit would start the agent again."""
+    found = closing.closed(state)
+    if found is None:
+        return
+    print(f"agent-router: {found.method} has ended the serving until the next boot; see {state}/closed", flush=True)
+    if rested is not None:
+        rested(found)
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # plugins that the runner left behind
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
+        signal.signal(number, signal.SIG_DFL)
+    while True:
+        signal.pause()
 
 
 def _listen(settings: Settings) -> socket.socket:
@@ -128,8 +153,6 @@ def _runner(settings: Settings, listener: socket.socket) -> None:
 
 
 def _link(main: Callable[[Settings], None], settings: Settings, listener: socket.socket) -> None:
-    import signal
-
     from agent_router.runner import libc
 
     libc.prctl(libc.PR_SET_PDEATHSIG, signal.SIGTERM)  # the next supervisor starts its own

@@ -104,9 +104,10 @@ class Local:
 
     def __init__(self, settings: Settings) -> None:
         from agent_router.api.app import create_app
+        from agent_router.conductor.bridge import translate
         from agent_router.core.local import LocalAgent
 
-        self._agent = LocalAgent(settings)
+        self._agent = LocalAgent(settings, translate)
         self._client = create_app(self._agent.dispatcher).test_client()
 
     def __enter__(self) -> Local:

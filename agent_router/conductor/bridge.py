@@ -1,4 +1,4 @@
-"""Ironic's step commands, translated into calls of plugins.
+"""Ironic's step commands and flows, translated into calls of plugins.
 
 clean.get_clean_steps and its like are answered from the manifests; clean.execute_clean_step and
 its like become the call of the plugin whose manifest offers that step.
@@ -8,8 +8,9 @@ import re
 from typing import Any
 
 from agent_router import __version__
+from agent_router.conductor import flow
 from agent_router.core import steps
-from agent_router.core.calls import Answer, Shown, Translated
+from agent_router.core.calls import Answer, Several, Shown, Translated
 from agent_router.core.problems import Problem, RequestError
 from agent_router.core.registry import Registry
 from agent_router.core.validation import resolve
@@ -20,8 +21,10 @@ OURS = "agent-router"
 LOCK = "ironic:step"
 
 
-def translate(registry: Registry, name: str, params: dict[str, Any]) -> Answer | Translated | None:
-    """What `name` stands for; None if it is no step command."""
+def translate(registry: Registry, name: str, params: dict[str, Any]) -> Answer | Translated | Several | None:
+    """What `name` stands for; None if it is a plugin and nothing else."""
+    if name == flow.COMMAND:
+        return flow.expand(params)
     match = COMMAND.fullmatch(name)
     if match is None or match[1] != match[3]:
         return None

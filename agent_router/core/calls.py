@@ -55,5 +55,13 @@ class Translated:
     lock: str
 
 
+@dataclass(slots=True)
+class Several:
+    """Commands that the called plugin runs one after the other; `path` is where they stand in its request."""
+
+    commands: list[tuple[str, Any]]
+    path: str
+
+
 # (registry, name, params) -> what the name stands for; None: it is a plugin's own name.
-Translate = Callable[["Registry", str, dict[str, Any]], Answer | Translated | None]
+Translate = Callable[["Registry", str, dict[str, Any]], Answer | Translated | Several | None]

@@ -11,8 +11,8 @@ import uuid
 from collections import OrderedDict
 from typing import Any
 
-from agent_router.core import annotations, execspec, scrub
-from agent_router.core.calls import Answer, Call, Translate
+from agent_router.core import annotations, closing, execspec, scrub, several
+from agent_router.core.calls import Answer, Call, Several, Translate
 from agent_router.core.environment import search_path
 from agent_router.core.jsontext import dumps
 from agent_router.core.manifest import TEMPLATE, Manifest
@@ -37,6 +37,7 @@ class Dispatcher:
         self.settings = settings
         self._translate = translate
         self.started_at = started_at or time.time()
+        self.closed = False  # a plugin whose manifest `closes` has succeeded: what else comes is refused
         self.registry = Registry(settings.plugin_dirs(), settings.schema_dirs(), search_path())
         self._used: OrderedDict[str, tuple[Manifest, list[str]]] = OrderedDict()
 
@@ -52,21 +53,17 @@ class Dispatcher:
         meant = self._translate(self.registry, name, params) if self._translate is not None else None
         if isinstance(meant, Answer):
             return self._answer(name, meant, id)
-        if meant is not None:
+        if meant is not None and not isinstance(meant, Several):
             name, params, shown, lock, text = meant.name, meant.params, meant.shown, meant.lock, None
-        method = self.registry.find(name)
-        manifest = method.usable()
-        if action != "run" and action not in manifest.supports:
-            raise RequestError(400, "action_unsupported", f"{name} does not support {action}")
+        path, manifest = self._usable(name, action)
         hidden = annotations.secrets(manifest.request.schema, params) if manifest.has_secrets else []
-        problems = manifest.request.problems(params)
-        if problems:
-            problems = [Problem(item.path, mask(item.message, hidden)) for item in problems]
-            named = "; ".join(map(str, problems[:3])) + (" …" if len(problems) > 3 else "")
-            raise RequestError(400, "request_invalid", f"{name}: {named}", problems)
+        _validate(name, manifest, params, hidden)
         request = _with_defaults(manifest.data["request"], params)
+        if isinstance(meant, Several):
+            text, found = several.prepared(self.prepare, meant)
+            hidden += found
         call_id = _id(id)
-        head = self._head(name, method.executables[0], manifest, request)
+        head = self._head(name, path, manifest, request)
         head |= {"id": call_id, "action": action, "timeout_s": _timeout(manifest, timeout_s)}
         if id:
             head["again"] = True
@@ -82,6 +79,15 @@ class Dispatcher:
             head["secrets"] = len(listed)
             body = listed + body
         return Call(call_id, head, body)
+
+    def _usable(self, name: str, action: str) -> tuple[str, Manifest]:
+        method = self.registry.find(name)
+        manifest = method.usable()
+        if self.closed and not manifest.closes:  # the one that did so may be repeated by who lost its answer
+            raise RequestError(503, "closing", "The agent is about to stop serving, for the rest of this boot")
+        if action != "run" and action not in manifest.supports:
+            raise RequestError(400, "action_unsupported", f"{name} does not support {action}")
+        return method.executables[0], manifest
 
     def _answer(self, name: str, answer: Answer, id: str) -> Call:
         """A command that is over before it began; the runner only remembers it."""
@@ -140,6 +146,9 @@ class Dispatcher:
         manifest, hidden = self._recall(ended)
         try:
             verdict = judge(ended, manifest)
+            if manifest is not None and manifest.closes and verdict.error is None:
+                closing.close(self.settings.state, closing.Closed(manifest.closes, ended.name))
+                self.closed = True
         except Exception as error:  # a defect of ours must not leave the command without an end
             text = f"the agent failed to judge it: {type(error).__name__}: {error}"
             verdict = Verdict(error={"type": "AgentDefect", "code": 500, "message": text, "details": text})
@@ -192,6 +201,14 @@ def _id(given: str) -> str:
     if given and not ID.fullmatch(given):
         raise RequestError(400, "id_invalid", "id must be 1 to 64 letters, digits, - and _")
     return given or str(uuid.UUID(bytes=os.urandom(16), version=4))
+
+
+def _validate(name: str, manifest: Manifest, params: Any, hidden: list[str]) -> None:
+    problems = manifest.request.problems(params)
+    if problems:
+        problems = [Problem(item.path, mask(item.message, hidden)) for item in problems]
+        named = "; ".join(map(str, problems[:3])) + (" …" if len(problems) > 3 else "")
+        raise RequestError(400, "request_invalid", f"{name}: {named}", problems)
 
 
 def _timeout(manifest: Manifest, asked: float | None) -> float:

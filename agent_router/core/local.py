@@ -11,6 +11,7 @@ import time
 from types import TracebackType
 
 from agent_router.core import environment
+from agent_router.core.calls import Translate
 from agent_router.core.client import Client, RunnerGone
 from agent_router.core.dispatch import Dispatcher
 from agent_router.core.settings import Settings
@@ -38,10 +39,10 @@ class Judge(threading.Thread):
 class LocalAgent:
     """A context: inside it `dispatcher` can be used with a runner of its own in a temporary directory."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, translate: Translate | None = None) -> None:
         base = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
         settings.state = tempfile.mkdtemp(prefix="agent-router-", dir=base)
-        self.dispatcher = Dispatcher(settings)
+        self.dispatcher = Dispatcher(settings, translate=translate)
         self._state = settings.state
         self._runner: subprocess.Popen[bytes] | None = None
 

@@ -37,6 +37,7 @@ class Manifest:
         self.timeout_s: float = self.data.get("timeout_s", 60)
         self.grace_s: float = self.data.get("grace_s", 5)
         self.abortable: bool = self.data.get("abortable", True)
+        self.closes: str = self.data.get("closes", "")
         self.supports: frozenset[str] = frozenset(self.data.get("supports", ()))
         self.exec: dict[str, Any] | None = self.data.get("exec")
         self.output_limit = int(self.data.get("output_limit_mib", 1) * (1 << 20))
@@ -110,6 +111,8 @@ def _own_rules(data: dict[str, Any]) -> list[Problem]:
             for key in TEMPLATE.findall(lock)
             if key not in always
         ]
+    if "closes" in data and "plan" in data.get("supports", ()):
+        problems.append(Problem("$.closes", "goes with no plan: a plan that succeeded would end the serving too"))
     if "exec" in data:
         problems += _exec_rules(data["exec"], known, always)
         problems += [

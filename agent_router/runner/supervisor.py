@@ -34,6 +34,7 @@ class Supervisor:
         )
         self._state = state
         self._stopping = False
+        self.retired = False  # asked by the front, as a plugin has ended the serving
         self._lock = os.open(state + "/supervisor.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -44,6 +45,7 @@ class Supervisor:
         libc.prctl(libc.PR_SET_CHILD_SUBREAPER, 1)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._stop)
+        signal.signal(signal.SIGUSR1, self._retire)
         self._note_pid()
         for name in self._mains:
             self._start(name)
@@ -69,7 +71,7 @@ class Supervisor:
         try:
             os.close(self._orphans)
             os.close(self._lock)
-            for number in (signal.SIGTERM, signal.SIGINT):
+            for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
                 signal.signal(number, signal.SIG_DFL)
             libc.set_title(f"agent-router: {name}")
             self._mains[name]()
@@ -107,3 +109,7 @@ class Supervisor:
         self._stopping = True
         for pid in self._pids:
             os.kill(pid, signal.SIGTERM)
+
+    def _retire(self, *_: object) -> None:
+        self.retired = True
+        self._stop()

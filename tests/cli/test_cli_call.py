@@ -173,3 +173,11 @@ def test_directories_from_the_settings_file(cli, tmp_path, directories):
     assert cli("call", "demo.echo", "n=1", "--config", str(path)).json == {"n": 1}
     variables = {"AGENT_ROUTER_PLUGINS": plugins, "AGENT_ROUTER_SCHEMAS": schemas}
     assert cli("call", "demo.echo", "n=1", **variables).json == {"n": 1}
+
+
+def test_a_flow_without_a_server(cli, directories):
+    flow = '[{"demo.echo": {"n": 1}}, {"demo.echo": {"n": 2}}]'
+    places = [option for option in directories if option != "--no-bundled"]
+    done = cli("call", "flow.start_flow", f"flow={flow}", "--json", *places)
+    assert done.status == 0, done.err
+    assert [one["command_result"] for one in done.json["command_result"]["results"]] == [{"n": 1}, {"n": 2}]

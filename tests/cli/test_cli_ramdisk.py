@@ -209,3 +209,20 @@ def test_the_console_is_told_that_the_way_to_ironic_lacks(config, console, monke
     monkeypatch.setattr(names.wait, "__defaults__", (0.0,))
     ramdisk.prepare(str(config), {"ipa-api-url": "http://ironic:6385"})
     assert console.read_text() == "waiting for the network to Ironic at http://ironic:6385: Network is unreachable\n"
+
+
+def test_an_agent_that_was_closed_in_this_boot_does_nothing_more(config, tmp_path):
+    state = tmp_path / "state"
+    state.mkdir(mode=0o700)
+    (state / "closed").write_text("network system.lockdown\n")
+    argv = [*ARGV, "ramdisk", f"--config={config}"]
+    process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
+    try:
+        assert "system.lockdown has ended the serving until the next boot" in process.stdout.readline()
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(1)
+        assert [path.name for path in state.iterdir()] == ["closed"], "no token, no certificate, no port"
+    finally:
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == -signal.SIGTERM
+        process.stdout.close()

@@ -11,6 +11,7 @@ import json
 import os
 import re
 import shutil
+import socket
 import ssl
 import subprocess
 import sys
@@ -131,6 +132,21 @@ class Boot:
         except (OSError, http.client.HTTPException):
             return False
         return True
+
+    def refuses(self) -> bool:
+        """Nobody listens at the agent's port any more."""
+        port = int((self.state / "listening").read_text().split()[0])
+        try:
+            socket.create_connection(("127.0.0.1", port), 5).close()
+        except ConnectionRefusedError:
+            return True
+        return False
+
+    def processes(self) -> list[str]:
+        """The agent's, by their roles."""
+        assert self._process is not None
+        titles = [procs.title(pid) for pid in below(self._process.pid)]
+        return [title.removeprefix("agent-router: ") for title in titles if title.startswith("agent-router: ")]
 
     def file(self, path: str) -> str:
         """A file as the ramdisk has it."""

@@ -65,6 +65,21 @@ for program in systemctl poweroff reboot halt shutdown telinit busybox; do
         cp "$dir/ram/switch" "$root$place/$program"
     done
 done
+# The network is the real machine's: no interface of it may go down, it is only written down that one should.
+cp "$root/usr/bin/ip" "$dir/ram/ip"
+cp "$dir/ram/ip" "$root/usr/bin/ip.real"
+cat >"$dir/ram/ip" <<IP
+#!/bin/sh
+case " \$* " in
+    *" link "*) echo "\$*" >>"$dir/links" ;;
+    *) exec /usr/bin/ip.real "\$@" ;;
+esac
+IP
+chmod 755 "$dir/ram/ip"
+for place in bin sbin; do
+    rm -f "$root/usr/$place/ip"
+    cp "$dir/ram/ip" "$root/usr/$place/ip"
+done
 cat >"$root/init" <<INIT
 #!/bin/bash
 # The machine ends with its process 1; a moment later, as the answer to the command is still on its way.

@@ -4,6 +4,7 @@ import json
 import subprocess
 
 import pytest
+from agent_harness import wait_for
 from images import IMAGE_MIB, MIB, Image
 
 pytestmark = [pytest.mark.conductor, pytest.mark.root]
@@ -32,6 +33,10 @@ def test_service_rescue_unrescue_undeploy(ironic, rack):
     hashed = ["openssl", "passwd", f"-{kind}", "-salt", salt, PASSWORD]
     assert subprocess.run(hashed, capture_output=True, text=True, check=True).stdout.strip() == shadow["rescue"]
     assert shadow["rescue"] not in json.dumps(machine.ramdisk.commands())
+    wait_for(machine.ramdisk.refuses, "the agent has ended, as the machine is the tenant's now")
+    wait_for(lambda: machine.ramdisk.processes() == ["supervisor"], "neither heartbeats nor plugins")
+    assert machine.runs
+    assert not (machine.ramdisk.root / "links").exists(), "the network stays up for the tenant"
 
     machine.node.provision("unrescue", "active")
     assert machine.goes_off()

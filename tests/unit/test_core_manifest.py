@@ -27,6 +27,7 @@ def test_defaults():
     assert not manifest.has_secrets
     assert not manifest.has_devices
     assert manifest.success is None
+    assert (manifest.closes, Manifest(text(closes="network")).closes) == ("", "network")
     assert Manifest(text(effects="change")).locks == ["node"]
     assert Manifest(text(effects="destroy", locks=[])).locks == []
 
@@ -57,6 +58,8 @@ def test_the_values_of_the_file():
     ({"log_limit_mib": 0}, "$.log_limit_mib", "less than or equal to the minimum"),
     ({"supports": ["undo"]}, "$.supports[0]", "is not one of"),
     ({"supports": ["plan", "plan"]}, "$.supports", "non-unique"),
+    ({"closes": True}, "$.closes", "is not one of ['agent', 'network']"),
+    ({"closes": "agent", "supports": ["plan"]}, "$.closes", "goes with no plan"),
     ({"errors": {"Bad-Code": "text"}}, "$.errors", "does not match"),
     ({"examples": [{"request": {}}]}, "$.examples[0]", "'response' is a required property"),
     ({"match": []}, "$.match", "non-empty"),

@@ -1,0 +1,103 @@
+"""flow.start_flow: several commands, one after the other, as one.
+
+`expand` is used by the front, which checks and prepares them; `run` is the plugin's, a process of its
+own: it hands them to the runner, so that each is a command like any other and a dead front stops nothing.
+"""
+
+import json
+import signal
+import time
+from typing import Any
+
+from agent_router import plugin
+from agent_router.core.calls import Several
+from agent_router.core.client import Client, RunnerGone
+from agent_router.core.problems import Problem, RequestError
+from agent_router.core.progress import progress_text
+from agent_router.runner.wire import Head
+
+COMMAND = "flow.start_flow"
+LOOK_S = (0.01, 0.25)  # between two looks at a running command: at first, and later
+START_LOOKS = 4
+
+
+class Stopped(BaseException):
+    """SIGTERM: somebody has cancelled the flow."""
+
+
+def expand(params: dict[str, Any]) -> Several | None:
+    """The commands of a flow; None if it has not the form of one, which its schema says better."""
+    flow = params.get("flow")
+    if not isinstance(flow, list) or not all(isinstance(entry, dict) and len(entry) == 1 for entry in flow):
+        return None
+    commands = [command for entry in flow for command in entry.items()]
+    if not all(isinstance(params, dict) for _, params in commands):
+        return None
+    for number, (name, _) in enumerate(commands):
+        if name == COMMAND:
+            text = "a flow cannot be part of a flow; name its commands here instead"
+            raise RequestError(400, "request_invalid", text, [Problem(f"$.flow[{number}]", text)])
+    return Several(commands, "$.flow")
+
+
+def run(request: dict[str, Any], state: str) -> dict[str, Any]:
+    """Handler of the plugin: {"results": [command object, …]}; Failed with the results so far as `partial`."""
+    client = Client(state + "/runner.sock")
+    results: list[dict[str, Any]] = []
+    commands = request["commands"]
+    where, id = "the flow", ""
+    try:
+        signal.signal(signal.SIGTERM, _stop)
+        signal.signal(signal.SIGPIPE, signal.SIG_IGN)  # a plugin has the default: the death of the runner would be ours
+        for number, command in enumerate(commands):
+            where, id = f"command {number + 1} of {len(commands)}, {command['name']},", command["head"]["id"]
+            record = _finish(client, command, number, len(commands))
+            results.append(record)
+            if record["command_error"]:
+                message = f"{where} failed: {record['command_error']['message']}"
+                raise plugin.Failed("command_failed", message, partial={"results": results})
+    except Stopped:
+        _cancel(state, id)
+        raise plugin.Failed("stopped", f"{where} was stopped", partial={"results": results}) from None
+    except RunnerGone as error:
+        raise plugin.Failed("agent_gone", f"{where} is unknown: {error}", partial={"results": results}) from None
+    plugin.progress(len(commands), len(commands), "commands")
+    return {"results": results}
+
+
+def _finish(client: Client, command: dict[str, Any], done: int, total: int) -> dict[str, Any]:
+    """Start one command and wait for its end; tells how far it is."""
+    # One that is synchronous for others must be cancellable here.
+    head: Head = {key: value for key, value in command["head"].items() if key != "wait"} | {"at": time.time()}
+    pause, longest = LOOK_S
+    answer, body = client.call(head, command["body"].encode())
+    while answer["state"] == "running":
+        text = progress_text(answer.get("progress"))
+        plugin.progress(done, total, "commands", f"{command['name']}: {text}" if text else command["name"])
+        time.sleep(pause)
+        pause = min(2 * pause, longest)
+        answer, body = client.call({"op": "get", "id": head["id"]})
+    if answer["state"] == "busy":
+        message = f"{answer['by']} (command {answer['holder']}) is running; try again when it has ended"
+        return {"name": command["name"], "command_error": {"message": message}}
+    if answer["state"] != "ended":
+        return {"name": command["name"], "command_error": {"message": "the agent has forgotten it"}}
+    record: dict[str, Any] = json.loads(body)
+    return record
+
+
+def _cancel(state: str, id: str) -> None:
+    """End the running command and wait for that: inside a critical section it is asked again and again."""
+    client = Client(state + "/runner.sock")  # the interrupted one may be in the middle of an answer
+    unknown = 0  # the message that starts it may still be on its way
+    while unknown < START_LOOKS:
+        asked, _ = client.call({"op": "cancel", "id": id})
+        if asked["state"] == "ended":
+            return
+        unknown += asked["state"] == "unknown"
+        time.sleep(LOOK_S[1])
+
+
+def _stop(*_: object) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    raise Stopped

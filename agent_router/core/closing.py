@@ -1,0 +1,36 @@
+"""The end of serving: what a manifest's `closes` leads to, kept in one small file for the rest of the boot.
+
+Written with the verdict, before anybody hears of it: whichever process is killed after that, the
+agent does not serve again. Shell scripts of the ramdisk read the file too: "WHAT METHOD".
+"""
+
+import os
+from dataclasses import dataclass
+
+PLACE = "closed"
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """`what` is the value of `closes`: agent or network; `method` is who asked for it."""
+
+    what: str
+    method: str
+
+
+def close(state: str, found: Closed) -> None:
+    """Complete or not at all, as a kill may come at any moment."""
+    fresh = f"{state}/.{PLACE}.new"
+    with open(fresh, "w") as file:
+        file.write(f"{found.what} {found.method}\n")
+    os.replace(fresh, f"{state}/{PLACE}")
+
+
+def closed(state: str) -> Closed | None:
+    """None: nothing has ended the serving in this boot."""
+    try:
+        with open(f"{state}/{PLACE}") as file:
+            what, _, method = file.read().strip().partition(" ")
+    except OSError:
+        return None
+    return Closed(what, method)

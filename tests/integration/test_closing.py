@@ -1,0 +1,132 @@
+"""The manifest key `closes`: after the answer the agent serves no more in this boot, whichever process is killed."""
+
+import contextlib
+import http.client
+import signal
+import socket
+import time
+
+import procs
+import pytest
+from agent_harness import Agent, wait_for
+from conftest import FreshAgent, drop_into
+
+ENDS = '#!/bin/sh\necho "{}"\n'
+SLOW_END = '#!/bin/sh\n: >"$AGENT_STATE_DIR/plugins-began"\nsleep 1\necho "{}"\n'
+
+
+@pytest.fixture
+def closing(fresh_agent: FreshAgent):
+    """An agent with test.closes, which ends the serving, and other methods."""
+
+    def make(script: str = ENDS, **keys) -> Agent:
+        agent = fresh_agent()
+        drop_into(agent, "test.closes", script, effects="change", locks=[], synchronous=True, closes="agent", **keys)
+        return agent
+
+    return make
+
+
+def refused(agent: Agent) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", agent.port), 5).close()
+    except ConnectionRefusedError:
+        return True
+    except OSError:
+        pass
+    return False
+
+
+def rests(agent: Agent) -> None:
+    """Nobody listens, nothing but the sleeping supervisor is left, and it says why."""
+    wait_for(lambda: refused(agent), "connections are refused", 15)
+    resting = str(agent._process.pid)
+    wait_for(lambda: [one.split()[0] for one in agent.leftovers()] == [resting], "runner and front are gone")
+    assert "test.closes has ended the serving until the next boot" in agent.output.read_text()
+
+
+def test_the_answer_comes_first_then_the_end(closing):
+    agent = closing()
+    begun = time.monotonic()
+    command = agent.post("test.closes", wait=False)
+    assert command["command_status"] == "SUCCEEDED"
+    assert (agent.state / "closed").read_text() == "agent test.closes\n"
+    assert agent.commands()[-1]["id"] == command["id"], "the list can be read for a moment"
+    rests(agent)
+    assert time.monotonic() - begun < 8
+    time.sleep(1)
+    assert refused(agent)
+
+
+def test_a_new_agent_of_the_same_boot_does_not_serve_either(closing):
+    agent = closing()
+    agent.post("test.closes")
+    rests(agent)
+    agent.stop()
+    agent.output.write_text("")
+    agent.launch()
+    wait_for(lambda: "has ended the serving" in agent.output.read_text(), "it says that it rests")
+    time.sleep(0.5)
+    assert "http" not in agent.output.read_text(), "it did not listen even for a moment"
+    rests(agent)
+
+
+def test_one_that_failed_ends_nothing(closing):
+    agent = closing('#!/bin/sh\nexit 3\n')
+    assert agent.post("test.closes")["command_status"] == "FAILED"
+    time.sleep(1.5)
+    assert agent.post("lock.none")["command_status"] == "SUCCEEDED"
+    assert not (agent.state / "closed").exists()
+
+
+def test_a_response_against_the_schema_ends_nothing(closing):
+    agent = closing(response={"type": "array"})
+    assert agent.post("test.closes")["command_error"]["type"] == "InvalidResponse"
+    assert not (agent.state / "closed").exists()
+
+
+def test_what_else_comes_in_the_last_moment_is_refused(closing):
+    agent = closing()
+    agent.post("test.closes")
+    reply = agent.send("lock.none")
+    assert (reply.status, reply.problem["code"]) == (503, "closing")
+    assert agent.post("test.closes")["command_status"] == "SUCCEEDED", "its answer may have been lost"
+    rests(agent)
+
+
+@pytest.mark.parametrize("victims", [("worker",), ("master",), ("runner",), ("runner", "worker")])
+def test_killed_after_the_verdict_it_ends_all_the_same(closing, victims):
+    agent = closing()
+    agent.post("test.closes")
+    agent.kill(*victims)
+    rests(agent)
+
+
+def test_a_front_killed_before_the_verdict_lets_the_repeated_request_have_its_answer(closing):
+    agent = closing(SLOW_END)
+    pids = agent.pids
+    with contextlib.suppress(OSError, http.client.HTTPException):
+        agent.request("POST", "/v1/commands/?id=one", b'{"name": "test.closes", "params": {}}', timeout_s=0.5)
+    procs.kill(pids["worker"], signal.SIGKILL)
+    command = agent.post_until_answered("test.closes", id="one")
+    assert command["command_status"] == "SUCCEEDED"
+    rests(agent)
+
+
+def test_a_killed_supervisor_is_followed_by_one_that_rests(closing):
+    agent = closing()
+    agent.post("test.closes")
+    agent.kill("supervisor")
+    agent.launch()
+    rests(agent)
+
+
+def test_all_killed_between_the_end_of_the_plugin_and_its_verdict(closing):
+    agent = closing(SLOW_END)
+    with contextlib.suppress(OSError, http.client.HTTPException):
+        agent.request("POST", "/v1/commands/?id=one", b'{"name": "test.closes", "params": {}}', timeout_s=0.5)
+    agent.kill("supervisor")
+    wait_for(lambda: len(agent.leftovers()) <= 2, "the plugin has ended")
+    agent.launch()
+    wait_for((agent.state / "closed").exists, "the next agent gives the verdict")
+    rests(agent)

@@ -31,7 +31,7 @@ IPA_VERSION = 13.0.0
 IRONIC = .ironic
 IRONIC_PACKAGES = fdisk mount openssl qemu-utils util-linux
 
-.PHONY: help acceptance conductor demo test node lint bench bench-ramdisk run ramdisk ramdisk-dib docs packages clean
+.PHONY: help acceptance conductor demo test node lint bench bench-conductor bench-ramdisk run ramdisk ramdisk-dib docs packages clean
 .DEFAULT_GOAL = help
 
 help: ## show this list
@@ -54,6 +54,9 @@ bench: $(STAMP) packages $(if $(filter $(abspath $(IPA)),$(BENCH_IPA)),$(IPA)/.i
 	@tools/need.sh $(BENCH_PACKAGES)
 	test ! -e benchmarks/setup.sh || benchmarks/setup.sh
 	BENCH_QUICK=$(BENCH_QUICK) BENCH_IPA=$(BENCH_IPA) $(VENV)/bin/python benchmarks/run.py $(ARGS)
+
+bench-conductor: $(STAMP) packages $(IRONIC)/.installed $(if $(filter $(abspath $(IPA)),$(BENCH_IPA)),$(IPA)/.installed) ## flows of the real Ironic with our agent and with IPA, as root; BENCH_QUICK=1: one round
+	BENCH_QUICK=$(BENCH_QUICK) BENCH_IPA=$(BENCH_IPA) $(VENV)/bin/python benchmarks/conductor.py $(ARGS)
 
 bench-ramdisk: $(STAMP) ## boot our ramdisk and stock IPA's in QEMU and compare, as root; BENCH_QUICK=1: one round
 	@tools/need.sh $(RAMDISK_PACKAGES) $(NODE_PACKAGES)

@@ -16,7 +16,7 @@ from agent_router.core.jsontext import BadJSON, dumps, parse
 from agent_router.core.problems import Problem, RequestError
 from agent_router.core.verdict import short_name
 from agent_router.runner.history import SEPARATOR
-from agent_router.runner.wire import Head
+from agent_router.runner.wire import Body, Head
 
 LATEST = 256
 
@@ -29,9 +29,11 @@ def status_body(dispatcher: Dispatcher) -> bytes:
     return dumps({"started_at": dispatcher.started_at, "version": __version__})
 
 
-def call_from_body(dispatcher: Dispatcher, body: bytes, query: str) -> Call:
+def call_from_body(dispatcher: Dispatcher, body: Body, query: str) -> Call:
     """The prepared call of a POST /v1/commands/ body; RequestError 400 or 404 with every problem."""
     request = parse_body(body)
+    if isinstance(body, bytearray):  # a huge one: its memory is needed for what follows, so it is written anew
+        body.clear()
     problems = []
     if not isinstance(request, dict):
         raise RequestError(400, "request_invalid", 'The body must be an object: {"name": …, "params": {…}}')
@@ -49,13 +51,13 @@ def call_from_body(dispatcher: Dispatcher, body: bytes, query: str) -> Call:
     return dispatcher.prepare(name, params, text=params_text(body), **call_options(query))
 
 
-def params_text(body: bytes) -> bytes | None:
+def params_text(body: Body) -> bytes | None:
     """The text of `params` in a valid body of just name and params; None where it is not found so simply."""
     start = _BEFORE_PARAMS.match(body)
     end = _AFTER_PARAMS.search(body, max(0, len(body) - 400))
     if start is None or end is None or (start[1] is None) == (end[1] is None):
         return None
-    return body[start.end() : end.start()]
+    return bytes(body[start.end() : end.start()])
 
 
 def call_options(query: str) -> dict[str, Any]:
@@ -73,7 +75,7 @@ def call_options(query: str) -> dict[str, Any]:
     return options
 
 
-def parse_body(body: bytes) -> Any:
+def parse_body(body: Body) -> Any:
     try:
         return parse(body)
     except BadJSON as error:

@@ -24,7 +24,7 @@ from agent_router.core.problems import RequestError
 from agent_router.runner import strays
 from agent_router.runner.links import Link
 from agent_router.runner.loop import Loop
-from agent_router.runner.wire import Head
+from agent_router.runner.wire import Body, Head
 
 RECONNECT_S = 0.02
 # After the last command: until its answer is with the client; and how long one that is under way may delay that.
@@ -111,8 +111,9 @@ class Front:
 
     # ---- what the runner says
 
-    def _message(self, link: Link, text: bytes, body: bytes) -> None:
+    def _message(self, link: Link, text: bytes, received: Body) -> None:
         head: Head = json.loads(text)
+        body = bytes(received)
         if head["op"] == "end":
             self._end(link, head, body)
             return

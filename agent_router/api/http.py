@@ -8,6 +8,7 @@ from http import HTTPStatus
 
 MAX_HEADER = 32 << 10
 SMALL = 16 << 10
+HUGE = 16 << 20  # of a body
 
 Body = Sequence[bytes | memoryview]  # in parts
 HEADER_END = b"\r\n\r\n"
@@ -26,8 +27,9 @@ class Arrival:
     """Bytes of one request as they arrive."""
 
     def __init__(self, max_body: int) -> None:
-        self.data = b""
+        self.data = b""  # the request, or the headers only of one with a huge body
         self._parts: list[bytes] = []
+        self._huge: bytearray | None = None
         self._have = 0
         self._need = 0  # total length once it is known
         self._max_body = max_body
@@ -37,8 +39,11 @@ class Arrival:
 
     def feed(self, data: bytes) -> bool:
         """Take in data; True when the request is complete. TooLarge as soon as it cannot fit."""
-        self._parts.append(data)
         self._have += len(data)
+        if self._huge is not None:
+            self._huge += data  # it grows where it is, and is never joined or cut out
+            return self._have >= self._need
+        self._parts.append(data)
         if self._have < self._need:
             return False
         self.data = data if len(self._parts) == 1 else b"".join(self._parts)
@@ -51,8 +56,17 @@ class Arrival:
     def begun(self) -> bool:
         return self._have > 0
 
-    def body(self) -> bytes | None:
-        """The body of a complete request; None if it is chunked, then the parser has to read it."""
+    @property
+    def length(self) -> int:
+        return self._have
+
+    def body(self) -> bytes | bytearray | None:
+        """The body of a complete request; None if it is chunked, then the parser has to read it.
+
+        A huge one is the only copy, in a bytearray: who has read it gives its memory back with clear().
+        """
+        if self._huge is not None:
+            return self._huge
         return self.data[self._body_at : self._need] if self._need else None
 
     def _measure(self) -> bool:
@@ -73,6 +87,10 @@ class Arrival:
             raise TooLarge(413, f"The body is larger than {self._max_body / (1 << 20):g} MiB (max_request_mib)")
         self._body_at = end + len(HEADER_END)
         self._need = self._body_at + length
+        if length >= HUGE:
+            self._huge = bytearray(self.data[self._body_at :])
+            self.data = self.data[: self._body_at]
+            self._parts = []
         return self._have >= self._need
 
     def _chunks_complete(self) -> bool:

@@ -27,6 +27,12 @@ def _json(body: bytes | Any, status: int = 200, headers: dict[str, str] | None =
     return Response(text, status, mimetype="application/json", headers=given)
 
 
+def _body() -> bytes:
+    """Of the request, as the worker collected it, or from any other WSGI server."""
+    body: bytes | None = request.environ.get("agent.body")
+    return request.get_data(cache=False) if body is None else body
+
+
 def _query() -> str:
     return request.query_string.decode(errors="replace")
 
@@ -62,7 +68,7 @@ def status() -> Response:
 @blueprint.post("/v1/commands/")
 def run_command() -> Response:
     app, query = _app(), _query()
-    call = commands.call_from_body(app.agent_dispatcher, request.get_data(cache=False), query)
+    call = commands.call_from_body(app.agent_dispatcher, _body(), query)
     return _json(app.run_call(call, auth.flag(query, "wait")))
 
 
@@ -116,7 +122,7 @@ def get_method(name: str) -> Response:
 @blueprint.post("/v1/methods/<name>")
 def call_method(name: str) -> Response:
     app, query = _app(), _query()
-    body = request.get_data(cache=False)
+    body = _body()
     params = commands.parse_body(body) if body.strip() else {}
     call = app.agent_dispatcher.prepare(name, params, text=body.strip() or None, **commands.call_options(query))
     wait = auth.flag(query, "wait")

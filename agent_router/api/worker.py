@@ -102,7 +102,7 @@ class LoopWorker(Worker):
         if connection.state == "parked":
             connection.until = float("inf")
             self.loop.watch(connection.fd, lambda _: self._left(connection), select.EPOLLRDHUP)
-        elif connection.state == "reading" and connection.tls_done and connection.arrival.data:
+        elif connection.state == "reading" and connection.tls_done and connection.arrival.begun:
             self._refuse(connection, RequestError(408, "request_slow", "The request did not arrive in time"))
         else:
             self._close(connection)
@@ -173,7 +173,7 @@ class LoopWorker(Worker):
             request._expected_100_continue = False
         except (ParseException, StopIteration, OSError) as error:
             return self._answer(connection, 400, _error(400, "http_invalid", f"Not an HTTP request: {error}"))
-        length = len(connection.arrival.data)
+        length = connection.arrival.length
         if not self.hot.serves(request.method, request.path, length):
             return self._in_thread(connection, request)
         connection.state = "parked"
@@ -183,7 +183,7 @@ class LoopWorker(Worker):
             body = connection.arrival.body()
             self.hot.serve(
                 request.method, request.path, request.query or "", authorization,
-                request.body.read() if body is None else body,
+                request.body.read() if body is None else bytes(body),
                 partial(self._answer, connection),
                 lambda number: setattr(connection, "number", number),
             )  # fmt: skip
@@ -252,7 +252,8 @@ class LoopWorker(Worker):
             environ["agent.left"] = partial(left, sock)
             body = connection.arrival.body()
             if body is not None:  # the parser's reader would copy it again and again
-                environ["wsgi.input"] = io.BytesIO(body)
+                environ["agent.body"] = body
+                environ["wsgi.input"] = io.BytesIO()
             response.force_close()
             result = self.wsgi(environ, response.start_response)
             try:

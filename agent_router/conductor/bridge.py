@@ -65,6 +65,7 @@ def _execute(registry: Registry, phase: str, params: dict[str, Any]) -> Answer |
     arguments = step.get("args") or {}
     if not isinstance(arguments, dict):
         raise _invalid("$.params.step.args", "must be an object")
+    arguments = _one_config_drive(arguments)
     whole = {"step": step, "node": params.get("node"), "ports": params.get("ports")}
     request = {}
     for key, pointer in offer.step.get("input", {}).items():
@@ -76,6 +77,16 @@ def _execute(registry: Registry, phase: str, params: dict[str, Any]) -> Answer |
     command, beside = f"{phase}.execute_{phase}_step", {f"{phase}_step": echo}
     shown = Shown(command, f"{phase}_result", beside, offer.step.get("result", ""))
     return Translated(offer.method, {**request, **arguments}, shown, LOCK)
+
+
+def _one_config_drive(arguments: dict[str, Any]) -> dict[str, Any]:
+    """Ironic gives write_image the config drive twice; the plugin need not hold 85 MiB of base64 twice."""
+    image = arguments.get("image_info")
+    if not isinstance(image, dict) or "configdrive" not in arguments:
+        return arguments
+    if image.get("configdrive") != arguments["configdrive"]:
+        return arguments
+    return {**arguments, "image_info": {key: value for key, value in image.items() if key != "configdrive"}}
 
 
 def _invalid(path: str, message: str) -> RequestError:

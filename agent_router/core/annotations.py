@@ -10,6 +10,7 @@ from agent_router.core.validation import Schema, resolve
 from agent_router.plugin.masking import MASK, mask
 
 MIN_SECRET = 4  # a shorter secret would blacken half of every log
+MAX_SECRET = 16 << 20
 MAX_WALK = 64
 
 
@@ -25,13 +26,15 @@ def marked(schema: Schema, document: Any, key: str, value: Any) -> list[Any]:
     return list({id(part): part for part in _marked(schema, schema, document, key, value, 0)}.values())
 
 
-def secrets(schema: Schema, document: Any) -> list[str]:
+def secrets(schema: Schema, document: Any, longest: int = MAX_SECRET) -> list[str]:
     """Every string and number below a writeOnly schema, long ones first (one may contain another).
+
+    One that is longer than all that a plugin may print can stand nowhere, and is passed over: a config drive.
 
     The lines of one that has several (a key in PEM) count too: a log has them one by one.
     """
     leaves = [str(leaf) for part in marked(schema, document, "writeOnly", True) for leaf in _leaves(part)]
-    found = {text for leaf in leaves for text in (leaf, *leaf.splitlines())}
+    found = {text for leaf in leaves if len(leaf) <= longest for text in (leaf, *leaf.splitlines())}
     return sorted((text for text in found if len(text) >= MIN_SECRET), key=lambda text: (-len(text), text))
 
 

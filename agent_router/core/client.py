@@ -6,10 +6,11 @@ import socket
 import time
 from collections.abc import Callable
 
-from agent_router.runner.wire import Frames, Head, pack
+from agent_router.runner.wire import Frames, Head, pack, pack_head
 
 RETRY_S = 0.02
 LOOK_MS = 500
+LARGE = 1 << 20
 
 Left = Callable[[], bool]
 
@@ -53,7 +54,11 @@ class Client:
 
     def send(self, head: Head, body: bytes = b"") -> None:
         """Send without waiting for an answer."""
-        self._connected().sendall(pack(head, body))
+        if len(body) < LARGE:
+            self._connected().sendall(pack(head, body))
+        else:  # not copied into one message
+            self._connected().sendall(pack_head(head, len(body)))
+            self._connected().sendall(body)
 
     def receive(self) -> tuple[Head, bytes]:
         """The next frame; OSError when the runner goes away."""
@@ -62,7 +67,7 @@ class Client:
             data = sock.recv(65536)
             if not data:
                 raise ConnectionError("the runner closed the connection")
-            self._received += self._frames.feed(data)
+            self._received += [(head, bytes(body)) for head, body in self._frames.feed(data)]
         head, body = self._received.pop(0)
         return json.loads(head), body
 

@@ -56,7 +56,7 @@ class Dispatcher:
         if meant is not None and not isinstance(meant, Several):
             name, params, shown, lock, text = meant.name, meant.params, meant.shown, meant.lock, None
         path, manifest = self._usable(name, action)
-        hidden = annotations.secrets(manifest.request.schema, params) if manifest.has_secrets else []
+        hidden = _secrets(manifest, params)
         _validate(name, manifest, params, hidden)
         request = _with_defaults(manifest.data["request"], params)
         if isinstance(meant, Several):
@@ -195,6 +195,11 @@ class Dispatcher:
                 return found
         except (OSError, ValueError):
             return []
+
+
+def _secrets(manifest: Manifest, params: Any) -> list[str]:
+    longest = max(manifest.output_limit, manifest.log_limit)
+    return annotations.secrets(manifest.request.schema, params, longest) if manifest.has_secrets else []
 
 
 def _id(given: str) -> str:

@@ -12,6 +12,8 @@ from typing import Any, NoReturn
 
 import simplejson
 
+from agent_router.core import longstrings
+
 MAX_DEPTH = 64
 LARGE = 256 << 10
 
@@ -23,8 +25,21 @@ class BadJSON(ValueError):
     """The text is not acceptable JSON; str() is a sentence that says where and why."""
 
 
-def parse(raw: bytes) -> Any:
+def parse(raw: bytes | bytearray) -> Any:
     """Return the one JSON value in `raw`; BadJSON says what is wrong with it."""
+    if len(raw) < longstrings.HUGE:
+        return _parse(raw)
+    try:
+        rest, strings = longstrings.lift(raw)
+    except UnicodeDecodeError as error:
+        raise BadJSON(f"not UTF-8: a long string holds the byte 0x{error.object[error.start]:02x}") from None
+    try:
+        return longstrings.restore(_parse(rest), strings)
+    except BadJSON as error:
+        raise BadJSON(f"{error} (strings of a megabyte and more not counted)") from None
+
+
+def _parse(raw: bytes | bytearray) -> Any:
     try:
         text = raw.decode()
     except UnicodeDecodeError as error:

@@ -9,6 +9,7 @@ import binascii
 import os
 import urllib.parse
 import zlib
+from collections.abc import Iterator
 
 from agent_router import plugin
 from agent_router.image import vfat
@@ -21,6 +22,7 @@ LARGEST = 64 * MIB
 # base64 of gzip of something that does not compress.
 LARGEST_ENCODED = LARGEST * 3 // 2
 PATIENCE_S = 30
+PIECE = 4 << 20  # characters of base64 decoded at once
 
 
 def content(given: str) -> bytes:
@@ -28,13 +30,13 @@ def content(given: str) -> bytes:
     if urllib.parse.urlsplit(given[:10]).scheme in ("http", "https"):
         fetched = fetch(given)
         try:
-            return decode(fetched)
+            return decode(fetched.decode("latin-1"))  # what is no ASCII is no base64
         except plugin.Failed as error:
             # A server may have the file system itself.
             if error.code == "bad_config_drive" and len(fetched) <= LARGEST and not fetched.startswith(b"<"):
                 return fetched
             raise
-    return decode(given.encode())
+    return decode(given)
 
 
 def fetch(url: str) -> bytes:
@@ -51,12 +53,13 @@ def fetch(url: str) -> bytes:
     return bytes(found)
 
 
-def decode(encoded: bytes) -> bytes:
-    """From base64 of gzip; never more than 64 MiB are unpacked."""
+def decode(encoded: str) -> bytes:
+    """From base64 of gzip, piece by piece; never more than 64 MiB are unpacked."""
+    unpacker, data = zlib.decompressobj(wbits=31), bytearray()  # 31: gzip with the largest window
     try:
-        packed = base64.b64decode(b"".join(encoded.split()), validate=True)
-        unpacker = zlib.decompressobj(wbits=31)  # 31: gzip with the largest window
-        data = unpacker.decompress(packed, LARGEST + 1)
+        for packed in _packed(encoded):
+            if not unpacker.eof and len(data) <= LARGEST:
+                data += unpacker.decompress(packed, LARGEST + 1 - len(data))
     except (binascii.Error, ValueError, zlib.error) as error:
         message = f"the config drive is not base64 of a gzip file: {error}"
         raise plugin.Failed("bad_config_drive", message) from None
@@ -64,7 +67,18 @@ def decode(encoded: bytes) -> bytes:
         raise _too_large("the config drive is larger than 64 MiB, unpacked")
     if not unpacker.eof or not data:
         raise plugin.Failed("bad_config_drive", "the config drive is empty or was cut off")
-    return data
+    return bytes(data)
+
+
+def _packed(encoded: str) -> Iterator[bytes]:
+    rest, padded = "", False
+    for at in range(0, len(encoded), PIECE):
+        text = rest + "".join(encoded[at : at + PIECE].split())
+        if padded and text:
+            raise ValueError("there is more after its end")
+        whole = len(text) if at + PIECE >= len(encoded) else len(text) // 4 * 4
+        rest, padded = text[whole:], text[:whole].endswith("=")
+        yield base64.b64decode(text[:whole], validate=True)
 
 
 def _too_large(message: str) -> plugin.Failed:

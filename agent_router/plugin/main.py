@@ -26,7 +26,8 @@ def main(run: Handler, plan: Handler | None = None, cleanup: Handler | None = No
     if handler is None:
         _stop(64, {"error": {"code": "action_unsupported", "message": f"this plugin cannot {action}"}})
     try:
-        request = json.loads(sys.stdin.buffer.read() or b"{}")
+        # Decoded first: the bytes of a huge request are gone when its values are made.
+        request = json.loads(sys.stdin.buffer.read().decode() or "{}")
     except ValueError as error:
         _stop(64, {"error": {"code": "bad_request", "message": f"stdin is not JSON: {error}"}})
     try:

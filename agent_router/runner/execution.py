@@ -16,6 +16,7 @@ from agent_router.runner.clock import boottime
 from agent_router.runner.command import Command
 from agent_router.runner.journal import Journal
 from agent_router.runner.loop import Loop
+from agent_router.runner.wire import Body
 
 FIRST_LOOK_S = 0.001  # most plugins are over by then and never cost a watch
 STUCK_AFTER_S = 5.0
@@ -46,7 +47,7 @@ class Execution:
 
     # ---- start
 
-    def start(self, command: Command, body: bytes) -> None:
+    def start(self, command: Command, body: Body) -> None:
         """Start the plugin; a command that cannot be started ends at once with the reason."""
         head = command.head
         base = self.base(command)
@@ -56,6 +57,8 @@ class Execution:
         except OSError as error:
             return self.finish(command, why.NOT_STARTED, f"cannot write to the state directory: {error}")
         command.out, command.log, command.events = fds[1:]
+        if isinstance(body, bytearray):  # a large one, which the plugin's process would inherit
+            body.clear()
         try:
             command.pid = self._spawn(command, fds, "run")
         except spawn.NotStarted as error:

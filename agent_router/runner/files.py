@@ -7,10 +7,12 @@ this process is gone.
 import contextlib
 import os
 
+from agent_router.runner.wire import Body
+
 OPEN = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
 
 
-def create(base: str, body: bytes, secrets: int) -> tuple[int, int, int, int]:
+def create(base: str, body: Body, secrets: int) -> tuple[int, int, int, int]:
     """Make the directory; returns the descriptors for stdin, stdout, stderr and events.
 
     The first `secrets` bytes of `body` are a JSON list of what to mask, the rest is the request.
@@ -20,9 +22,9 @@ def create(base: str, body: bytes, secrets: int) -> tuple[int, int, int, int]:
     opened: list[int] = []
     try:
         opened.append(os.open(base + "/stdin", OPEN, 0o600))
-        request = body[secrets:] if secrets else body
-        if os.write(opened[0], request) != len(request):
-            raise OSError("the state directory is full")
+        with memoryview(body)[secrets:] as request:  # not copied: it may be huge
+            if os.write(opened[0], request) != len(request):
+                raise OSError("the state directory is full")
         os.lseek(opened[0], 0, os.SEEK_SET)
         opened += (os.open(base + name, OPEN, 0o600) for name in ("/out", "/log", "/events"))
         if secrets:

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable
 
 from agent_router.runner.loop import Loop
-from agent_router.runner.wire import Frames, Head, pack_head
+from agent_router.runner.wire import Body, Frames, Head, pack_head
 
 READ_BYTES = 65536
 # A front that reads slower than it asks is not heard further until it has read. What it has not asked for
@@ -17,21 +17,21 @@ FULL, MAX_UNSENT = 8 << 20, 2 << 30
 class Link:
     """One connected front."""
 
-    def __init__(self, loop: Loop, sock: socket.socket, message: Callable[["Link", bytes, bytes], None],
+    def __init__(self, loop: Loop, sock: socket.socket, message: Callable[["Link", bytes, Body], None],
                  closed: Callable[["Link"], None]) -> None:  # fmt: skip
         self._loop = loop
         self._sock = sock
         self._message = message
         self._closed = closed
         self._frames = Frames()
-        self._heard: deque[tuple[bytes, bytes]] = deque()
+        self._heard: deque[tuple[bytes, Body]] = deque()
         self._unsent: deque[memoryview] = deque()
         self._length = 0
         self._interest = select.EPOLLIN
         sock.setblocking(False)
         loop.watch(sock.fileno(), self._ready)
 
-    def send(self, head: Head, body: bytes = b"") -> None:
+    def send(self, head: Head, body: Body = b"") -> None:
         if self._sock.fileno() < 0:
             return
         idle = not self._unsent

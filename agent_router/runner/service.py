@@ -24,7 +24,7 @@ from agent_router.runner.journal import Journal
 from agent_router.runner.links import Link
 from agent_router.runner.locks import Locks
 from agent_router.runner.loop import Loop
-from agent_router.runner.wire import Head
+from agent_router.runner.wire import Body, Head
 
 MAX_KEPT_LOGS, MAX_KEPT_BYTES = 500, 64 << 20
 HOUSEKEEPING_S = 2.0
@@ -97,15 +97,15 @@ class Runner:
             while link in waiting:
                 waiting.remove(link)
 
-    def _message(self, link: Link, text: bytes, body: bytes) -> None:
+    def _message(self, link: Link, text: bytes, body: Body) -> None:
         head: Head = json.loads(text)
         op = head["op"]
         if op == "run":
             self._run(link, head, text, body)
         elif op == "record":
-            self._record(link, head, body)
+            self._record(link, head, bytes(body))
         elif op == "judged":
-            self._judged(link, head["id"], body)
+            self._judged(link, head["id"], bytes(body))
         elif op == "get":
             self._get(link, head)
         elif op == "list":
@@ -124,7 +124,7 @@ class Runner:
         commands = {**self.execution.live, **self.unjudged}.values()
         return [command.summary() for command in commands if command.running or command.id in self.unjudged]
 
-    def _run(self, link: Link, head: Head, text: bytes, body: bytes) -> None:
+    def _run(self, link: Link, head: Head, text: bytes, body: Body) -> None:
         id = head["id"]
         if head.get("again") and self._join(link, head):
             return

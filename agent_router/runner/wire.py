@@ -11,12 +11,14 @@ from typing import Any
 LENGTHS = struct.Struct("!II")
 MAX_HEAD = 16 << 20
 MAX_BODY = 1 << 30
+LARGE = 64 << 10  # a frame that is collected in one piece; joining and cutting would hold its body several times
 
 Head = dict[str, Any]
+Body = bytes | bytearray  # a large one comes in the buffer in which it was collected
 _encode = json.JSONEncoder(separators=(",", ":")).encode
 
 
-def pack(head: Head, body: bytes = b"") -> bytes:
+def pack(head: Head, body: Body = b"") -> bytes:
     return pack_head(head, len(body)) + body
 
 
@@ -31,23 +33,24 @@ class Frames:
 
     def __init__(self) -> None:
         self._buffer = b""
-        self._parts: list[bytes] = []
+        self._large: bytearray | None = None  # a large frame, as far as it is here
         self._missing = 0
 
-    def feed(self, data: bytes) -> list[tuple[bytes, bytes]]:
+    def feed(self, data: bytes) -> list[tuple[bytes, Body]]:
         """All frames that are complete now, as (head text, body)."""
-        if self._missing > len(data):  # a large body: collect, join once
-            self._parts.append(data)
+        frames: list[tuple[bytes, Body]] = []
+        start = 0
+        if self._large is not None:
+            start = self._missing
+            self._large += data if start >= len(data) else data[:start]
             self._missing -= len(data)
-            return []
-        if self._parts:
-            data = b"".join((*self._parts, data))
-            self._parts = []
+            if self._missing > 0:
+                return []
+            frames.append(_split(self._large))
+            self._large = None
         elif self._buffer:
             data = self._buffer + data
-        self._buffer, self._missing = b"", 0
-        frames = []
-        start = 0
+        self._buffer = b""
         while len(data) - start >= LENGTHS.size:
             head_length, body_length = LENGTHS.unpack_from(data, start)
             if head_length > MAX_HEAD or body_length > MAX_BODY:
@@ -56,13 +59,19 @@ class Frames:
             body_start = head_start + head_length
             end = body_start + body_length
             if end > len(data):
-                self._missing = end - len(data)
-                break
+                if end - start < LARGE:
+                    break
+                self._large, self._missing = bytearray(data[start:]), end - len(data)
+                return frames
             frames.append((data[head_start:body_start], data[body_start:end]))
             start = end
-        if start < len(data):
-            if self._missing:
-                self._parts = [data[start:]]
-            else:
-                self._buffer = data[start:]
+        self._buffer = data[start:]
         return frames
+
+
+def _split(frame: bytearray) -> tuple[bytes, Body]:
+    """Head text and body of a whole frame; the body stays where it is."""
+    start = LENGTHS.size + LENGTHS.unpack_from(frame)[0]
+    head = bytes(frame[LENGTHS.size : start])
+    del frame[:start]  # which moves nothing
+    return head, frame

@@ -18,7 +18,7 @@ import sys
 import threading
 import time
 import urllib.request
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -69,21 +69,26 @@ class Disk:
 class Boot:
     """One run of the agent, from power on to power off."""
 
-    def __init__(self, root: Path, cmdline: str, settings: str) -> None:
+    python = sys.executable
+
+    def __init__(self, root: Path, cmdline: str, settings: str, address: str, enter: list[str]) -> None:
         self.root, self.cmdline, self.state = root, cmdline, root / "state"
+        self._address, self._enter = address, enter
         (root / "ram").mkdir(parents=True)
         (root / "cmdline").write_text(cmdline + "\n")
         (root / "config.toml").write_text(settings + f'state = "{self.state}"\nnotices = "{root}/notices"\n')
         self.at, self.took_s = time.monotonic(), 0.0
         self._process: subprocess.Popen[bytes] | None = None
 
+    def agent(self) -> list[Any]:
+        return [self.python, "-m", "agent_router", "ramdisk", f"--config={self.root}/config.toml",
+                f"--cmdline={self.root}/cmdline"]  # fmt: skip
+
     def start(self, disks: Iterable[str]) -> None:
-        agent = ["-m", "agent_router", "ramdisk", f"--config={self.root}/config.toml",
-                 f"--cmdline={self.root}/cmdline"]  # fmt: skip
         with (self.root / "output").open("wb") as output:
             self._process = subprocess.Popen(
-                ["unshare", "--mount", "--pid", "--ipc", "--uts", "--fork", "--kill-child",
-                 HERE / "power_on.sh", self.root, sys.executable, REPO, *disks, "--", sys.executable, *agent],
+                [*self._enter, "unshare", "--mount", "--pid", "--ipc", "--uts", "--fork", "--kill-child",
+                 HERE / "power_on.sh", self.root, self.python, REPO, *disks, "--", *self.agent()],
                 env={**os.environ, "PYTHONPATH": str(REPO)}, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
             )  # fmt: skip
 
@@ -118,17 +123,17 @@ class Boot:
                 return pid
         raise AssertionError(f"no {role}: {self.output}")
 
-    def ask(self, path: str) -> Any:
+    def ask(self, path: str, timeout_s: float = 10) -> Any:
         """GET, as the conductor asks."""
         context = ssl.create_default_context(cafile=str(self.state / "tls/cert.pem"))
         port, token = (self.state / "listening").read_text().split()[0], (self.state / "token").read_text().strip()
-        url = f"https://127.0.0.1:{port}{path}?agent_token={token}"
-        with urllib.request.urlopen(url, context=context, timeout=10) as answer:
+        url = f"https://{self._address}:{port}{path}?agent_token={token}"
+        with urllib.request.urlopen(url, context=context, timeout=timeout_s) as answer:
             return json.load(answer)
 
-    def serves(self) -> bool:
+    def serves(self, timeout_s: float = 10) -> bool:
         try:
-            self.ask("/v1/commands/")
+            self.ask("/v1/commands/", timeout_s)
         except (OSError, http.client.HTTPException):
             return False
         return True
@@ -170,13 +175,17 @@ class Boot:
 class Machine:
     """Follows the node's power, as Ironic has it."""
 
+    address = "127.0.0.1"
+    enter: tuple[str, ...] = ()  # the command by which it enters a network of its own
+    boot: Callable[..., Boot] = Boot
+
     def __init__(self, node: Node, root: Path, disks: list[Disk], settings: str, dropped: Path) -> None:
         self.node, self.disks = node, disks
         self.boots: list[Boot] = []
         self._dropped = dropped
         self._root, self._port = root, free_port()
         devices = json.dumps([disk.device for disk in disks])
-        self._settings = f'host = "127.0.0.1"\nport = {self._port}\ndevices = {devices}\n' + settings
+        self._settings = f'host = "{self.address}"\nport = {self._port}\ndevices = {devices}\n' + settings
         self._switch = switched(node.get())
         self._unplugged = threading.Event()
         self._follower = threading.Thread(target=self._follow)
@@ -243,8 +252,9 @@ class Machine:
         cmdline = self.network_boot() if on else ""
         if cmdline:
             # The real addresses of this computer are not the machine's.
-            cmdline += f" agent.node={self.node.uuid} ipa-advertise-host=127.0.0.1"
-            boot = Boot(self._root / f"boot{len(self.boots) + 1}", cmdline, self._settings)
+            cmdline += f" agent.node={self.node.uuid} ipa-advertise-host={self.address}"
+            root = self._root / f"boot{len(self.boots) + 1}"
+            boot = type(self).boot(root, cmdline, self._settings, self.address, [*self.enter])
             self.boots.append(boot)
             boot.start([disk.device for disk in self.disks])
 

@@ -2,6 +2,7 @@ import random
 
 import pytest
 
+from agent_router.api import http
 from agent_router.api.http import MAX_HEADER, Arrival, TooLarge, response
 
 LIMIT = 1000
@@ -127,3 +128,17 @@ def test_an_answer(parts):
     assert f"Content-Length: {len(body)}" in lines
     assert {"Content-Type: application/json", "Connection: close", "Cache-Control: no-store"} <= set(lines)
     assert body == b"".join(parts)
+
+
+@pytest.mark.parametrize("step", [1, 7, 64, 1000])
+def test_a_huge_body_is_held_once(monkeypatch, step):
+    monkeypatch.setattr(http, "HUGE", 300)
+    head, body = LINE + b"Content-Length: 300\r\n\r\n", bytes(range(200)) + bytes(100)
+    arrival, data = Arrival(LIMIT), head + body
+    done = [arrival.feed(data[at : at + step]) for at in range(0, len(data), step)]
+    assert done == [False] * (len(done) - 1) + [True]
+    assert (arrival.data, arrival.body(), arrival.length) == (head, body, len(data))
+    assert isinstance(arrival.body(), bytearray)
+    small = Arrival(LIMIT)
+    assert small.feed(LINE + b"Content-Length: 299\r\n\r\n" + bytes(299))
+    assert isinstance(small.body(), bytes)

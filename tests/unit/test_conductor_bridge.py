@@ -93,6 +93,16 @@ def test_a_step_becomes_the_call_of_its_plugin(registry):
     assert shown.beside == {"deploy_step": {"step": "write_image", "interface": "deploy", "priority": 80}}
 
 
+@pytest.mark.parametrize("inner", ["H4sI", "other", None])
+def test_a_config_drive_that_stands_twice_is_given_once(registry, inner):
+    info = {"urls": [], "configdrive": inner}
+    step = {"step": "write_image", "interface": "deploy", "args": {"image_info": info, "configdrive": "H4sI"}}
+    params = execute(registry, "deploy", step).params
+    assert params["configdrive"] == "H4sI"
+    assert params["image_info"] == ({"urls": []} if inner == "H4sI" else info)
+    assert info == {"urls": [], "configdrive": inner}
+
+
 def test_arguments_win_over_what_the_node_says(registry):
     step = {"step": "write_image", "interface": "deploy", "args": {"image_info": {}, "root": {"name": "/dev/sdb"}}}
     assert execute(registry, "deploy", step).params["root"] == {"name": "/dev/sdb"}

@@ -47,6 +47,10 @@ def test_what_is_too_short_to_be_masked_is_no_secret():
     assert secrets({"writeOnly": True}, ["abc", "abcd", 123, 1234]) == ["1234", "abcd"]
 
 
+def test_what_is_too_long_to_be_printed_is_no_secret():
+    assert secrets({"writeOnly": True}, ["abcdef", "a\nbcdef", "abcde"], 5) == ["abcde"]
+
+
 def test_a_schema_without_marks():
     assert not marks_anything({"properties": {"writeOnly": {"type": "string"}, "a": True}}, "writeOnly", True)
     assert secrets({"properties": {"a": PLAIN}}, {"a": "shown"}) == []

@@ -2,7 +2,7 @@ import random
 
 import pytest
 
-from agent_router.runner.wire import LENGTHS, MAX_BODY, MAX_HEAD, Frames, pack
+from agent_router.runner.wire import LARGE, LENGTHS, MAX_BODY, MAX_HEAD, Frames, pack
 
 FRAMES = [({"op": "run", "text": "ü\n"}, b""), ({}, b"{}"), ({"n": 5}, bytes(range(256))), ({"op": "end"}, b"x" * 5000)]
 
@@ -48,6 +48,20 @@ def test_a_large_body_in_pieces():
     for at in range(0, len(data), 65536):
         found += frames.feed(data[at : at + 65536])
     assert [len(body) for _, body in found] == [8 << 20, 0]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_large_ones_among_small_ones(seed):
+    source = random.Random(seed)
+    sizes = [0, 1, LARGE - 1, LARGE, LARGE + 1, 300_000]
+    sent = [({"x": "y" * source.choice(sizes)}, source.randbytes(source.choice(sizes))) for _ in range(12)]
+    data = b"".join(pack(*frame) for frame in sent)
+    frames, found, at = Frames(), [], 0
+    while at < len(data):
+        size = source.choice([5, 4096, 65536, 400_000])
+        found += frames.feed(data[at : at + size])
+        at += size
+    assert heads_and_bodies(found) == sent
 
 
 @pytest.mark.parametrize("lengths", [(MAX_HEAD + 1, 0), (0, MAX_BODY + 1), (0xFFFFFFFF, 0xFFFFFFFF)])

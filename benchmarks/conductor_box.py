@@ -1,0 +1,111 @@
+"""The two agents in the machine of tests/conductor: the same namespaces and disk, a control group for each."""
+
+import json
+import os
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import meters
+from servers import HERE, ROOT
+
+# The machine and the real Ironic are those of the tests.
+sys.path[:0] = [str(ROOT / "tests/integration"), str(ROOT / "tests/conductor")]
+
+from ironic_box import VENV, IronicBox, Node  # noqa: E402
+from machine_box import Boot, Disk, Machine  # noqa: E402
+
+from agent_router.conductor import reach  # noqa: E402
+
+TESTS = ROOT / "tests/conductor"
+DISK_MIB = 5 << 10
+# What ironic-python-agent finds on its PATH: programs that read, and the box's own power switch. It sees the machine's
+# loop disk only (tests/conductor/test_conductor_machine.py), and no module of the kernel is loaded or array assembled.
+IPA_MAY_RUN = (
+    "lshw", "lsblk", "lsblk.real", "sed", "readlink", "udevadm", "ip", "ps", "df", "dmesg", "journalctl", "ls", "cat",
+    "lscpu", "dmidecode", "blkid", "hostname", "findmnt", "grep", "systemctl", "poweroff",
+)  # fmt: skip
+ENTER = 'echo 0 >"$1" && shift && exec "$@"'
+
+
+class MeteredBoot(Boot):
+    """The agent enters the control group; what sets the machine up before it does not count."""
+
+    group: Path
+
+    def agent(self) -> list[Any]:
+        return ["/bin/sh", "-c", ENTER, "enter", self.group / "cgroup.procs", *self.program()]
+
+    def program(self) -> list[Any]:
+        return super().agent()
+
+
+class IpaBoot(MeteredBoot):
+    """ironic-python-agent, told on its command line what the kernel's would tell it."""
+
+    ipa: Path
+
+    def program(self) -> list[Any]:
+        given = dict(word.partition("=")[::2] for word in self.cmdline.split())
+        host, port = self._address, self.port
+        argv = [self.python, self.ipa / "bin/ironic-python-agent", "--listen_host", host, "--listen_port", port,
+                "--advertise_host", host, "--advertise_port", port, "--disk_wait_attempts", "1"]  # fmt: skip
+        for option in ("api-url", "inspection-callback-url", "global-request-id"):
+            if f"ipa-{option}" in given:
+                argv += [f"--{option.replace('-', '_')}", given[f"ipa-{option}"]]
+        return ["env", f"PATH={self.root / 'bin'}", f"PYTHONPATH={HERE / 'conductor_ipa'}", *argv]
+
+    def start(self, disks: Any) -> None:
+        (self.root / "bin").mkdir()
+        for name in IPA_MAY_RUN:
+            found = shutil.which(name.removesuffix(".real"), path="/usr/sbin:/usr/bin") or f"/usr/sbin/{name}"
+            (self.root / "bin" / name).symlink_to(Path(found).with_name(name))
+        super().start(disks)
+
+    @property
+    def port(self) -> str:
+        lines = (self.root / "config.toml").read_text().splitlines()
+        return next(line for line in lines if line.startswith("port")).partition("= ")[2]
+
+
+class Bench(Machine):
+    """One node with its machine; `meter` has the CPU time of the agent so far."""
+
+    def __init__(self, box: IronicBox, place: Path, meter: meters.CgroupMeter, macs: list[str], ipa: Path | None,
+                 **driver_info: Any) -> None:  # fmt: skip
+        place.mkdir()
+        names: dict[str, Any] = {"group": meter.path}
+        if ipa:
+            names |= {"ipa": ipa, "python": str(ipa / "bin/python")}
+        type(self).boot = type("ThisBoot", (IpaBoot if ipa else MeteredBoot,), names)
+        self.meter = meter
+        super().__init__(Node(box, macs, **driver_info), place / "machine", [Disk(place / "disk", DISK_MIB)],
+                         _vendor(place), place)  # fmt: skip
+
+    def close(self) -> None:
+        self.unplug()
+        self.node.delete()
+        self.meter.close()
+
+
+def _vendor(place: Path) -> str:
+    """The plugin of the step; a copy, because a checkout may be writable by a group."""
+    for kind in ("plugins.d", "schemas"):
+        (place / kind).mkdir(mode=0o700)
+        for path in (TESTS / kind).glob("acme.burn_in*"):
+            shutil.copy(path, place / kind)
+    return "".join(f"{name} = {json.dumps([str(place / kind)])}\n"
+                   for name, kind in (("plugins", "plugins.d"), ("schemas", "schemas")))  # fmt: skip
+
+
+def missing(ipa: Path, cpu_by: str) -> str:
+    if os.geteuid() != 0:
+        return "needs root: makes loop devices and namespaces"
+    if not (ipa / "bin/ironic-python-agent").exists():
+        return f"there is no ironic-python-agent in {ipa}: run make bench-conductor, or set BENCH_IPA"
+    if cpu_by.startswith("/proc"):
+        return "needs a control group of version 1 (cpuacct) or 2 below its own one"
+    if not reach.macs():
+        return "needs a network interface, because Ironic knows nodes by their addresses"
+    return "" if (VENV / "bin/ironic").exists() else f"needs Ironic in {VENV}: make {VENV.name}/.installed"

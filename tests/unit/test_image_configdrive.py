@@ -1,0 +1,39 @@
+import base64
+import gzip
+import os
+
+import pytest
+
+from agent_router import plugin
+from agent_router.image import configdrive
+
+DATA = os.urandom(1000)
+TEXT = base64.b64encode(gzip.compress(DATA)).decode()
+
+
+@pytest.mark.parametrize("piece", [1, 2, 3, 4, 5, 64, 1 << 20])
+@pytest.mark.parametrize("text", [TEXT, f" {TEXT}\n", "\n".join(TEXT[at : at + 7] for at in range(0, len(TEXT), 7))])
+def test_pieces_of_any_size(monkeypatch, text, piece):
+    monkeypatch.setattr(configdrive, "PIECE", piece)
+    assert configdrive.decode(text) == DATA
+
+
+@pytest.mark.parametrize("piece", [1, 3, 64, 1 << 20])
+@pytest.mark.parametrize("text", [
+    "", "!", TEXT[:-1], TEXT[:40], TEXT[:80] + "=" + TEXT[81:], TEXT + "QQ==QQ==", TEXT[:-8], "\u00e4" * 8, "QUJD",
+])  # fmt: skip
+def test_what_is_no_config_drive(monkeypatch, text, piece):
+    monkeypatch.setattr(configdrive, "PIECE", piece)
+    with pytest.raises(plugin.Failed) as failed:
+        configdrive.decode(text)
+    assert failed.value.code == "bad_config_drive"
+
+
+def test_no_more_than_the_limit_is_unpacked(monkeypatch):
+    for limit, good in ((1000, True), (999, False)):
+        monkeypatch.setattr(configdrive, "LARGEST", limit)
+        if good:
+            assert configdrive.decode(TEXT) == DATA
+        else:
+            with pytest.raises(plugin.Failed, match="larger than 64 MiB"):
+                configdrive.decode(TEXT)

@@ -3,9 +3,11 @@
 Everything a front knows is here, without HTTP: the API and the command line both use it.
 """
 
+import functools
 import math
 import os
 import re
+import sys
 import time
 import uuid
 from collections import OrderedDict
@@ -16,7 +18,7 @@ from agent_router.core.calls import Answer, Call, Several, Translate
 from agent_router.core.environment import search_path
 from agent_router.core.jsontext import dumps
 from agent_router.core.manifest import TEMPLATE, Manifest
-from agent_router.core.problems import Problem, RequestError
+from agent_router.core.problems import RequestError
 from agent_router.core.registry import Registry
 from agent_router.core.settings import Settings
 from agent_router.core.verdict import Ended, Verdict, command_object, judge, shown_as
@@ -57,7 +59,7 @@ class Dispatcher:
             name, params, shown, lock, text = meant.name, meant.params, meant.shown, meant.lock, None
         path, manifest = self._usable(name, action)
         hidden = _secrets(manifest, params)
-        _validate(name, manifest, params, hidden)
+        _validate(name, manifest, params)
         request = _with_defaults(manifest.data["request"], params)
         if isinstance(meant, Several):
             text, found = several.prepared(self.prepare, meant)
@@ -208,10 +210,13 @@ def _id(given: str) -> str:
     return given or str(uuid.UUID(bytes=os.urandom(16), version=4))
 
 
-def _validate(name: str, manifest: Manifest, params: Any, hidden: list[str]) -> None:
-    problems = manifest.request.problems(params)
-    if problems:
-        problems = [Problem(item.path, mask(item.message, hidden)) for item in problems]
+def _validate(name: str, manifest: Manifest, params: Any) -> None:
+    @functools.cache  # of a valid request nobody asks
+    def hidden() -> list[str]:
+        # A secret of any size: even the beginning of a config drive is not to be repeated.
+        return annotations.secrets(manifest.request.schema, params, sys.maxsize) if manifest.has_secrets else []
+
+    if problems := manifest.request.problems(params, lambda text: mask(text, hidden())):
         named = "; ".join(map(str, problems[:3])) + (" …" if len(problems) > 3 else "")
         raise RequestError(400, "request_invalid", f"{name}: {named}", problems)
 

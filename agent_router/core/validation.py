@@ -5,7 +5,7 @@ question ("is it valid?") in a microsecond; only its yes is believed, so both gi
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from typing import Any
 
@@ -44,17 +44,18 @@ class Validator:
             except ValueError:  # something only jsonschema can judge, e.g. a Python regex
                 self._fast = None
 
-    def problems(self, document: Any) -> list[Problem]:
+    def problems(self, document: Any, hide: Callable[[str], str] = str) -> list[Problem]:
+        """`hide` masks secrets in a message, before it is shortened: half a secret would not be found any more."""
         if self._fast is not None and self._fast.is_valid(document):
             return []
-        return self._explain(document)
+        return self._explain(document, hide)
 
-    def _explain(self, document: Any) -> list[Problem]:
+    def _explain(self, document: Any, hide: Callable[[str], str]) -> list[Problem]:
         if self._slow is None:
             self._slow = authority(self.schema)  # only the first wrong document pays for it
         found = []
         for error in self._slow.iter_errors(document):
-            found.append(Problem(error.json_path, shorten(error.message)))
+            found.append(Problem(error.json_path, shorten(hide(error.message))))
             if len(found) == MAX_PROBLEMS:
                 found.append(Problem("$", f"more than {MAX_PROBLEMS} problems; the rest is not listed"))
                 break

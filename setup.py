@@ -31,6 +31,7 @@ setup(
         ("share/agent-router/schemas", files("schemas")),
     ],
     install_requires=[
+        'backports.zstd>=1; python_version < "3.14"',
         "flask>=3",
         "gunicorn>=27,<28",
         "jsonschema>=4.20",
@@ -40,11 +41,14 @@ setup(
     ],
     extras_require={
         "fast": ["jsonschema-rs"],
+        "image": ["isal>=1.7"],
         "torrent": ["libtorrent>=2.1"],
         "dev": [
             "codespell",
             "coverage>=7.10",
+            "isal>=1.7",
             "jsonschema-rs",
+            "libtorrent>=2.1",
             "mypy",
             "openapi-spec-validator",
             "pytest>=8",

@@ -112,7 +112,7 @@ def wipe(client: Client, disk: str) -> None:
 
 def write_image(client: Client, world: World, disk: str, url: str, digest: str) -> None:
     title("An image from a web server onto a disk; the HTTP front is killed half way")
-    params = {"device": disk, "url": url, "sha256": digest}
+    params = {"device": disk, "sources": url, "digest": digest}
     command = client.call("image.write", params, "wait=false")
     id, killed, seen = command["id"], 0, 0
     for kind, event in client.events(id):
@@ -175,7 +175,7 @@ def drop_in(client: Client, world: World, disk: str) -> None:
 
 def bad_requests(client: Client) -> None:
     title("Bad requests: every problem at once, with its place")
-    status, answer = client.ask("POST", "/v1/commands/", {"name": "image.write", "params": {"devise": 5, "url": 1}})
+    status, answer = client.ask("POST", "/v1/commands/", {"name": "image.write", "params": {"devise": 5, "sources": 1}})
     expect(status == 400 and len(answer["problems"]) >= 3, "400 Bad Request:")
     for problem in answer["problems"]:
         say(f"  {problem['path']}: {problem['message']}")
@@ -185,7 +185,7 @@ def bad_requests(client: Client) -> None:
 
 def cancel(client: Client, disk: str, url: str) -> None:
     title("Cancel: DELETE /v1/commands/ID in the middle of a write")
-    id = client.call("image.write", {"device": disk, "url": url, "sha256": "0" * 64}, "wait=false")["id"]
+    id = client.call("image.write", {"device": disk, "sources": url, "digest": "0" * 64}, "wait=false")["id"]
     for kind, event in client.events(id):
         if kind == "progress" and event["done"] > 8 * MIB:
             break

@@ -29,10 +29,23 @@ def request(pairs: tuple[str, ...], file: str, schema: dict[str, Any]) -> dict[s
             raise BadArguments(f"{file}: {error.strerror}") from None
     else:
         base = {}
+    seen: set[str] = set()
     for pair in pairs:
         key, value = _pair(pair, schema)
+        if key in seen and "array" in _types(schema.get("properties", {}).get(key, {})):
+            value = [*_listed(base[key]), *_listed(value)]
         base[key] = value
+        seen.add(key)
     return base
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def _types(part: Any) -> list[str]:
+    kinds = part.get("type", []) if isinstance(part, dict) else []
+    return [kinds] if isinstance(kinds, str) else kinds
 
 
 def _document(raw: bytes, source: str) -> dict[str, Any]:
@@ -64,8 +77,7 @@ def _value(text: str, part: Any, schema: dict[str, Any]) -> Any:
         if isinstance(part, dict) and isinstance(part.get("$ref"), str):
             part = resolve(schema, part["$ref"][1:])
     part = part if isinstance(part, dict) else {}
-    kinds = part.get("type", [])
-    kinds = [kinds] if isinstance(kinds, str) else kinds
+    kinds = _types(part)
     if kinds == ["string"] or text in part.get("enum", ()) or text == part.get("const"):
         return text
     if "array" in kinds and "string" not in kinds and not text.startswith("["):

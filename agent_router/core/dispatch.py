@@ -240,14 +240,16 @@ def _with_defaults(schema: dict[str, Any], params: dict[str, Any]) -> dict[str, 
 
 
 def _locks(templates: list[str], request: dict[str, Any]) -> list[str]:
-    return [TEMPLATE.sub(lambda match: _lock_value(request[match.group(1)]), text) for text in templates]
+    """The names, their keys filled in; what is for a key that is null is no lock."""
+    meant = [text for text in templates if all(request[key] is not None for key in TEMPLATE.findall(text))]
+    return [TEMPLATE.sub(lambda match: _lock_value(request[match.group(1)]), text) for text in meant]
 
 
 def _lock_value(value: Any) -> str:
     text = str(value)
-    if text.startswith("/dev/"):  # one lock for a disk, however it is called
-        return devices.whole_disk(os.path.realpath(text))
-    return text
+    device = text if text.startswith("/dev/") else devices.mounted_at(text) if text.startswith("/") else ""
+    # One lock for a disk, however it is called, and for what is mounted from it.
+    return devices.whole_disk(os.path.realpath(device)) if device else text
 
 
 def _param_variables(manifest: Manifest, request: dict[str, Any]) -> dict[str, str]:

@@ -13,7 +13,8 @@ from collections.abc import Iterator
 
 from agent_router import plugin
 from agent_router.image import vfat
-from agent_router.image.source import Source, shown
+from agent_router.image.sources import Spec
+from agent_router.image.sources.fetch import fetch
 from agent_router.storage import blockdev, table
 from agent_router.storage.table import MIB, Partition, Table
 
@@ -28,29 +29,22 @@ PIECE = 4 << 20  # characters of base64 decoded at once
 def content(given: str) -> bytes:
     """The file system itself; raises Failed("bad_config_drive", "config_drive_too_large")."""
     if urllib.parse.urlsplit(given[:10]).scheme in ("http", "https"):
-        fetched = fetch(given)
+        found = fetched(given)
         try:
-            return decode(fetched.decode("latin-1"))  # what is no ASCII is no base64
+            return decode(found.decode("latin-1"))  # what is no ASCII is no base64
         except plugin.Failed as error:
             # A server may have the file system itself.
-            if error.code == "bad_config_drive" and len(fetched) <= LARGEST and not fetched.startswith(b"<"):
-                return fetched
+            if error.code == "bad_config_drive" and len(found) <= LARGEST and not found.startswith(b"<"):
+                return found
             raise
     return decode(given)
 
 
-def fetch(url: str) -> bytes:
-    source = Source(url, {}, PATIENCE_S, False)
-    found, buffer = bytearray(), bytearray(MIB)
+def fetched(url: str) -> bytes:
     try:
-        source.open()
-        while count := source.readinto(memoryview(buffer)):
-            found += buffer[:count]
-            if len(found) > LARGEST_ENCODED:
-                raise _too_large(f"{shown(url)} has more than {LARGEST_ENCODED} bytes")
-    finally:
-        source.close()
-    return bytes(found)
+        return fetch(Spec(url, patience_s=PATIENCE_S), LARGEST_ENCODED)
+    except plugin.Failed as error:
+        raise _too_large(error.message) if error.code == "too_large" else error from None
 
 
 def decode(encoded: str) -> bytes:

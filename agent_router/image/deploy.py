@@ -4,69 +4,67 @@ import time
 from typing import Any
 
 from agent_router import plugin
-from agent_router.image import configdrive, info
-from agent_router.image.source import Source, shown
+from agent_router.image import cached, configdrive, info, permitted
+from agent_router.image import digest as digests
+from agent_router.image.attempt import Image
+from agent_router.image.fallback import Tries
+from agent_router.image.sources import Spec
 from agent_router.image.target import Target
-from agent_router.image.write import stream
 from agent_router.storage import blockdev, deployment, root_device, table
 from agent_router.storage.erasable import release
-
-GPT_SIGNATURE = b"EFI PART"  # at the start of logical block 1 (UEFI Specification, 5.3.2)
 
 
 def write_image(request: dict[str, Any]) -> dict[str, Any]:
     """Handler of deploy.write_image and standby.prepare_image; shapes as in their manifests."""
     started = time.monotonic()
-    image = request["image_info"]
-    info.refuse_unknown(image)
-    given = request.get("configdrive") or image.get("configdrive")
+    asked = request["image_info"]
+    form = info.image_format(asked)
+    permitted.refuse(form)
+    given = request.get("configdrive") or asked.get("configdrive")
     # All that can be wrong with the request is found before the disk is touched.
     data = configdrive.content(given) if given else b""
-    algorithm, expected = info.digest(image)
-    source = info.source(image, digest_known=True)
+    algorithm, expected = info.digest(asked)
+    spec = info.spec(asked, digest_known=True)
     device = root_device.find(request)
-    deployment.forget()
-    written = _write(source, device, algorithm, expected)
+    image = Image(form, {algorithm: expected})
+    digests.warn(image.wanted)
+    mark = {"id": asked.get("id"), "format": form, "digest": f"{algorithm}:{expected}"}
+    done: dict[str, Any] = {"bytes_written": 0, "resumed": 0, "source": None, "transport": None, "failed": []}
+    release(blockdev.kernel_name(device))  # volumes of a system that was here before, which the ramdisk may have found
+    there = cached.still_there(device, mark, config_drive=bool(data))
+    if not there:
+        done = _write(spec, device, image)
     label = _put_table_right(device)
     place = configdrive.write(device, data) if data else None
     root_uuid = deployment.disk_identifier(device)
-    deployment.remember({"device": device, "image_id": image.get("id"), "root_uuid": root_uuid})
+    deployment.remember({"device": device, "image_id": asked.get("id"), "root_uuid": root_uuid})
+    cached.remember(device, mark, config_drive=bool(data))
+    how = f"was already on device {device}" if there else f"written to device {device} by {done['transport']}"
     return {
-        "device": device, "bytes_written": written, "checksum": f"{algorithm}:{expected}",
-        "partition_table": label, "root_uuid": root_uuid,
+        "device": device, **done, "checksum": f"{algorithm}:{expected}", "partition_table": label,
+        "root_uuid": root_uuid,
         "config_drive": {"partition": place.number, "start": place.start, "size": place.size} if place else None,
-        "seconds": round(time.monotonic() - started, 3), "resumed": source.resumed,
-        "message": f"image ({image.get('id')}) written to device {device}",
+        "seconds": round(time.monotonic() - started, 3),
+        "message": f"image ({asked.get('id')}) {how}",
     }  # fmt: skip
 
 
-def _write(source: Source, device: str, algorithm: str, expected: str) -> int:
-    name = blockdev.kernel_name(device)
-    release(name)  # volumes of a system that was here before, which the ramdisk may have found
+def _write(spec: Spec, device: str, image: Image) -> dict[str, Any]:
+    deployment.forget()
+    cached.forget()
     target = Target(device)
-    sector = blockdev.limits(name).logical_block
     try:
-        stream(source, target, expected, algorithm=algorithm,
-               look=lambda start: refuse_sectors(start, sector, source.url))  # fmt: skip
+        outcome = Tries(target, device, image).run([spec])
     except plugin.Failed as error:
-        if error.code == "not_raw":
+        if error.code == "wrong_format":
             error.message += f"; {info.CURE}"
         raise
     finally:
-        source.close()
         target.close()
-    return target.written
-
-
-def refuse_sectors(start: bytes, sector: int, url: str) -> None:
-    """Raise Incompatible if the image has a GPT made for sectors of another size than the disk's."""
-    for other in {512, 4096} - {sector}:
-        if start[other : other + 8] == GPT_SIGNATURE and start[sector : sector + 8] != GPT_SIGNATURE:
-            message = (
-                f"{shown(url)} was made for sectors of {other} bytes and does not boot on this disk, which has "
-                f"sectors of {sector} bytes; choose another disk or an image made for it"
-            )
-            raise plugin.Incompatible("sector_size", message)
+    return {
+        "bytes_written": target.written, "resumed": outcome.resumed, "source": outcome.source,
+        "transport": outcome.transport, "failed": outcome.failed,
+    }  # fmt: skip
 
 
 def _put_table_right(device: str) -> str | None:

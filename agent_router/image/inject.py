@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from agent_router import plugin
-from agent_router.image.source import Source, shown
+from agent_router.image.sources import Spec, shown
+from agent_router.image.sources.http import Http
 from agent_router.plugin import devices
 from agent_router.storage import deployment, mounts, root_device, table
 
@@ -129,7 +130,7 @@ def _write(target: Path, content: str, facts: dict[str, Any]) -> int:
 def _fetch(url: str, target: Path) -> int:
     if not url.startswith(("http://", "https://")):
         raise plugin.InvalidRequest("bad_content", f"{shown(url)} is not a URL of http or https")
-    source, buffer = Source(url, {}, PATIENCE_S, False), bytearray(CHUNK)
+    source, buffer = Http(Spec(url, patience_s=PATIENCE_S)), bytearray(CHUNK)
     try:
         source.open()
         with target.open("wb") as file:

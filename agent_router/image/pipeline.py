@@ -1,102 +1,100 @@
-"""Move bytes from a source through a digest onto a target, each in a thread of its own.
+"""Move bytes from a source through digests and a decoder to a sink, each in a thread of its own.
 
-Reading from a socket, hashing and pwrite all let other threads run, so the slowest of the
-three sets the pace. A fixed set of buffers goes round; nothing grows with the image.
+Reading from a socket, hashing, unpacking and pwrite all let other threads run, so the slowest
+of them sets the pace. A fixed set of buffers goes round; nothing grows with the image. The main
+thread reads, since only there a signal can interrupt.
 """
 
-import hashlib
 import mmap
 import queue
 import signal
-import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from agent_router.image.source import Source
+from agent_router import plugin
+from agent_router.image.protocols import Decoder, Source
+from agent_router.image.relay import Crew, Relay, Worker
 
 BUFFER = 1 << 20
 BUFFERS = 8
 Piece = tuple[mmap.mmap, int]
+Work = Callable[[memoryview], object]
 
 
-class Stage(threading.Thread):
-    """Give each piece to `work`, then on to `after`; None is the end. The first error is kept, not raised."""
+class Stage(Worker):
+    """Give each piece to `work`, then on to `after`; None is the end, at which `last` is called if all went well."""
 
-    def __init__(
-        self, work: Callable[[memoryview], object], after: "queue.Queue[Piece | None] | Stage"
-    ) -> None:
-        super().__init__(daemon=True)
+    def __init__(self, crew: Crew, work: Work, after: "queue.Queue[Piece | None]",
+                 last: Callable[[], object] | None = None) -> None:  # fmt: skip
+        super().__init__()
         self.inbox: queue.Queue[Piece | None] = queue.Queue()
-        self.work = work
-        self.after = after.inbox if isinstance(after, Stage) else after
-        self.error: BaseException | None = None
+        self._crew, self._do, self._after, self._last = crew, work, after, last
 
-    def run(self) -> None:
+    def work(self) -> None:
         while (piece := self.inbox.get()) is not None:
-            if self.error is None:
-                try:
-                    with memoryview(piece[0]) as view:
-                        self.work(view[: piece[1]])
-                except BaseException as error:
-                    self.error = error
-            self.after.put(piece)  # after an error too: the buffers must go on round
-        self.after.put(None)
+            self._crew.do(self._one, piece)
+            self._after.put(piece)  # after an error too: the buffers must go on round
+        if self._last is not None:
+            self._crew.do(self._last)
+        self._after.put(None)
+
+    def _one(self, piece: Piece) -> None:
+        with memoryview(piece[0]) as view, view[: piece[1]] as part:
+            self._do(part)
 
 
-def pump(source: Source, write: Callable[[memoryview], object], *, first: Callable[[memoryview], object],
-         progress: Callable[[int], object], algorithm: str = "sha256") -> str:  # fmt: skip
-    """Copy all of `source` through `write`; returns its digest in hexadecimal digits.
+def pump(source: Source, hashers: Sequence[Work], decoder: Decoder, crew: Crew, relay: Relay | None,
+         progress: Callable[[int], object]) -> None:  # fmt: skip
+    """Copy all of `source` through `hashers` to `decoder`, which writes to `relay` if there is one.
 
-    `first` sees the first buffer before anything is written; `progress` gets the bytes read.
-    Whatever a stage raised is raised here, after both threads have ended, so that nothing
-    writes any more when the caller cleans up. Signals are handled in this thread.
+    `progress` gets the bytes read. The first error of any thread is raised here after all threads
+    have ended, so that nothing writes any more when the caller cleans up. Signals are handled in
+    this thread.
     """
-    digest = hashlib.new(algorithm, usedforsecurity=False)
     free: queue.Queue[Piece | None] = queue.Queue()
-    writer = Stage(write, free)
-    hasher = Stage(digest.update, writer)
+    stages = [Stage(crew, decoder.feed, free, decoder.finish)]
+    for work in reversed(hashers):
+        stages.insert(0, Stage(crew, work, stages[0].inbox))
     for _ in range(BUFFERS):
         free.put((mmap.mmap(-1, BUFFER), 0))
-    started = False
+    _start([*stages, *([relay] if relay else [])])
     try:
-        while hasher.error is None and writer.error is None:
+        while not crew.over:
             piece = free.get()
             assert piece is not None
-            with memoryview(piece[0]) as view:
-                count = source.readinto(view)
-                if not started:
-                    first(view[:count])
-                    started = _start(writer, hasher)
+            count = _fill(source, piece[0])
             if count == 0:
                 break
-            hasher.inbox.put((piece[0], count))
+            stages[0].inbox.put((piece[0], count))
             progress(source.offset)
-    finally:
-        if started:
-            _end(hasher, writer)
-    for stage in (writer, hasher):
-        if stage.error is not None:
-            raise stage.error
-    return digest.hexdigest()
+        _join(stages, relay)
+    except BaseException as error:
+        crew.fail(error)
+        _join(stages, relay)
+    crew.check()
 
 
-def _start(*stages: Stage) -> bool:
+def _fill(source: Source, buffer: mmap.mmap) -> int:
+    try:
+        with memoryview(buffer) as view:
+            return source.readinto(view)
+    except OSError as error:
+        raise plugin.Failed("connection_lost", f"{source.name}: {error.strerror or error}") from None
+
+
+def _start(threads: Sequence[Worker]) -> None:
     # Blocked meanwhile, so that a signal finds all threads started or none; and for good in the
     # threads, which inherit it, so that it always reaches the main thread.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
-    for stage in stages:
-        stage.start()
+    for thread in threads:
+        thread.start()
     signal.pthread_sigmask(signal.SIG_SETMASK, before)
-    return True
 
 
-def _end(hasher: Stage, writer: Stage) -> None:
-    for attempt in (1, 2):
-        try:
-            hasher.inbox.put(None)
-            hasher.join()
-            writer.join()
-            return
-        except BaseException:
-            # A signal came here of all places. Both must have ended before anybody cleans up.
-            if attempt == 2:
-                raise
+def _join(stages: Sequence[Stage], relay: Relay | None) -> None:
+    """Let all threads end, the decoder before the relay that it writes to. May be called again if a signal came."""
+    stages[0].inbox.put(None)
+    for stage in stages:
+        stage.wait()
+    if relay is not None:
+        relay.end()
+        relay.wait()

@@ -2,120 +2,194 @@
 
 A boot loader, a GPT and its backup lie in the first and the last MiB of a disk, so these are
 wiped first, kept in memory while the rest is written, and written only after the digest was
-found right. abandon() wipes them again.
+found right. abandon() wipes them again. The end of an image that is shorter than the disk needs
+no such care: firmware and kernel look for the backup of a GPT in the last block of the disk only
+(UEFI Specification, 5.3.2), and without the first MiB nobody finds what lies between.
 """
 
 import contextlib
-import ctypes
 import fcntl
 import itertools
 import os
 
 from agent_router import plugin
+from agent_router.image import zeros
+from agent_router.image.extents import Extents
+from agent_router.image.flush import Flusher
+from agent_router.image.protocols import Buffer
 from agent_router.storage import blockdev
 
 MIB = 1 << 20
-# Dirty pages are pushed out in steps of this size, so that at most two steps wait in memory.
-WINDOW = 32 * MIB
 BLKRRPART = 0x125F  # linux/fs.h: re-read the partition table
-# sync_file_range(2): wait for earlier writing, start it, wait for it.
-_START, _WAIT = 2, 1 | 2 | 4
-_libc = ctypes.CDLL(None, use_errno=True)
+# Zeros that wait for their neighbours, so that a large hole is one call of the kernel.
+LONGEST_RUN = 1 << 30
 
 
 def split(offset: int, length: int, size: int) -> list[tuple[int, int, bool]]:
     """Cut a write into (start, end, held) at the edges of the two held ends of a disk of `size` bytes."""
-    head, tail = min(MIB, size), max(size - MIB, min(MIB, size))
+    head, tail = ends(size)
     inside = (edge for edge in (head, tail) if offset < edge < offset + length)
     edges = itertools.pairwise(sorted({offset, offset + length, *inside}))
     return [(start, end, start < head or start >= tail) for start, end in edges]
 
 
-class Target:
-    """Write in order with write(), then finish() or abandon(). `written` counts what was given, bytes."""
+def ends(size: int) -> tuple[int, int]:
+    """(end of the first MiB, start of the last) of a disk, which may be smaller than both."""
+    head = min(MIB, size)
+    return head, max(size - MIB, head)
 
-    def __init__(self, device: str) -> None:
+
+class Target:
+    """A Place that is a block device."""
+
+    source = "the image"
+    abandoned = "holds no image now, its first and last MiB are wiped"
+
+    def __init__(self, device: str, zero: str = "auto", max_size: int | None = None) -> None:
         self.device = device
-        name = blockdev.kernel_name(device)
-        if blockdev.limits(name).read_only:
+        kernel_name = blockdev.kernel_name(device)
+        if blockdev.limits(kernel_name).read_only:
             raise plugin.Refused("read_only", f"{device} is write-protected")
-        self.fd = blockdev.open_exclusive(device)
-        self.size = os.lseek(self.fd, 0, os.SEEK_END)
-        self.written = 0
-        self._held: list[tuple[int, bytes]] = []
-        self._window = (0, 0)
+        self.sector = blockdev.limits(kernel_name).logical_block
+        fd = blockdev.open_exclusive(device)
+        self._set_up(fd, os.lseek(fd, 0, os.SEEK_END), zero, max_size)
+
+    def _set_up(self, fd: int, size: int, zero: str, max_size: int | None) -> None:
+        self.fd, self.size, self.mode = fd, size, zero
+        self.limit = min(size, max_size or size)
+        self.zeros = zeros.Zeroer(fd, zero)
+        self._reset()
+
+    def _reset(self) -> None:
+        self.begun = False
+        self.written = self.zeroed = 0
+        head, tail = ends(self.size)
+        self._head, self._tail = bytearray(head), bytearray(self.size - tail)
+        self._given = Extents()
+        self._run = (0, 0)
+        self._flusher = Flusher(self.fd)
+
+    def expect(self, size: int) -> None:
+        """Raise Failed("too_large") for an image that does not fit."""
+        if size > self.limit:
+            raise self._too_large(size)
 
     def begin(self) -> None:
         """Take away what the disk would boot now: from here on its content is nobody's."""
+        self.begun = True
         self._wipe_ends()
+        if self.mode == "discard":
+            zeros.discard(self.fd, self.size)
+            self._wipe_ends()
 
-    def write(self, data: memoryview) -> None:
-        """Append; raises Failed("too_large") at the end of the disk."""
-        if self.written + len(data) > self.size:
-            raise too_large(self.device, self.size)
-        first = self.written
-        for start, end, held in split(first, len(data), self.size):
-            part = data[start - first : end - first]
-            if held:
-                self._held.append((start, bytes(part)))
-            else:
-                _pwrite(self.fd, part, start)
-        self.written += len(data)
-        if self.written - self._window[1] >= WINDOW:
-            self._push()
+    def write(self, offset: int, data: Buffer) -> None:
+        with memoryview(data) as view:
+            self._take(offset, len(view))
+            for start, end, held in split(offset, len(view), self.size):
+                part = view[start - offset : end - offset]
+                if held:
+                    self._hold(start, part)
+                elif self.mode == "none":
+                    self._put(start, part)
+                else:
+                    self._write_sparse(start, part)
+
+    hold = write  # what a source that writes the disk by itself must leave to finish(): both ends
+
+    def zero(self, offset: int, length: int) -> None:
+        self._take(offset, length)
+        for start, end, held in split(offset, length, self.size):
+            if not held:  # the ends are zeros until finish(), and what is held of them too
+                self._zero(start, end)
+
+    def mark(self, offset: int, length: int) -> None:
+        """These bytes are on the disk by somebody else's hand (or held)."""
+        self._take(offset, length)
+
+    def flush(self) -> None:
+        """All of the image but the ends is on the disk; what was never given is zeros."""
+        for start, end in list(self._given.gaps(self.written)):
+            self.zero(start, end - start)
+        self._end_run()
+        os.fsync(self.fd)
+
+    def head(self, length: int) -> bytes:
+        """The first bytes of the image, as far as they were given."""
+        return bytes(self._head[: min(length, self.written)])
 
     def finish(self) -> None:
         """Everything else is on the disk before the ends are; then it is an image."""
-        os.fsync(self.fd)
-        for offset, data in reversed(self._held):  # the first MiB last
-            _pwrite(self.fd, memoryview(data), offset)
+        tail = ends(self.size)[1]
+        if self.written > tail:
+            zeros.pwrite(self.fd, memoryview(self._tail), tail)
+        zeros.pwrite(self.fd, memoryview(self._head), 0)
         os.fsync(self.fd)
         self._reread_partitions()
 
     def abandon(self) -> None:
         """Leave nothing that could be booted or mounted by mistake."""
-        self._held.clear()
+        self._reset()
         self._wipe_ends()
         self._reread_partitions()
 
     def close(self) -> None:
         os.close(self.fd)
 
-    def _wipe_ends(self) -> None:
-        length = min(MIB, self.size)
-        for offset in (0, self.size - length):
-            _pwrite(self.fd, memoryview(bytes(length)), offset)
-        os.fsync(self.fd)
+    def _take(self, offset: int, length: int) -> None:
+        end = offset + length
+        if end > self.limit:
+            raise self._too_large()
+        self._given.add(offset, end)
+        self.written = max(self.written, end)
 
-    def _push(self) -> None:
-        """Start writing the newest window out, wait for the one before and let the kernel forget it."""
-        old = self._window
-        self._window = (old[1], self.written)
-        _sync_range(self.fd, *self._window, _START)
-        if old[1]:
-            _sync_range(self.fd, *old, _WAIT)
-            os.posix_fadvise(self.fd, old[0], old[1] - old[0], os.POSIX_FADV_DONTNEED)
+    def _end_of(self, start: int) -> tuple[bytearray, int]:
+        """The held end that a byte lies in, and where in it."""
+        head, tail = ends(self.size)
+        return (self._head, start) if start < head else (self._tail, start - tail)
+
+    def _hold(self, start: int, part: memoryview) -> None:
+        held, at = self._end_of(start)
+        held[at : at + len(part)] = part
+
+    def _write_sparse(self, offset: int, data: memoryview) -> None:
+        for start, end, is_zeros in zeros.runs(data, offset):
+            if is_zeros:
+                self._zero(offset + start, offset + end)
+            else:
+                self._put(offset + start, data[start:end])
+
+    def _put(self, offset: int, data: memoryview) -> None:
+        zeros.pwrite(self.fd, data, offset)
+        self._flusher.wrote(offset, offset + len(data))
+
+    def _zero(self, start: int, end: int) -> None:
+        self.zeroed += end - start
+        first, last = self._run
+        if last == start and end - first <= LONGEST_RUN:
+            self._run = (first, end)
+        else:
+            self._end_run()
+            self._run = (start, end)
+
+    def _end_run(self) -> None:
+        self.zeros.zero(*self._run)
+        self._run = (0, 0)
+
+    def _wipe_ends(self) -> None:
+        head, tail = ends(self.size)
+        for start, end in ((0, head), (tail, self.size)):
+            zeros.pwrite(self.fd, memoryview(bytes(end - start)), start)
+        os.fsync(self.fd)
 
     def _reread_partitions(self) -> None:
         # A partition or a loop device has no table to read (EINVAL); the disk is right all the same.
         with contextlib.suppress(OSError):
             fcntl.ioctl(self.fd, BLKRRPART)
 
-
-def too_large(device: str, size: int, image: int | None = None) -> plugin.Failed:
-    what = f"the image has {image} bytes" if image else "the image is larger"
-    details = {"disk_bytes": size, "image_bytes": image}
-    return plugin.Failed("too_large", f"{what}, {device} has {size}", details=details)
-
-
-def _pwrite(fd: int, data: memoryview, offset: int) -> None:
-    while data:
-        count = os.pwrite(fd, data, offset)
-        data, offset = data[count:], offset + count
-
-
-def _sync_range(fd: int, start: int, end: int, flags: int) -> None:
-    # Not in the os module. fdatasync would do, but also makes the disk flush its cache each time.
-    offset, length = ctypes.c_int64(start), ctypes.c_int64(end - start)
-    if _libc.sync_file_range(fd, offset, length, ctypes.c_uint(flags)) != 0:
-        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    def _too_large(self, image: int | None = None) -> plugin.Failed:
+        what = f"the image has {image} bytes" if image else "the image is larger"
+        details = {"disk_bytes": self.size, "image_bytes": image}
+        place = f"{self.device} has {self.size}"
+        if self.limit < self.size:
+            place, details = f"max_size_bytes allows {self.limit}", {**details, "max_size_bytes": self.limit}
+        return plugin.Failed("too_large", f"{what}, {place}", details=details)

@@ -7,10 +7,12 @@ asks it with the patterns of AGENT_DEVICES. One rule, stated once.
 
 import glob
 import os
+import re
 import stat
 from collections.abc import Iterable
 
 SYS_BLOCK = "/sys/dev/block"
+MOUNTS = "/proc/self/mountinfo"
 
 
 def refusal(device: str, patterns: Iterable[str]) -> str:
@@ -52,6 +54,30 @@ def whole_disk(real: str) -> str:
     if os.path.exists(place + "/partition"):
         return "/dev/" + os.path.basename(os.path.dirname(place)).replace("!", "/")
     return real
+
+
+def mounts(directory: str) -> dict[str, str]:
+    """Mount points at and below `directory`, and what is mounted there last: a device, or a word such as tmpfs."""
+    real, found = os.path.realpath(directory), {}
+    with open(MOUNTS, errors="surrogateescape") as file:
+        for line in file:
+            # proc(5): 4 is the mount point, the source is the second field after the dash.
+            left, _, right = line.partition(" - ")
+            point, source = _unescape(left.split()[4]), _unescape(right.split()[1])
+            if point == real or point.startswith(real.rstrip("/") + "/"):
+                found[point] = source
+    return found
+
+
+def mounted_at(directory: str) -> str:
+    """The block device whose file system is mounted there; "" if it is no mount point, or of no device (tmpfs)."""
+    source = mounts(directory).get(os.path.realpath(directory), "")
+    return source if source.startswith("/dev/") else ""
+
+
+def _unescape(text: str) -> str:
+    """Undo the octal escapes of mountinfo, e.g. \\040 for a space."""
+    return re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal[1], 8)), text)
 
 
 def _expand(pattern: str) -> set[str]:

@@ -43,6 +43,24 @@ def test_words_that_could_mean_two_things(word, value):
     assert arguments.request((word,), "", schema) == {word.split("=")[0].rstrip(":"): value}
 
 
+@pytest.mark.parametrize(("words", "value"), [
+    (["s=https://a/x"], "https://a/x"), (["s=" + "1" * 64], "1" * 64), (['s=["a", "b"]'], ["a", "b"]),
+    (["s=a,b"], "a,b"), (["s=a", "s=b"], ["a", "b"]), (["s=a", 's:=[{"url": "b"}]', "s=c"], ["a", {"url": "b"}, "c"]),
+])  # fmt: skip
+def test_a_string_or_a_list_of_them(words, value):
+    from agent_router.cli import arguments
+
+    schema = {"properties": {"s": {"type": ["string", "array"]}}}
+    assert arguments.request(tuple(words), "", schema) == {"s": value}
+
+
+def test_of_what_is_no_list_the_last_counts():
+    from agent_router.cli import arguments
+
+    schema = {"properties": {"s": {"type": "string"}}}
+    assert arguments.request(("s=a", "s=b"), "", schema) == {"s": "b"}
+
+
 def test_a_request_from_a_file_or_standard_input(cli, tmp_path):
     path = tmp_path / "request.json"
     path.write_text('{"text": "5", "x": 1.10}')

@@ -54,7 +54,7 @@ def test_a_plugin_outlives_the_agents_processes(fresh_agent: FreshAgent, runs: P
     before = agent.pids
     clients = {
         name: in_background(lambda name=name: agent.post_until_answered(
-            name, {"n": 7, "seconds": 0.6, "runs": str(runs)}, id=name.replace(".", "-")))
+            name, {"n": 7, "seconds": 1.5, "runs": str(runs)}, id=name.replace(".", "-")))
         for name in LANGUAGES
     }  # fmt: skip
     wait_started(runs, 3)

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,6 +14,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from deploy_fakes import disk, disk_of_4k_sectors, serve  # noqa: F401
 from plugin_harness import Caller, FakeTool
+from tree_fakes import mounted  # noqa: F401
 
 MIB = 1 << 20
 
@@ -33,6 +35,18 @@ def fake_tool(call: Caller, tmp_path: Path) -> Callable[..., FakeTool]:
         return FakeTool(directory, name, stdout, stderr, status)
 
     return make
+
+
+@pytest.fixture
+def image() -> bytes:
+    # Neither a multiple of a buffer nor of a sector; no byte pattern repeats at a buffer's distance.
+    return os.urandom(5 * MIB + 12345)
+
+
+@pytest.fixture
+def server(serve: Any, image: bytes) -> Any:  # noqa: F811 - the fixture that is imported above
+    """The web server that has `image`."""
+    return serve(image)
 
 
 @pytest.fixture

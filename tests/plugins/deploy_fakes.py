@@ -17,8 +17,8 @@ STEP = "deploy.write_image"
 def serve():
     servers = []
 
-    def start(body):
-        servers.append(ImageServer(body))
+    def start(body, **more):
+        servers.append(ImageServer(body, **more))
         return servers[-1]
 
     yield start

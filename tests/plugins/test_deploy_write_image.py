@@ -9,6 +9,8 @@ from deploy_fakes import STEP, deploy
 from disk_fakes import MIB, gpt_image, msdos_image, table_of
 from plugin_harness import PluginFailed, problems
 
+from agent_router.image import permitted
+
 URL = "http://192.0.2.1/x.raw"
 
 
@@ -35,7 +37,7 @@ def test_writes_the_image_and_moves_the_backup_gpt_to_the_end(call, serve, disk,
     answer = deploy(call, serve(image), image)
     assert (answer["device"], answer["bytes_written"], answer["partition_table"]) == (disk, len(image), "gpt")
     assert answer["config_drive"] is None
-    assert answer["message"] == f"image (img) written to device {disk}"
+    assert answer["message"] == f"image (img) written to device {disk} by http"
     content = Path(disk).read_bytes()
     assert content[2048 * 512 : 7 * MIB] == image[2048 * 512 : 7 * MIB]
     assert content[-512:-504] == b"EFI PART"
@@ -107,13 +109,14 @@ def test_the_proxy_is_asked_unless_the_host_is_exempt(call, serve, disk, tmp_pat
     place = f"http://127.0.0.1:{proxy.server_address[1]}"
     deploy(call, server, image, info={"proxies": {"http": place}})
     assert (len(server.requests), len(proxy.requests)) == (0, 1)
-    deploy(call, server, image, info={"proxies": {"http": place}, "no_proxy": "example.org,127.0.0.1"})
+    exempt = {"id": "again", "proxies": {"http": place}, "no_proxy": "example.org,127.0.0.1"}
+    deploy(call, server, image, info=exempt)
     assert (len(server.requests), len(proxy.requests)) == (1, 1)
 
 
 @pytest.mark.root
 @pytest.mark.parametrize(("info", "code", "said"), [
-    ({"disk_format": "qcow2"}, "not_raw", "image_download_source = local"),
+    ({"disk_format": "vmdk"}, "wrong_format", "image_download_source = local"),
     ({"image_type": "partition"}, "partition_image", "whole-disk"),
     ({"checksum": None}, "no_checksum", "verified"), ({"checksum": "12"}, "bad_checksum", "12"),
     ({"os_hash_algo": "sha512", "os_hash_value": "0" * 64}, "bad_checksum", "length of a sha512"),
@@ -135,7 +138,7 @@ def test_an_image_of_unknown_format_that_is_qcow2_names_the_cure(call, serve, di
     image = b"QFI\xfb" + bytes(MIB)
     with pytest.raises(PluginFailed, match="image_download_source = local") as failed:
         deploy(call, serve(image), image, info={"disk_format": None})
-    assert failed.value.code == "not_raw"
+    assert failed.value.code == "wrong_format"
 
 
 @pytest.mark.root
@@ -165,3 +168,14 @@ def test_an_image_for_other_sectors_is_refused_untouched(call, serve, disk_of_4k
         deploy(call, serve(image), image)
     assert failed.value.code == "sector_size"
     assert Path(disk_of_4k_sectors).read_bytes() == before
+
+
+@pytest.mark.root
+def test_a_format_that_ironic_does_not_permit_leaves_the_disk_alone(call, serve, disk, tmp_path):
+    (tmp_path / "state").mkdir()
+    permitted.remember({"permitted_image_formats": ["raw"]}, tmp_path / "state")
+    server, before = serve(b"QFI\xfb"), Path(disk).read_bytes()
+    with pytest.raises(PluginFailed, match="permitted_image_formats in \\[conductor\\]") as failed:
+        deploy(call, server, b"", info={"disk_format": "qcow2"})
+    assert failed.value.code == "format_not_permitted"
+    assert (server.requests, Path(disk).read_bytes() == before) == ([], True)

@@ -34,8 +34,9 @@ def translated(registry, phase, step, **arguments):
 def test_write_image(registry):
     meant = translated(registry, "deploy", "write_image", image_info=INFO, configdrive="abc")
     assert meant.name == "deploy.write_image"
+    once = {key: value for key, value in INFO.items() if key != "configdrive"}  # Ironic sends it here too, up to 64 MiB
     assert meant.params == {
-        "image_info": INFO, "configdrive": "abc", "root_device": {"size": ">= 10"},
+        "image_info": once, "configdrive": "abc", "root_device": {"size": ">= 10"},
         "instance_root_device": {"serial": "X"}, "skip_block_devices": [{"serial": "KEEP"}],
     }  # fmt: skip
     assert "configdrive" not in str(meant.shown)

@@ -1,5 +1,5 @@
-"""Fixtures of the conductor's unit tests: ironic_api, an HTTP server that answers as Ironic was seen to; other_api,
-which is a second one, and running, which starts the link.
+"""Fixtures of the unit tests: ironic_api, an HTTP server that answers as Ironic was seen to; other_api, which is a
+second one; running, which starts the link; web servers; mounted file systems.
 """
 
 import contextlib
@@ -14,10 +14,14 @@ from typing import Any
 
 import pytest
 
-# pytest's importlib mode puts no test directory on sys.path.
+# The web server with bad habits is the same that the plugins are tested with.
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "plugins"))
+# Helpers that lie beside this file; pytest's importlib mode puts no test directory on sys.path.
 sys.path.insert(0, str(Path(__file__).parent))
 
+from deploy_fakes import serve  # noqa: F401
 from link_process import BEAT, LOOKUP, NODE, TOKEN, Running, node
+from mounts import loop_file_system, mounted_tmpfs  # noqa: F401
 
 ROOT = {"name": "OpenStack Ironic API", "default_version": {"id": "v1", "min_version": "1.1", "version": "1.115"}}
 

@@ -120,6 +120,13 @@ def test_the_node_is_kept_for_plugins_without_secrets(ironic_api, running):
     assert TOKEN not in (one.state / "node.json").read_text()
 
 
+def test_what_ironic_permits_of_images_is_kept_for_plugins(ironic_api, running):
+    ironic_api.answers[LOOKUP] = [node(TOKEN, permitted_image_formats=["raw"])]
+    one = running()
+    eventually(lambda: ironic_api.at("POST"))
+    assert json.loads((one.state / "image-policy.json").read_text()) == {"permitted_image_formats": ["raw"]}
+
+
 def test_tls_as_ironic_wants_it_is_told_to_the_server_and_what_is_wrong_once(ironic_api, running):
     ironic_api.answers[LOOKUP] = [node(TOKEN, tls_min_version="1.3", tls_cipher_suites="NO-SUCH")]
     ironic_api.answers[BEAT] = [REFUSED]

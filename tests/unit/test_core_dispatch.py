@@ -159,6 +159,10 @@ def test_locks(make, monkeypatch):
     for device in ("/dev/sda", "/dev/sda2", "/dev/by-id/x1"):
         assert dispatcher.prepare("test.method", {"d": device, "n": 5}).head["locks"] == ["disk:/dev/sda", "bmc", "5-5"]
     assert dispatcher.prepare("test.method", {"d": "text", "n": True}).head["locks"][0] == "disk:text"
+    monkeypatch.setattr(devices, "mounted_at", lambda place: {"/mnt": "/dev/sda2"}.get(place, ""))
+    locks = [dispatcher.prepare("test.method", {"d": place, "n": 5}).head["locks"][0] for place in ("/mnt", "/srv")]
+    assert locks == ["disk:/dev/sda", "disk:/srv"], "a tree and its disk are one"
+    assert dispatcher.prepare("test.method", {"d": None, "n": 5}).head["locks"] == ["bmc", "5-5"]
     assert make(effects="destroy").prepare("test.method", {}).head["locks"] == ["node"]
 
 

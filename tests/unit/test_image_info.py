@@ -1,29 +1,59 @@
 import pytest
 
 from agent_router.image import info
-from agent_router.plugin import Failed
+from agent_router.plugin import Failed, Incompatible, InvalidRequest
 
 SHA = "ab" * 32
-GNU = f"# comment\n{'0' * 64}  other.raw\n{SHA} *disk.raw\n"
-BSD = f"SHA256 (other.raw) = {'0' * 64}\nSHA256 (images/disk.raw) = {SHA}\n"
+URL = "http://192.0.2.1/x.raw"
 
 
-@pytest.mark.parametrize("text", [GNU, BSD, SHA + "\n", f"{SHA}  ./disk.raw\n{'0' * 64}  disk.raw.sig\n"])
-def test_the_digest_in_a_checksum_file(text):
-    assert info.from_file(text, "https://a/x/disk.raw?sig=1", "https://a/SUMS") == SHA
+@pytest.mark.parametrize(("declared", "expected"), [
+    (None, "raw"), ("", "raw"), ("raw", "raw"), ("qcow2", "qcow2"), ("zst", "zst"),
+])  # fmt: skip
+def test_the_declared_format(declared, expected):
+    assert info.image_format({"disk_format": declared}) == expected
 
 
-@pytest.mark.parametrize("text", ["", f"{SHA}  other.raw\n", "<html>"])
-def test_a_checksum_file_without_the_image(text):
-    with pytest.raises(Failed, match=r"https://a/SUMS has no checksum of disk.raw") as failed:
-        info.from_file(text, "https://a/disk.raw", "https://a/SUMS?token=secret")
-    assert failed.value.code == "no_checksum"
+@pytest.mark.parametrize(("given", "code"), [
+    ({"disk_format": "vmdk"}, "wrong_format"), ({"disk_format": "tar"}, "wrong_format"),
+    ({"image_type": "partition"}, "partition_image"),
+])  # fmt: skip
+def test_what_cannot_be_written(given, code):
+    with pytest.raises(Incompatible) as failed:
+        info.image_format(given)
+    assert failed.value.code == code
 
 
 def test_os_hash_value_wins_over_checksum():
-    given = {"checksum": "0" * 32, "os_hash_algo": "SHA256", "os_hash_value": SHA.upper(), "urls": ["http://a/x"]}
+    given = {"checksum": "0" * 32, "os_hash_algo": "SHA256", "os_hash_value": SHA.upper(), "urls": [URL]}
     assert info.digest(given) == ("sha256", SHA)
 
 
 def test_the_algorithm_of_os_hash_value_may_be_told_by_its_length():
     assert info.digest({"os_hash_value": SHA}) == ("sha256", SHA)
+
+
+@pytest.mark.parametrize(("given", "code"), [
+    ({}, "no_checksum"), ({"checksum": "12"}, "bad_checksum"),
+    ({"os_hash_algo": "crc", "os_hash_value": "00"}, "bad_checksum"),
+])  # fmt: skip
+def test_no_digest_no_deployment(given, code):
+    with pytest.raises(InvalidRequest) as failed:
+        info.digest(given)
+    assert failed.value.code == code
+
+
+def test_the_place_of_an_image():
+    given = {"urls": [URL + ".meta4"], "proxies": {"http": "http://p:3128"}, "no_proxy": "a,b",
+             "image_server_user": "u", "image_server_password": "p"}  # fmt: skip
+    spec = info.spec(given, digest_known=True)
+    assert (spec.url, spec.is_metalink, spec.digest_known) == (URL + ".meta4", True, True)
+    assert spec.proxies == {"http": "http://p:3128", "no": "a,b"}
+    assert spec.headers == {"Authorization": "Basic dTpw"}
+
+
+@pytest.mark.parametrize("url", ["file:///etc/passwd", "http:///x", "http://u:p@h/x", "magnet:?xt=urn:btih:00"])
+def test_what_ironic_may_not_name(url):
+    with pytest.raises(Failed) as failed:
+        info.spec({"urls": [url]}, digest_known=True)
+    assert failed.value.code == "bad_url"

@@ -1,15 +1,20 @@
 import hashlib
 import os
+import signal
 import threading
 import time
 
 import pytest
 
 from agent_router.image.pipeline import BUFFER, BUFFERS, pump
+from agent_router.image.relay import WAITING, Crew, Relay
+from agent_router.plugin import Failed
 
 
 class Bytes:
     """A source that gives `data` and may raise instead of ending."""
+
+    name = "http://a/x"
 
     def __init__(self, data: bytes, error: Exception | None = None) -> None:
         self.data, self.error, self.offset = data, error, 0
@@ -23,29 +28,102 @@ class Bytes:
         return len(piece)
 
 
+class Collector:
+    """A decoder, or a sink, that keeps what it gets."""
+
+    def __init__(self, feed=None):
+        self.data, self.finished = bytearray(), False
+        self.feed = feed or (lambda view: self.data.extend(view))
+
+    def finish(self):
+        self.finished = True
+
+    def write(self, offset, data):
+        assert offset == len(self.data)
+        self.feed(data)
+
+    def zero(self, offset, length):
+        self.write(offset, bytes(length))
+
+
+class Doubler:
+    """A decoder that makes new bytes: each buffer twice."""
+
+    def __init__(self, sink):
+        self.sink, self.offset = sink, 0
+
+    def feed(self, view):
+        for _ in range(2):
+            self.sink.write(self.offset, bytes(view))
+            self.offset += len(view)
+
+    def finish(self):
+        self.sink.zero(self.offset, 5)
+
+
 def ignore(*args: object) -> None:
     pass
 
 
+def run(source, decoder, *hashers, relay=None, crew=None):
+    pump(source, hashers, decoder, crew or Crew(), relay, ignore)
+
+
 def test_copies_in_order_and_digests():
-    data = os.urandom(BUFFER * (BUFFERS + 3) + 17)
-    out = bytearray()
-    seen: list[int] = []
-    digest = pump(Bytes(data), out.extend, first=lambda view: seen.append(len(view)), progress=ignore)
-    assert bytes(out) == data
-    assert digest == hashlib.sha256(data).hexdigest()
-    assert seen == [BUFFER]
+    data, decoder = os.urandom(BUFFER * (BUFFERS + 3) + 17), Collector()
+    digests = [hashlib.sha256(), hashlib.md5()]
+    run(Bytes(data), decoder, *(digest.update for digest in digests))
+    assert bytes(decoder.data) == data
+    assert [digest.digest() for digest in digests] == [hashlib.sha256(data).digest(), hashlib.md5(data).digest()]
+    assert decoder.finished
 
 
-def test_a_failing_writer_stops_the_reading_and_is_raised():
-    source = Bytes(bytes(BUFFER * 100))
+def test_the_decoder_gets_the_very_buffers_that_were_read_into():
+    seen = set()
+    run(Bytes(bytes(BUFFER * 50)), Collector(lambda view: seen.add(id(view.obj))))
+    assert len(seen) <= BUFFERS
 
-    def full(view):
+
+def test_new_bytes_are_written_by_a_thread_of_their_own():
+    data, out, crew, threads = os.urandom(BUFFER * 20 + 5), Collector(), Crew(), set()
+    relay = Relay(out, crew)
+    feed = out.feed
+    out.feed = lambda data: (threads.add(threading.current_thread()), feed(data))
+    run(Bytes(data), Doubler(relay), relay=relay, crew=crew)
+    expected = b"".join(data[at : at + BUFFER] * 2 for at in range(0, len(data), BUFFER))
+    assert bytes(out.data) == expected + bytes(5)
+    assert threads == {relay}
+
+
+def test_what_waits_to_be_written_is_bounded():
+    crew = Crew()
+    out = Collector(lambda data: time.sleep(0.001))
+    out.write = lambda offset, data: out.feed(data)
+    relay, most = Relay(out, crew), 0
+
+    class Greedy(Doubler):
+        def feed(self, view):
+            nonlocal most
+            super().feed(view)
+            most = max(most, relay._waiting)
+
+    run(Bytes(bytes(BUFFER * 60)), Greedy(relay), relay=relay, crew=crew)
+    assert WAITING <= most < WAITING + 2 * BUFFER
+
+
+@pytest.mark.parametrize("behind_relay", [False, True])
+def test_a_failing_writer_stops_the_reading_and_is_raised(behind_relay):
+    source, crew = Bytes(bytes(BUFFER * 100)), Crew()
+
+    def full(data):
         raise OSError(28, "No space left on device")
 
+    out = Collector(full)
+    relay = Relay(out, crew) if behind_relay else None
     with pytest.raises(OSError, match="No space"):
-        pump(source, full, first=ignore, progress=ignore)
+        run(source, Doubler(relay) if relay else out, relay=relay, crew=crew)
     assert source.offset < BUFFER * 100
+    assert not out.finished
 
 
 def test_nothing_is_written_any_more_when_a_broken_source_is_reported():
@@ -56,19 +134,63 @@ def test_nothing_is_written_any_more_when_a_broken_source_is_reported():
         written.append(len(view))
 
     with pytest.raises(ValueError, match="cut"):
-        pump(Bytes(bytes(BUFFER * 5), ValueError("cut")), slow, first=ignore, progress=ignore)
+        run(Bytes(bytes(BUFFER * 5), ValueError("cut")), Collector(slow))
     count = len(written)
     time.sleep(0.05)
     assert len(written) == count
     assert threading.active_count() == before
 
 
-def test_what_is_refused_at_first_sight_is_not_written():
-    written = []
+def test_a_decoder_that_unpacks_without_end_is_stopped():
+    """A few bytes may unpack to terabytes of zeros: the one who reads must not wait for all of them."""
+    crew, busy = Crew(), threading.Event()
+    out = Collector()
+    out.write = lambda offset, data: None
+    relay = Relay(out, crew)
 
-    def refuse(view):
-        raise ValueError("qcow2")
+    class Bomb(Doubler):
+        def feed(self, view):
+            deadline = time.monotonic() + 10
+            while time.monotonic() < deadline:
+                self.sink.write(0, b"0" * 100)
+                busy.set()
 
-    with pytest.raises(ValueError, match="qcow2"):
-        pump(Bytes(b"QFI"), written.append, first=refuse, progress=ignore)
-    assert written == []
+    class Cut(Bytes):
+        def readinto(self, view):
+            if self.offset:
+                busy.wait()
+            return super().readinto(view)
+
+    started = time.monotonic()
+    with pytest.raises(ValueError, match="cut"):
+        run(Cut(bytes(10), ValueError("cut")), Bomb(relay), relay=relay, crew=crew)
+    assert time.monotonic() - started < 5
+
+
+def test_an_error_of_reading_a_disk_is_one_of_the_source():
+    with pytest.raises(Failed, match="http://a/x: Input/output error") as failed:
+        run(Bytes(b"", OSError(5, "Input/output error")), Collector())
+    assert failed.value.code == "connection_lost"
+
+
+def test_a_signal_while_the_last_buffers_are_written_ends_all_threads_first():
+    class Stop(BaseException):
+        pass
+
+    def stop(*args):
+        raise Stop
+
+    def slow(view):
+        nonlocal busy
+        busy = True
+        time.sleep(0.1)
+        busy = False
+
+    busy, before = False, signal.signal(signal.SIGTERM, stop)
+    try:
+        threading.Timer(0.05, lambda: os.kill(os.getpid(), signal.SIGTERM)).start()
+        with pytest.raises(Stop):
+            run(Bytes(bytes(BUFFER * 6)), Collector(slow))
+        assert not busy
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -2,6 +2,7 @@ import os
 
 import pytest
 
+from agent_router.image import flush
 from agent_router.image.target import MIB, Target, split
 from agent_router.plugin import Failed
 
@@ -33,51 +34,129 @@ def test_pieces_cover_a_write_and_hold_back_exactly_the_ends(size):
         assert free == size - held
 
 
+SIZE = 6 * MIB
+
+
+def make(path, zero="auto", max_size=None):
+    """A target on a file of garbage: what it does with a disk needs no disk."""
+    path.write_bytes(b"\xa5" * SIZE)
+    target = Target.__new__(Target)
+    target.device = str(path)
+    target._set_up(os.open(path, os.O_RDWR), SIZE, zero, max_size)
+    return target
+
+
 @pytest.fixture
 def target(tmp_path):
-    """A target on a file of 4 MiB of garbage: what it does with a disk needs no disk."""
-    path = tmp_path / "disk"
-    path.write_bytes(b"\xa5" * 4 * MIB)
-    target = Target.__new__(Target)
-    target.device, target.size, target.written = str(path), 4 * MIB, 0
-    target.fd = os.open(path, os.O_RDWR)
-    target._held, target._window = [], (0, 0)
+    target = make(tmp_path / "disk")
     yield target
     target.close()
 
 
 def content(target):
-    return os.pread(target.fd, 4 * MIB, 0)
+    return os.pread(target.fd, SIZE, 0)
 
 
 def test_the_ends_come_with_finish(target):
-    image = os.urandom(4 * MIB)
+    image = os.urandom(SIZE)
     target.begin()
-    target.write(memoryview(image))
-    assert content(target) == bytes(MIB) + image[MIB : 3 * MIB] + bytes(MIB)
+    target.write(0, memoryview(image))
+    target.flush()
+    assert content(target) == bytes(MIB) + image[MIB:-MIB] + bytes(MIB)
     target.finish()
     assert content(target) == image
 
 
-def test_abandon_wipes_ends_that_were_written_already(target):
+def test_in_any_order_and_what_is_not_given_becomes_zeros(target):
+    image = bytearray(os.urandom(5 * MIB))
+    image[MIB + 4096 : MIB + 8192 + 5] = bytes(4096 + 5)
     target.begin()
-    target.write(memoryview(os.urandom(4 * MIB)))
+    for start, end in ((MIB + 8197, 5 * MIB), (700, MIB + 4096), (0, 700)):
+        target.write(start, image[start:end])
+    target.flush()
+    target.finish()
+    assert content(target) == bytes(image) + bytes(MIB)
+    assert (target.written, target.zeroed) == (5 * MIB, 4096 + 5)
+
+
+def test_what_lies_behind_the_image_is_left_but_for_the_end_of_the_disk(target):
+    target.begin()
+    target.write(0, b"x")
+    target.flush()
+    target.finish()
+    assert content(target) == b"x" + bytes(MIB - 1) + b"\xa5" * 4 * MIB + bytes(MIB)
+
+
+def test_zeros_in_the_ends_stay_zeros(target):
+    target.begin()
+    target.zero(0, SIZE)
+    target.flush()
+    target.finish()
+    assert content(target) == bytes(SIZE)
+    assert target.written == SIZE
+
+
+def test_what_somebody_else_wrote_is_left_alone_but_the_ends(target):
+    target.begin()
+    target.hold(0, b"\1" * MIB)
+    os.pwrite(target.fd, b"\2" * 4 * MIB, MIB)
+    target.mark(MIB, 4 * MIB)
+    target.hold(5 * MIB, b"\3" * MIB)
+    target.flush()
+    assert content(target)[:MIB] == content(target)[-MIB:] == bytes(MIB)
+    target.finish()
+    assert content(target) == b"\1" * MIB + b"\2" * 4 * MIB + b"\3" * MIB
+
+
+def test_abandon_wipes_ends_that_were_written_already_and_another_image_may_follow(target):
+    target.begin()
+    target.write(0, os.urandom(SIZE))
+    target.flush()
     target.finish()
     target.abandon()
     data = content(target)
     assert data[:MIB] == data[-MIB:] == bytes(MIB)
+    assert (target.written, target.begun) == (0, False)
+    target.begin()
+    target.write(0, b"x" * 100)
+    target.flush()
+    target.finish()
+    assert content(target)[:MIB] == b"x" * 100 + bytes(MIB - 100), "nothing of the first image"
 
 
 def test_nothing_is_written_beyond_the_end(target):
     with pytest.raises(Failed, match="the image is larger"):
-        target.write(memoryview(bytes(4 * MIB + 1)))
-    assert content(target) == b"\xa5" * 4 * MIB
+        target.write(SIZE - 1, b"xx")
+    with pytest.raises(Failed, match=f"the image has {SIZE + 1} bytes"):
+        target.expect(SIZE + 1)
+    target.expect(SIZE)
+    assert content(target) == b"\xa5" * SIZE
+
+
+def test_a_limit_of_the_request(tmp_path):
+    target = make(tmp_path / "disk", max_size=10)
+    with pytest.raises(Failed, match="max_size_bytes allows 10"):
+        target.expect(11)
+    target.expect(10)
+    target.close()
+
+
+def test_large_holes_are_few_calls(target, monkeypatch):
+    calls = []
+    monkeypatch.setattr(target.zeros, "zero", lambda start, end: calls.append((start, end)))
+    target.begin()
+    for start in range(0, SIZE, 64 << 10):
+        target.write(start, bytes(64 << 10))
+    target.flush()
+    assert [call for call in calls if call != (0, 0)] == [(MIB, 5 * MIB)]
 
 
 def test_old_windows_are_pushed_out(target, monkeypatch):
     pushed = []
-    monkeypatch.setattr("agent_router.image.target.WINDOW", MIB)
-    monkeypatch.setattr("agent_router.image.target._sync_range", lambda fd, *what: pushed.append(what))
-    for _ in range(3):
-        target.write(memoryview(bytes(MIB)))
-    assert pushed == [(0, MIB, 2), (MIB, 2 * MIB, 2), (0, MIB, 7), (2 * MIB, 3 * MIB, 2), (MIB, 2 * MIB, 7)]
+    monkeypatch.setattr(flush, "WINDOW", MIB)
+    monkeypatch.setattr(flush, "_sync_range", lambda fd, *what: pushed.append(what))
+    for number in range(1, 4):
+        target.write(number * MIB, b"x" * MIB)
+    assert pushed == [
+        (MIB, 2 * MIB, 2), (2 * MIB, 3 * MIB, 2), (MIB, 2 * MIB, 7), (3 * MIB, 4 * MIB, 2), (2 * MIB, 3 * MIB, 7),
+    ]  # fmt: skip

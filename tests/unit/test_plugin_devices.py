@@ -93,6 +93,20 @@ def test_the_whole_disk(device, disk):
     assert devices.whole_disk(device) == disk
 
 
+def test_what_is_mounted(monkeypatch, tmp_path):
+    lines = [
+        "22 1 8:1 / / rw - ext4 /dev/sda1 rw", "23 22 0:5 / /mnt rw,shared:7 - tmpfs none rw",
+        "24 23 8:16 / /mnt/a\\040b rw - xfs /dev/sdb rw", "25 24 8:2 / /mnt/a\\040b rw - ext4 /dev/sda2 rw",
+        "26 22 8:3 / /mnt2 rw - ext4 /dev/sda3 rw",
+    ]  # fmt: skip
+    (tmp_path / "mountinfo").write_text("\n".join(lines) + "\n")
+    monkeypatch.setattr(devices, "MOUNTS", str(tmp_path / "mountinfo"))
+    assert devices.mounts("/mnt") == {"/mnt": "none", "/mnt/a b": "/dev/sda2"}
+    assert list(devices.mounts("/")) == ["/", "/mnt", "/mnt/a b", "/mnt2"]
+    places = ("/mnt/a b", "/", "/mnt", "/elsewhere")
+    assert [devices.mounted_at(place) for place in places] == ["/dev/sda2", "/dev/sda1", "", ""]
+
+
 def test_patterns_of_the_environment():
     assert devices.patterns_of("/dev/a,!/dev/b:c,") == ["/dev/a", "!/dev/b:c"]
     assert devices.patterns_of("") == []

@@ -85,7 +85,7 @@ def test_a_link_that_cannot_be_used_costs_only_itself(link, sentence):
     made = plan(document([link, GOOD], [STATIC, GOOD_NET]), PRESENT)
     assert sentence in "\n".join(made.problems)
     assert "Network n is left out, because its link l cannot be used" in made.problems
-    assert work(made, "203.0.113.5/24") == ["-4 address replace 203.0.113.5/24 dev eth2"]
+    assert work(made, "203.0.113.5/24") == ["-4 address replace 203.0.113.5/24 broadcast + dev eth2"]
     assert "eth1" not in " ".join(dhcpcd_lines(made)), "the card without a network gets DHCP"
 
 

@@ -36,7 +36,7 @@ def test_static_address_routes_and_dns():
     made = plan(captured("ironic_static"), PRESENT)
     assert commands(made) == [
         "link set dev eth1 up",
-        "-4 address replace 192.0.2.10/24 dev eth1",
+        "-4 address replace 192.0.2.10/24 broadcast + dev eth1",
         "-4 route replace 0.0.0.0/0 via 192.0.2.1 dev eth1 onlink metric 100",
         "-4 route replace 198.51.100.0/24 via 192.0.2.2 dev eth1 onlink metric 101",
     ]
@@ -72,7 +72,7 @@ def test_bond_of_two_cards_with_a_vlan_on_it():
         "link set dev bond0 up",
         "link add link bond0 name bond0.102 address 52:54:00:00:00:99 type vlan id 102",
         "link set dev bond0.102 up",
-        "-4 address replace 198.51.100.20/25 dev bond0.102",
+        "-4 address replace 198.51.100.20/25 broadcast + dev bond0.102",
         "-6 address replace 2001:db8:102::20/64 dev bond0.102",
         "-4 route replace 0.0.0.0/0 via 198.51.100.1 dev bond0.102 onlink metric 100",
         "-6 route replace ::/0 via fe80::1 dev bond0.102 onlink metric 101",
@@ -101,7 +101,8 @@ def test_kinds_of_dynamic_ipv6():
 def test_forms_of_the_netmask(address, mask, full):
     type_ = "ipv6" if ":" in address else "ipv4"
     made = plan(document(networks=[{**STATIC, "type": type_, "ip_address": address, "netmask": mask}]), PRESENT)
-    assert made.interfaces[0].addresses == [[f"-{type_[3]}", "address", "replace", full, "dev", "eth1"]]
+    broadcast = ["broadcast", "+"] if type_ == "ipv4" else []
+    assert made.interfaces[0].addresses == [[f"-{type_[3]}", "address", "replace", full, *broadcast, "dev", "eth1"]]
 
 
 def test_two_networks_on_one_link_with_a_gateway_each():
@@ -137,7 +138,7 @@ GOOD_NET = {**STATIC, "id": "ok", "link": "g", "ip_address": "203.0.113.5"}
 def test_a_network_that_cannot_be_used_costs_only_itself(change, sentence):
     made = plan(document([CARD, GOOD], [{**STATIC, **change}, GOOD_NET]), PRESENT)
     assert sentence in "\n".join(made.problems)
-    assert work(made, "203.0.113.5/24") == ["-4 address replace 203.0.113.5/24 dev eth2"]
+    assert work(made, "203.0.113.5/24") == ["-4 address replace 203.0.113.5/24 broadcast + dev eth2"]
     assert not any("192.0.2" in line for line in commands(made))
 
 

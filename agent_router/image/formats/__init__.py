@@ -1,0 +1,39 @@
+"""Names of image formats and what unpacks them, imported when needed: a format is declared, never guessed."""
+
+from importlib import import_module
+
+from agent_router import plugin
+from agent_router.image.formats import magic
+from agent_router.image.protocols import Buffer, Decoder, Sink
+
+DECODERS = {
+    "raw": "raw.Raw", "gz": "compressed.Gz", "xz": "compressed.Xz", "zst": "compressed.Zst", "bz2": "compressed.Bz2",
+    "qcow2": "qcow2.Qcow2",
+}  # fmt: skip
+# A tar archive is unpacked from its compression here; the tree it goes to reads the archive.
+ARCHIVES = {"tar": "raw", "tar.gz": "gz", "tar.xz": "xz", "tar.zst": "zst", "tar.bz2": "bz2"}
+# Read out of order at the beginning: its tables lie anywhere.
+OUT_OF_ORDER = {"qcow2"}
+NAMES = (*DECODERS, *ARCHIVES)
+
+
+def makes_bytes(name: str) -> bool:
+    """Whether unpacking makes new bytes, which a thread of its own then writes."""
+    return ARCHIVES.get(name, name) != "raw"
+
+
+def decoder(name: str, sink: Sink) -> Decoder:
+    """A new Decoder of the format `name`; raises Incompatible("wrong_format") for one that is not written here."""
+    kind = ARCHIVES.get(name, name)
+    if kind not in DECODERS:
+        message = f"{name} images are not written by this agent; convert it with qemu-img convert -O qcow2"
+        raise plugin.Incompatible("wrong_format", message)
+    module, attribute = DECODERS[kind].split(".")
+    made = getattr(import_module(f"{__name__}.{module}"), attribute)
+    found: Decoder = made(sink, "tar") if name in ARCHIVES else made(sink)
+    return found
+
+
+def refuse_other(name: str, start: Buffer, source_name: str) -> None:
+    """Raise Failed("wrong_format") if what begins with `start` is not of the format `name`."""
+    magic.refuse_mismatch(start, name, source_name)

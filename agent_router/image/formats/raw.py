@@ -1,0 +1,29 @@
+"""The image as it is on the disk. Nothing is copied: the sink gets the buffers that the source filled."""
+
+from agent_router.image.formats.magic import LOOK, refuse_mismatch
+from agent_router.image.protocols import Sink, Source
+
+
+class Raw:
+    """`content` is raw for a disk image, tar for an archive."""
+
+    def __init__(self, sink: Sink, content: str = "raw") -> None:
+        self._sink, self._content = sink, content
+        self._name = ""
+        self._offset = 0
+
+    def begin(self, source: Source) -> None:
+        self._name = source.name
+        if source.size is not None:
+            self._sink.expect(source.size)
+
+    def feed(self, data: memoryview) -> None:
+        if not self._offset:
+            refuse_mismatch(data[:LOOK], self._content, self._name)
+        self._sink.write(self._offset, data)
+        self._offset += len(data)
+
+    def finish(self) -> None:
+        # It has no mark at its end; size and digest tell whether it is whole.
+        if not self._offset:
+            refuse_mismatch(b"", self._content, self._name)

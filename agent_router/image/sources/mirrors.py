@@ -1,0 +1,66 @@
+"""Several servers that have the same bytes: one that fails is followed by the next, from the same offset on."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from agent_router import plugin
+from agent_router.image.sources.http import Http
+from agent_router.image.sources.spec import Spec
+
+T = TypeVar("T")
+
+
+class Mirrors:
+    """A protocols.Source over spec and spec.mirrors. Whether they had the same bytes, the digest tells in the end."""
+
+    def __init__(self, spec: Spec) -> None:
+        self._waiting = [dataclasses.replace(one, mirrors=()) for one in spec.mirrors]
+        self._failed: list[dict[str, Any]] = []
+        self._resumed = 0
+        self._source = Http(dataclasses.replace(spec, mirrors=()))
+        self._follow()
+
+    def open(self) -> None:
+        self._try(lambda: self._source.open())
+
+    def readinto(self, buffer: memoryview) -> int:
+        start = self.offset
+        # What the one that failed had put into the buffer by then is as good as its offset says.
+        self._try(lambda: self._source.readinto(buffer[self._source.offset - start :]))
+        return self.offset - start
+
+    def read_at(self, offset: int, length: int) -> bytes:
+        return self._try(lambda: self._source.read_at(offset, length))
+
+    def close(self) -> None:
+        self._waiting.clear()
+        self._source.close()
+
+    def stats(self) -> dict[str, Any]:
+        return {"failed": self._failed} if self._failed else {}
+
+    def _follow(self) -> None:
+        self.name, self.size, self.offset = self._source.name, self._source.size, self._source.offset
+        self.resumed = self._resumed + self._source.resumed
+
+    def _try(self, work: Callable[[], T]) -> T:
+        while True:
+            try:
+                return work()
+            except plugin.Failed as error:
+                self._next(error)
+            finally:
+                self._follow()
+
+    def _next(self, error: plugin.Failed) -> None:
+        """Go over to the next mirror; raises `error` if there is none."""
+        old = self._source
+        if not self._waiting or error.code == "stopped":
+            raise error
+        self._failed.append({"source": old.name, "code": error.code, "message": error.message})
+        new = self._waiting.pop(0)
+        plugin.log(f"{error.message}; {new.name} is next", "warning")
+        old.close()
+        self._resumed += old.resumed
+        self._source = Http(new, old.offset, old.size)

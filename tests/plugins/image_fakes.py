@@ -1,0 +1,30 @@
+"""What the tests of image.write have in common."""
+
+import hashlib
+from pathlib import Path
+
+MIB = 1 << 20
+SHA = "9" * 64
+
+
+def content(device: str) -> bytes:
+    return Path(device).read_bytes()
+
+
+def digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def assert_boots_nothing(disk: str) -> None:
+    data = content(disk)
+    assert data[:MIB].count(0) == MIB
+    assert data[-MIB:].count(0) == MIB
+
+
+def assert_told_truly(disk: str, before: bytes, partial: dict[str, object] | None) -> None:
+    """A source may break off before the first byte was written, or after: the error says which, and is right."""
+    assert partial is not None
+    if partial["disk"] == "untouched":
+        assert content(disk) == before
+    else:
+        assert_boots_nothing(disk)

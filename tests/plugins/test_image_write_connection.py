@@ -1,0 +1,154 @@
+import time
+
+import pytest
+from image_fakes import MIB, SHA, assert_told_truly, content, digest
+from plugin_harness import PluginFailed
+
+
+@pytest.fixture
+def disk(loop_disk):
+    return loop_disk(16)
+
+
+@pytest.mark.root
+def test_a_chunked_image(call, server, image, disk):
+    server.chunked = True
+    answer = call("image.write", device=disk, sources=server.url, digest=digest(image))
+    assert answer["bytes_written"] == len(image)
+    assert content(disk)[: len(image)] == image
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("etag", ['"one"', None, 'W/"weak"'])
+def test_a_broken_connection_is_taken_up_again(call, server, image, disk, etag):
+    server.cut_after = MIB + 77
+    server.etag = etag
+    answer = call("image.write", device=disk, sources=server.url, digest=digest(image))
+    assert answer["resumed"] == 5
+    assert content(disk)[: len(image)] == image
+    assert [request.get("If-Range") for request in server.requests[1:]] == [
+        '"one"' if etag == '"one"' else None
+    ] * 5
+
+
+@pytest.mark.root
+def test_a_broken_chunked_connection_is_taken_up_again(call, server, image, disk):
+    server.cut_after, server.chunked = 2 * MIB, True
+    # A chunked body that was cut has no end mark, so the last part must be whole.
+    server.on_request = lambda habits: len(habits.requests) == 3 and setattr(habits, "cut_after", None)
+    assert call("image.write", device=disk, sources=server.url, digest=digest(image))["resumed"] == 2
+    assert content(disk)[: len(image)] == image
+
+
+@pytest.mark.root
+def test_an_image_replaced_meanwhile_is_not_mixed(call, server, image, disk):
+    server.cut_after = 2 * MIB
+    server.on_request = lambda habits: setattr(habits, "etag", f'"{len(habits.requests)}"')
+    before = content(disk)
+    with pytest.raises(PluginFailed, match="was replaced while it was read") as failed:
+        call("image.write", device=disk, sources=server.url, digest=digest(image))
+    assert_told_truly(disk, before, failed.value.partial)
+
+
+@pytest.mark.root
+def test_a_server_that_cannot_resume_is_named(call, server, image, disk):
+    server.cut_after, server.ranges = 2 * MIB, False
+    before = content(disk)
+    with pytest.raises(PluginFailed, match="the server cannot resume") as failed:
+        call("image.write", device=disk, sources=server.url, digest=digest(image))
+    assert_told_truly(disk, before, failed.value.partial)
+
+
+@pytest.mark.root
+def test_without_etag_and_digest_it_is_not_resumed(call, server, disk):
+    server.cut_after, server.etag = 2 * MIB, None
+    before = content(disk)
+    with pytest.raises(PluginFailed, match="not safe") as failed:
+        call("image.write", device=disk, sources=server.url)
+    assert_told_truly(disk, before, failed.value.partial)
+
+
+@pytest.mark.root
+def test_a_server_that_falls_silent_is_given_up(call, server, image, disk):
+    server.silent_after = MIB
+
+    def then_dead(habits):
+        if len(habits.requests) > 1:
+            habits.statuses = [503]
+
+    server.on_request = then_dead
+    started = time.monotonic()
+    before = content(disk)
+    with pytest.raises(PluginFailed, match=r"no new byte for 0\.6 s") as failed:
+        call("image.write", device=disk, sources=server.url, digest=digest(image), patience_s=0.6)
+    assert failed.value.code == "connection_lost"
+    assert 0.6 <= time.monotonic() - started < 4
+    assert_told_truly(disk, before, failed.value.partial)
+
+
+@pytest.mark.root
+def test_a_server_that_is_not_up_yet_is_waited_for(call, server, image, disk):
+    server.statuses = [503, 429]
+    assert call("image.write", device=disk, sources=server.url, digest=digest(image))["resumed"] == 0
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("url", ["http://127.0.0.1:1/x", "http://no-such-host.invalid/x"])
+def test_an_unreachable_server_is_named(call, disk, url):
+    with pytest.raises(PluginFailed, match=url) as failed:
+        call("image.write", device=disk, sources=url, digest=SHA, patience_s=0.3)
+    assert failed.value.code == "unreachable"
+
+
+@pytest.mark.root
+def test_a_server_that_announced_more_than_it_has(call, server, image, disk):
+    server.announce = len(image) + 1000
+    before = content(disk)
+    with pytest.raises(PluginFailed, match=f"ends after {len(image)} bytes") as failed:
+        call("image.write", device=disk, sources=server.url, digest=digest(image), patience_s=2)
+    assert failed.value.code == "wrong_size"
+    assert_told_truly(disk, before, failed.value.partial)
+
+
+@pytest.mark.root
+def test_a_chunked_image_of_the_wrong_size(call, server, image, disk):
+    server.chunked = True
+    before = content(disk)
+    with pytest.raises(PluginFailed, match=f"gave {len(image)} bytes, expected were {len(image) + 1}") as failed:
+        call("image.write", device=disk, sources=server.url, size_bytes=len(image) + 1)
+    assert_told_truly(disk, before, failed.value.partial)
+
+
+@pytest.mark.root
+def test_headers_are_sent_but_never_said(call, server, disk):
+    server.statuses = [503, 404]
+    secret = {"Authorization": "Bearer s3cret", "X-Key": "s3cret"}
+    with pytest.raises(PluginFailed) as failed:
+        call("image.write", device=disk, sources=server.url + "?sig=s3cret", headers=secret, patience_s=1)
+    assert server.requests[0]["Authorization"] == "Bearer s3cret"
+    assert "s3cret" not in failed.value.message + call.log + str(call.events) + str(failed.value.details)
+
+
+@pytest.mark.root
+def test_headers_do_not_follow_a_redirect_to_another_server(call, serve, server, image, disk):
+    elsewhere = serve(image)
+    server.redirect = elsewhere.url
+    call(
+        "image.write",
+        device=disk,
+        sources=server.url,
+        digest=digest(image),
+        headers={"Authorization": "s3cret", "X-Key": "k"},
+    )
+    assert server.requests[0]["X-Key"] == "k"
+    assert not {"Authorization", "X-Key", "X-key"} & set(elsewhere.requests[0])
+
+
+@pytest.mark.root
+def test_headers_follow_a_redirect_on_the_same_server(call, server, image, disk):
+    server.redirect = server.url + "2"
+    server.on_request = lambda habits: len(habits.requests) == 2 and setattr(habits, "redirect", None)
+    call(
+        "image.write", device=disk, sources=server.url, digest=digest(image), headers={"Authorization": "s3cret"}
+    )
+    assert [request["Authorization"] for request in server.requests] == ["s3cret", "s3cret"]

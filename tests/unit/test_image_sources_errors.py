@@ -1,0 +1,40 @@
+import http.client
+import socket
+import ssl
+
+import pytest
+
+from agent_router.image.sources.http_connect import ProxyRefused, Refused
+from agent_router.image.sources.http_errors import failed, hopeless, reason
+
+
+@pytest.mark.parametrize(("error", "expected"), [
+    (Refused(404, "Not Found"), True),
+    (Refused(503, "Busy"), False),
+    (Refused(429, "Slowly"), False),
+    (ProxyRefused(407, "Proxy Authentication Required"), True),
+    (ProxyRefused(502, "Bad Gateway"), False),
+    (socket.gaierror(socket.EAI_NONAME, "unknown"), True),
+    (socket.gaierror(socket.EAI_AGAIN, "later"), False),
+    (ssl.SSLCertVerificationError("self-signed"), True),
+    (ssl.SSLError(1, "[SSL: WRONG_VERSION_NUMBER]"), True),
+    (ssl.SSLEOFError(8, "EOF occurred in violation of protocol"), False),
+    (ConnectionRefusedError(), False),
+    (http.client.BadStatusLine("rubbish"), False),
+    (TimeoutError(), False),
+])  # fmt: skip
+def test_hopeless(error, expected):
+    assert hopeless(error) is expected
+
+
+def test_a_reason_is_never_empty():
+    assert reason(TimeoutError()) == "TimeoutError"
+    assert reason(TimeoutError("timed out")) == "timed out"
+    assert reason(http.client.IncompleteRead(b"", 7)) == "7 bytes are missing"
+    assert reason(ConnectionResetError(104, "Connection reset by peer")) == "Connection reset by peer"
+
+
+def test_what_the_command_is_told():
+    error = failed("http://a/x", Refused(404, "Not Found"))
+    assert (error.code, error.details) == ("http_error", {"status": 404})
+    assert failed("http://a/x", TimeoutError()).code == "unreachable"

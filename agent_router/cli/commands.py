@@ -219,3 +219,34 @@ def overlay(directory: str, output: str, force: bool) -> None:
     from agent_router.cli import overlay as overlay_module
 
     raise SystemExit(overlay_module.main(directory, output, force))
+
+
+@main.command()
+@click.argument("images", nargs=-1, required=True, metavar="IMAGE…")
+@click.option("--bind", default="0.0.0.0", metavar="ADDRESS", help="Address to serve on (every one).")
+@click.option("--port", default=8000, type=click.IntRange(0, 65535), help="Port of HTTP (8000; 0 is any free one).")
+@click.option("--advertise", default="", metavar="URL", help="What nodes call this server, if not by its address.")
+@click.option("--peer-port", default=6881, type=click.IntRange(1, 65535), help="Port of BitTorrent (6881).")
+@click.option("--tracker", "trackers", multiple=True, metavar="URL", help="A tracker besides our own (repeatable).")
+@click.option("--no-torrent", is_flag=True, help="HTTP only.")
+@click.option("--rate", default=0.0, metavar="MIB", help="MiB a second over HTTP, and as many to peers.")
+@click.option("--multicast", is_flag=True, help="Also send each image by udpcast, session after session.")
+@click.option("--group", default="", metavar="ADDRESS", help="Rendezvous address of the sessions (broadcast).")
+@click.option("--portbase", default=9000, type=click.IntRange(1024, 65000), help="First udpcast port, even (9000).")
+@click.option("--interface", default="", metavar="NAME", help="Interface of multicast.")
+@click.option("--receivers", default=1, type=click.IntRange(1), help="Receivers to begin a session with (1).")
+@click.option("--wait", "wait_s", default=30, type=click.IntRange(0), help="Seconds to wait for them at most (30).")
+@click.option("--multicast-rate", default=0, type=click.IntRange(0), metavar="MBIT", help="Mbit/s of multicast.")
+@click.option("--only-make", is_flag=True, help="Write the side files for a web server that is there; serve nothing.")
+@click.option("-o", "--output", default="", metavar="DIR", help="Where to (beside the first image).")
+def seed(images: tuple[str, ...], only_make: bool, output: str, **options: Any) -> None:
+    """Give images to a fleet: web server, torrent with tracker and seed, multicast, and the files that tell of them.
+
+    Prints what to put into a request, serves until Ctrl-C or SIGTERM. See docs/seeding.md.
+
+    Exit status: 0 ended when told to, 1 could not serve, 2 refused.
+    """
+    from agent_router.cli import seed as seed_module
+
+    directory = output or seed_module.default_directory(images)
+    raise SystemExit(seed_module.main(images, seed_module.options(**options), directory if only_make else None))

@@ -1,0 +1,86 @@
+"""A torrent file, judged before anything is fetched: one file, of a size that is known, in pieces that are not huge.
+
+The name in it is for people and for web seeds; no path is ever made of it.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from agent_router import plugin
+
+# 1 TiB in pieces of 1 MiB has 20 MiB of SHA-1; libtorrent's own limit for what peers send is 30 MiB.
+LARGEST = 32 << 20
+# The pieces at the ends of the disk are kept in memory until the verdict, whole.
+LARGEST_PIECE = 16 << 20
+MAX_PIECES = 1 << 21
+
+
+@dataclass
+class Metainfo:
+    """What a torrent says; `info` is libtorrent's torrent_info, sizes in bytes, peers (address, port)."""
+
+    info: Any
+    name: str
+    size: int
+    piece_length: int
+    pieces: int
+    trackers: list[str] = field(default_factory=list)
+    web_seeds: list[str] = field(default_factory=list)
+    peers: list[tuple[str, int]] = field(default_factory=list)
+
+    def span(self, piece: int) -> tuple[int, int]:
+        """Where a piece lies in the image: (start, end)."""
+        start = piece * self.piece_length
+        return start, min(start + self.piece_length, self.size)
+
+    def covering(self, ranges: Iterable[tuple[int, int]]) -> set[int]:
+        """The pieces that have a byte in one of the ranges (start, end)."""
+        found: set[int] = set()
+        for start, end in ranges:
+            start, end = max(start, 0), min(end, self.size)
+            if start < end:
+                found.update(range(start // self.piece_length, (end - 1) // self.piece_length + 1))
+        return found
+
+
+def parse(lt: Any, content: bytes, name: str) -> Metainfo:
+    """The torrent in `content`; `name` is where it came from, for the sentences of Failed."""
+    if len(content) > LARGEST:
+        raise plugin.Failed("bad_image", f"{name} has more than {LARGEST >> 20} MiB, which no torrent of one image has")
+    if not content.startswith(b"d"):
+        raise plugin.Failed("bad_image", f"{name} is no torrent file; it does not begin with a dictionary")
+    try:
+        given = lt.load_torrent_buffer(content, {"max_buffer_size": LARGEST, "max_pieces": MAX_PIECES})
+    except RuntimeError as error:
+        message = f"{name} is no torrent that can be used: {str(error).partition(' [')[0]}"
+        raise plugin.Failed("bad_image", message) from None
+    raw = (lt.bdecode(content).get(b"info") or {}).get(b"name", b"")
+    if b"/" in raw or b"\0" in raw or raw in (b".", b".."):
+        shown = raw[:80].decode(errors="replace")
+        raise plugin.Failed("bad_image", f"{name} names its file {shown!r}, a path; make the torrent anew")
+    return judge(given.ti, name, trackers=list(given.trackers), web_seeds=list(given.url_seeds))
+
+
+def judge(info: Any, name: str, *, trackers: list[str], web_seeds: list[str],
+          peers: Iterable[tuple[str, int]] = ()) -> Metainfo:  # fmt: skip
+    """What libtorrent understood, as Metainfo; raises Failed for what is no disk image."""
+    layout = info.layout()
+    pad = layout.flag_pad_file  # a torrent of version 2 fills its last piece with one
+    real = [index for index in range(layout.num_files()) if not layout.file_flags(index) & pad]
+    if len(real) != 1:
+        message = f"{name} holds {len(real)} files, an image is one; make a torrent of the image file alone"
+        raise plugin.Failed("bad_image", message)
+    size, length = layout.file_size(real[0]), info.piece_length()
+    if size == 0:
+        raise plugin.Failed("empty", f"{name} is the torrent of an empty file")
+    if length > LARGEST_PIECE:
+        message = f"{name} has pieces of {length >> 20} MiB; make it with pieces of {LARGEST_PIECE >> 20} MiB at most"
+        raise plugin.Failed("bad_image", message)
+    pieces = -(-size // length)
+    return Metainfo(info, info.name(), size, length, pieces, _known(trackers, ("http", "https", "udp")),
+                    _known(web_seeds, ("http", "https")), list(peers))  # fmt: skip
+
+
+def _known(urls: Iterable[str], schemes: tuple[str, ...]) -> list[str]:
+    return [url for url in dict.fromkeys(urls) if url.partition(":")[0].lower() in schemes]

@@ -1,0 +1,141 @@
+"""Swarms on loopback: a torrent of some bytes, real seeders by libtorrent, and a tracker of fifteen lines."""
+
+import hashlib
+import threading
+import time
+import urllib.parse
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import libtorrent as lt
+
+from agent_router.image.seed.web import Entry, Rate, Server
+from agent_router.image.torrent.session import Limits, make
+
+PIECE = 256 << 10
+FLAGS = {"v1": lt.create_torrent.v1_only, "hybrid": 0, "v2": lt.create_torrent.v2_only}
+
+
+def torrent_of(path: Path, *, kind: str = "v1", trackers: tuple[str, ...] = (), web_seeds: tuple[str, ...] = (),
+               piece: int = PIECE) -> bytes:  # fmt: skip
+    """The torrent file of one file, made by libtorrent."""
+    made = lt.create_torrent(lt.list_files(str(path)), piece, flags=FLAGS[kind])
+    for url in trackers:
+        made.add_tracker(url)
+    for url in web_seeds:
+        made.add_url_seed(url)
+    lt.set_piece_hashes(made, str(path.parent))
+    return bytes(lt.bencode(made.generate()))
+
+
+class Seeder:
+    """Gives `path` to peers."""
+
+    def __init__(self, torrent: bytes, path: Path, upload_bps: int = 0, *, seeding: bool = True,
+                 listen: str = "127.0.0.1") -> None:  # fmt: skip
+        self._session = make(lt, Limits(listen, upload_bps=upload_bps))
+        params = lt.load_torrent_buffer(torrent)
+        params.save_path = str(path.parent)
+        params.renamed_files = {0: path.name}
+        params.url_seeds = []
+        params.flags |= lt.torrent_flags.override_web_seeds
+        if seeding:
+            params.flags |= lt.torrent_flags.seed_mode
+        params.flags &= ~(lt.torrent_flags.auto_managed | lt.torrent_flags.paused)
+        self._handle = self._session.add_torrent(params)
+        self.port = int(self._session.listen_port())
+
+    @property
+    def uploaded(self) -> int:
+        return int(self._handle.status().total_payload_upload)
+
+    def magnet(self, **more: str) -> str:
+        link = lt.make_magnet_uri(self._handle).partition("&tr=")[0]
+        query = urllib.parse.urlencode({"x.pe": f"127.0.0.1:{self.port}", **more})
+        return f"{link}&{query}"
+
+    def kill(self) -> None:
+        self._session = self._handle = None
+
+
+class Tracker(ThreadingHTTPServer):
+    """Tells everybody of `peers`, as (address, port), and keeps who asked in `asked`."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Announce)
+        self.peers: list[tuple[str, int]] = []
+        self.asked: list[dict[str, Any]] = []
+        threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True).start()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        pass  # who asked may be gone
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}/announce"
+
+
+class _Announce(BaseHTTPRequestHandler):
+    server: Tracker
+
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+    def do_GET(self) -> None:
+        query = urllib.parse.urlsplit(self.path).query
+        self.server.asked.append(dict(urllib.parse.parse_qsl(query, encoding="latin-1")))
+        peers = [{b"ip": address.encode(), b"port": port} for address, port in self.server.peers]
+        body = lt.bencode({b"interval": 5, b"min interval": 1, b"peers": peers})
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+
+def wait_for(condition: Any, what: str, timeout_s: float = 20.0) -> Any:
+    give_up = time.monotonic() + timeout_s
+    while not (value := condition()):
+        assert time.monotonic() < give_up, f"not within {timeout_s:g} s: {what}"
+        time.sleep(0.02)
+    return value
+
+
+class Box:
+    """An image of `body`, its torrent, a web server that has both, a tracker, and seeders as they are asked for."""
+
+    def __init__(self, directory: Path, body: bytes, *, kind: str = "v1", web_seed: bool = False, tracked: bool = True,
+                 piece: int = PIECE) -> None:  # fmt: skip
+        self.body, self.digest = body, f"sha256:{hashlib.sha256(body).hexdigest()}"
+        self.path = directory / "disk.raw"
+        self.path.write_bytes(body)
+        self.tracker = Tracker()
+        self.web = Server("127.0.0.1", 0, Rate(0), lambda query, address: b"")
+        threading.Thread(target=self.web.serve_forever, args=(0.01,), daemon=True).start()
+        self.url = f"http://127.0.0.1:{self.web.port}/disk.raw"
+        self.torrent = torrent_of(self.path, kind=kind, piece=piece, trackers=(self.tracker.url,) * tracked,
+                                  web_seeds=(self.url,) * web_seed)  # fmt: skip
+        self.web.entries["disk.raw.torrent"] = Entry('"torrent"', len(self.torrent), 0.0, content=self.torrent)
+        if web_seed:
+            self.serve_image()
+        self.torrent_url = f"{self.url}.torrent"
+        self.seeders: list[Seeder] = []
+
+    def serve_image(self, body: bytes | None = None) -> None:
+        content = self.body if body is None else body
+        self.web.entries["disk.raw"] = Entry('"image"', len(content), 0.0, content=content)
+
+    def seeder(self, upload_bps: int = 0) -> Seeder:
+        made = Seeder(self.torrent, self.path, upload_bps)
+        self.seeders.append(made)
+        self.tracker.peers.append(("127.0.0.1", made.port))
+        return made
+
+    def close(self) -> None:
+        for seeder in self.seeders:
+            seeder.kill()
+        for server in (self.web, self.tracker):
+            server.shutdown()
+            server.server_close()

@@ -105,7 +105,11 @@ def _network(network: Record, interface: Interface, label: str) -> None:
     elif type_ in ("ipv4", "ipv6"):
         family = int(type_[-1])
         address = _address(network, family, label)
-        interface.addresses.append([f"-{family}", "address", "replace", str(address), "dev", interface.name])
+        # The kernel gives none by itself, and multicast of images begins with a broadcast.
+        broadcast = ["broadcast", "+"] if family == 4 else []
+        interface.addresses.append(
+            [f"-{family}", "address", "replace", str(address), *broadcast, "dev", interface.name]
+        )
     else:
         known = ", ".join(["ipv4", "ipv6", *DHCP])
         raise Refused(f"{label} is of the unknown type {network.get('type')!r}; known are {known}")

@@ -1,0 +1,147 @@
+"""An image from a LUN of an iSCSI target: qemu-nbd is the initiator, in user space, so no kernel module is needed."""
+
+import contextlib
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+from typing import IO, Any
+
+from agent_router import plugin
+from agent_router.image.nbd import Nbd
+from agent_router.image.sources.iscsi_url import Lun, parse
+from agent_router.image.sources.spec import Spec
+
+SOCKET = "nbd"
+POLL_S = 0.02
+CUT = "Failed to connect to LUN : "  # libiscsi's words before the reason
+
+
+class Iscsi:
+    """A protocols.Source. A LUN is often larger than the image: `size_bytes` in the command says how much to read."""
+
+    def __init__(self, spec: Spec) -> None:
+        self.name = spec.name
+        self.size: int | None = None
+        self.offset = 0
+        self.resumed = 0
+        self._spec = spec
+        self._process: subprocess.Popen[bytes] | None = None
+        self._log: IO[bytes] | None = None
+        self._place: str | None = None
+        self._nbd: Nbd | None = None
+
+    def open(self) -> None:
+        lun = parse(self._spec.url, self._spec.headers)
+        # Below the scratch directory, which the agent removes whatever happens.
+        self._place = tempfile.mkdtemp(prefix="iscsi-", dir=os.path.abspath(self._spec.work))
+        self._start(lun)
+        self._nbd = nbd = self._connect()
+        expected = self._spec.size_bytes
+        if expected is not None and expected > nbd.size:
+            message = f"{self.name} has {nbd.size} bytes, expected were {expected}"
+            raise plugin.Failed("wrong_size", message, details={"expected": expected, "found": nbd.size})
+        self.size = nbd.size if expected is None else expected
+
+    def readinto(self, buffer: memoryview) -> int:
+        count = min(len(buffer), (self.size or 0) - self.offset)
+        self._read(self.offset, buffer[:count])
+        self.offset += count
+        return count
+
+    def read_at(self, offset: int, length: int) -> bytes:
+        """Fewer bytes only where the image ends."""
+        found = bytearray(max(min(length, (self.size or 0) - offset), 0))
+        self._read(offset, memoryview(found))
+        return bytes(found)
+
+    def close(self) -> None:
+        nbd, self._nbd = self._nbd, None
+        if nbd is not None:
+            nbd.close()
+        process, self._process = self._process, None
+        if process is not None:
+            process.kill()
+            process.wait()
+        if self._log is not None:
+            self._log.close()
+            self._log = None
+        if self._place is not None:
+            shutil.rmtree(self._place, ignore_errors=True)
+            self._place = None
+
+    def stats(self) -> dict[str, Any]:
+        return {}
+
+    def _read(self, offset: int, buffer: memoryview) -> None:
+        if self._nbd is None:
+            raise plugin.Failed("stopped", f"{self.name}: given up after {self.offset} bytes")
+        try:
+            self._nbd.read(offset, buffer)
+        except TimeoutError:
+            message = f"{self.name}: no new byte for {self._spec.patience_s:g} s after {self.offset} bytes"
+            raise plugin.Failed("connection_lost", message) from None
+        except OSError as error:
+            why = error.strerror or str(error)
+            message = f"{self.name}: it cannot be read after {self.offset} bytes: {why}"
+            raise plugin.Failed("connection_lost", message) from None
+
+    def _start(self, lun: Lun) -> None:
+        self._log = tempfile.TemporaryFile()
+        # The password has no name in any directory and is in no argument list: a file in memory, given by number.
+        secret = os.memfd_create("chap")
+        try:
+            os.write(secret, lun.password.encode())
+            self._process = subprocess.Popen(
+                nbd_argv(lun, secret), stdin=subprocess.DEVNULL, stdout=self._log, stderr=self._log, cwd=self._place,
+                pass_fds=[secret],
+            )  # fmt: skip
+        except FileNotFoundError:
+            message = "qemu-nbd is not installed; build the ramdisk with the element agent-router-iscsi"
+            raise plugin.Incompatible("tool_missing", message) from None
+        finally:
+            os.close(secret)
+
+    def _connect(self) -> Nbd:
+        """qemu-nbd says how large the LUN is, or ends with a sentence."""
+        assert self._process is not None
+        until = time.monotonic() + self._spec.patience_s
+        while (left_s := until - time.monotonic()) > 0:
+            # It listens before it has logged in, so the greeting may be what has to be waited for.
+            with contextlib.suppress(OSError):
+                return self._greet(left_s)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(POLL_S)
+                raise plugin.Failed("unreachable", f"{self.name}: {self._why()}")
+        message = f"{self.name}: the target did not answer within {self._spec.patience_s:g} s"
+        raise plugin.Failed("unreachable", message)
+
+    def _greet(self, timeout_s: float) -> Nbd:
+        assert self._place is not None
+        # By a descriptor: the path of a socket may have 107 bytes.
+        directory = os.open(self._place, os.O_PATH | os.O_CLOEXEC)
+        try:
+            return Nbd(f"/proc/self/fd/{directory}/{SOCKET}", timeout_s, self._spec.patience_s)
+        finally:
+            os.close(directory)
+
+    def _why(self) -> str:
+        assert self._log is not None
+        self._log.seek(0)
+        lines = self._log.read(1 << 16).decode(errors="replace").strip().splitlines() or ["qemu-nbd said nothing"]
+        plugin.log("\n".join(lines), "debug")
+        if "Unknown driver 'iscsi'" in lines[-1]:
+            return "this qemu-nbd has no iSCSI; install qemu-block-extra (element agent-router-iscsi)"
+        why = lines[-1].partition(CUT)[2] or lines[-1]
+        # libiscsi's words for a connection that was refused or not answered.
+        return "nobody answers at that address" if "Can not reconnect" in why else why
+
+
+def nbd_argv(lun: Lun, secret: int) -> list[str]:
+    options = f"driver=iscsi,transport=tcp,portal={lun.portal},target={lun.target},lun={lun.lun}"
+    argv = ["qemu-nbd", "--read-only", "--cache=none", f"--socket=/proc/self/cwd/{SOCKET}"]
+    if lun.user is not None:
+        argv += ["--object", f"secret,id=chap,file=/proc/self/fd/{secret}"]
+        options += f",user={lun.user.replace(',', ',,')},password-secret=chap"
+    return [*argv, "--image-opts", options]

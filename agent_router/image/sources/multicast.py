@@ -1,0 +1,168 @@
+"""One image for many machines at once: udpcast, by its own udp-receiver.
+
+    udpcast://[RENDEZVOUS][:PORTBASE][?interface=NAME&wait_s=N&ttl=N&rcvbuf=BYTES]
+
+docs/multicast.md says what each part means, and how the sender is run. Whether the transmission has a return channel
+or forward error correction instead is the sender's choice, of which a receiver learns when it begins.
+"""
+
+import fcntl
+import math
+import os
+import select
+import subprocess
+import tempfile
+import time
+from typing import IO, Any
+
+from agent_router import plugin
+from agent_router.image.sources.multicast_url import Address, parse
+from agent_router.image.sources.spec import Spec
+
+PIPE_BYTES = 1 << 20
+END_S = 2.0  # for udp-receiver to end by itself
+# What udp-receiver says that is no reason for an end.
+CHATTER = ("Udp-receiver ", "UDP receiver for", "received message", "Connected as", "Listening to", "Transfer complete")
+
+
+class Multicast:
+    """A protocols.Source. open() waits until the transmission begins: until then the disk is untouched."""
+
+    in_order_only = True
+
+    def __init__(self, spec: Spec) -> None:
+        self.name = spec.name
+        self.size: int | None = None
+        self.offset = 0
+        self.resumed = 0
+        self._spec = spec
+        self._process: subprocess.Popen[bytes] | None = None
+        self._log: IO[bytes] | None = None
+        self._waited_s = 0.0
+
+    def open(self) -> None:
+        if not self._spec.digest_known:
+            message = f"{self.name}: anybody on the network can send by multicast, so it needs a digest; add one"
+            raise plugin.InvalidRequest("no_digest", message)
+        address = parse(self._spec.url, self._spec.patience_s, self._spec.extras.get("server", ""))
+        begun = time.monotonic()
+        self._start(receiver_argv(address, self._spec.patience_s))
+        # Two seconds more than udp-receiver itself, which then says more about the reason.
+        if not self._readable(address.wait_s + END_S) or self._ended_without_a_byte():
+            raise self._no_sender(address)
+        self._waited_s = time.monotonic() - begun
+
+    def readinto(self, buffer: memoryview) -> int:
+        filled = 0
+        process = self._process
+        if process is None or process.stdout is None:
+            raise plugin.Failed("stopped", f"{self.name}: given up after {self.offset} bytes")
+        while filled < len(buffer):
+            count = os.readv(process.stdout.fileno(), [buffer[filled:]])
+            if count == 0:
+                self._check_end(process)
+                break
+            filled += count
+            self.offset += count
+        return filled
+
+    def read_at(self, offset: int, length: int) -> bytes:
+        raise plugin.Incompatible("no_range", f"{self.name}: multicast cannot be read from anywhere; use http")
+
+    def close(self) -> None:
+        process, self._process = self._process, None
+        if process is not None:
+            process.kill()
+            process.wait()
+            if process.stdout is not None:
+                process.stdout.close()
+        if self._log is not None:
+            self._log.close()
+            self._log = None
+
+    def stats(self) -> dict[str, Any]:
+        return {"waited_s": round(self._waited_s, 3)} if self._waited_s else {}
+
+    def _start(self, argv: list[str]) -> None:
+        self._log = tempfile.TemporaryFile()
+        try:
+            # It stays in the process group of the plugin: what ends the plugin ends it too.
+            self._process = subprocess.Popen(
+                argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=self._log, bufsize=0
+            )
+        except FileNotFoundError:
+            message = "udp-receiver is not installed; build the ramdisk with the element agent-router-multicast"
+            raise plugin.Incompatible("tool_missing", message) from None
+        assert self._process.stdout is not None
+        fcntl.fcntl(self._process.stdout.fileno(), fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+
+    def _readable(self, timeout_s: float) -> bool:
+        assert self._process is not None
+        assert self._process.stdout is not None
+        return bool(select.select([self._process.stdout], [], [], timeout_s)[0])
+
+    def _ended_without_a_byte(self) -> bool:
+        """An image has bytes: one that ends before them had no sender, whatever its status."""
+        assert self._process is not None
+        assert self._process.stdout is not None
+        # FIONREAD tells how much lies in the pipe without taking it.
+        waiting = fcntl.ioctl(self._process.stdout.fileno(), FIONREAD, b"\0" * 4)
+        return int.from_bytes(waiting, "little") == 0
+
+    def _no_sender(self, address: Address) -> plugin.Failed:
+        said = self._said()
+        if any("No suitable network interface" in line for line in said):
+            message = f"{self.name}: there is no interface {address.interface} with an IPv4 address"
+            return plugin.InvalidRequest("no_interface", message)
+        reasons = [line for line in said if not line.startswith((*CHATTER, "Receiver error"))]
+        why = f" ({reasons[-1]})" if reasons else ""
+        message = (
+            f"{self.name}: no transmission began on {address.interface} within {address.wait_s} s{why}; "
+            "start udp-sender, or wait longer (wait_s): who comes late is not let in"
+        )
+        return plugin.Failed("no_source", message)
+
+    def _check_end(self, process: subprocess.Popen[bytes]) -> None:
+        """The stream is over; raise Failed("connection_lost") unless the sender said that it is complete."""
+        try:
+            status = process.wait(END_S)
+        except subprocess.TimeoutExpired:
+            status = -1
+        if status == 0:
+            return
+        said = [line for line in self._said() if not line.startswith(CHATTER)]
+        why = said[-1] if said else f"udp-receiver ended with {status}"
+        if why == "Receiver timeout":
+            why = f"the sender has said nothing for {timeout_s(self._spec.patience_s)} s"
+        message = f"{self.name}: the transmission broke off after {self.offset} bytes: {why}"
+        raise plugin.Failed("connection_lost", message)
+
+    def _said(self) -> list[str]:
+        """The lines of udp-receiver, which write over each other with carriage returns."""
+        assert self._log is not None
+        self._log.seek(0)
+        text = self._log.read(1 << 16).decode(errors="replace").replace("\r", "\n")
+        lines = [line.strip() for line in text.splitlines() if line.strip()]
+        plugin.log("\n".join(lines), "debug")
+        return lines
+
+
+FIONREAD = 0x541B  # asm-generic/ioctls.h
+
+
+def timeout_s(patience_s: float) -> int:
+    """udp-receiver takes whole seconds, and 0 for ever."""
+    return max(math.ceil(patience_s), 1)
+
+
+def receiver_argv(address: Address, patience_s: float) -> list[str]:
+    argv = [
+        "udp-receiver", "--nokbd", "--no-progress", "--interface", address.interface,
+        "--portbase", str(address.portbase), "--rcvbuf", str(address.rcvbuf),
+        "--start-timeout", str(address.wait_s), "--receive-timeout", str(timeout_s(patience_s)),
+    ]  # fmt: skip
+    if address.rendezvous:
+        argv += ["--mcast-rdv-address", address.rendezvous]
+    if address.ttl:
+        argv += ["--ttl", str(address.ttl)]
+    return argv

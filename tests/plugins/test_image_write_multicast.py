@@ -1,0 +1,166 @@
+"""image.write from udpcast://, with the real udpcast in network namespaces."""
+
+import os
+import subprocess
+import time
+
+import pytest
+from image_fakes import MIB, SHA, assert_boots_nothing, content, digest
+from lan_fakes import PORTBASE, inside, lan, run  # noqa: F401
+from plugin_harness import PluginFailed
+
+pytestmark = pytest.mark.root
+URL = f"udpcast://:{PORTBASE}?wait_s=20"
+FEC = ["--async", "--fec", "8x8/128", "--autostart", 4, "--rexmit-hello-interval", 500, "--max-bitrate", "200m",
+       "--mcast-data-address", "239.77.1.1"]  # fmt: skip
+
+
+@pytest.fixture
+def image():
+    return os.urandom(8 * MIB + 4321)
+
+
+def start(call, node, disk, sources=URL, **more):
+    with inside(node):
+        return call.start("image.write", device=disk, sources=sources, **more)
+
+
+def receivers(count):
+    return ["--min-receivers", count, "--max-wait", 20]
+
+
+def test_several_machines_at_once(call, lan, loop_disk, image):  # noqa: F811
+    disks = [loop_disk(16) for _ in lan.nodes]
+    sender = lan.send(image, *receivers(3))
+    running = [start(call, node, disk, digest=digest(image)) for node, disk in zip(lan.nodes, disks, strict=True)]
+    answers = [one.finish() for one in running]
+    assert [content(disk)[: len(image)] == image for disk in disks] == [True] * 3
+    assert sender.wait(10) == 0
+    assert lan.log.count("New connection") == 3
+    assert {(answer["source"], answer["transport"], answer["bytes_read"]) for answer in answers} == {
+        (f"udpcast://:{PORTBASE}", "multicast", len(image))
+    }
+
+
+@pytest.mark.parametrize("options", [receivers(2), FEC], ids=["asked for again", "corrected"])
+def test_lost_packets_are_made_good(call, lan, loop_disk, image, options):  # noqa: F811
+    nodes, disks = lan.nodes[:2], [loop_disk(16), loop_disk(16)]
+    for node in nodes:
+        lan.lose(node)
+    running = [start(call, node, disk, digest=digest(image)) for node, disk in zip(nodes, disks, strict=True)]
+    time.sleep(1)  # a sender without return channel waits for nobody
+    lan.send(image, *options)
+    for one in running:
+        one.finish()
+    assert [content(disk)[: len(image)] == image for disk in disks] == [True, True]
+    assert all(lan.lost(node) for node in nodes)
+
+
+def test_without_return_channel(call, lan, loop_disk, image):  # noqa: F811
+    disk = loop_disk(16)
+    running = start(call, lan.nodes[0], disk, digest=digest(image))
+    time.sleep(1)
+    lan.send(image, *FEC)
+    running.finish()
+    assert content(disk)[: len(image)] == image
+    assert "New connection" not in lan.log
+
+
+def test_a_rendezvous_address_of_ones_own(call, lan, loop_disk, image):  # noqa: F811
+    disk, group = loop_disk(16), "239.77.0.1"
+    url = f"udpcast://{group}:{PORTBASE}?interface=v0&wait_s=20&rcvbuf=1048576"
+    running = start(call, lan.nodes[0], disk, url, digest=digest(image))
+    while group not in run("ip", "-n", lan.nodes[0], "maddress", "show", "dev", "v0"):
+        assert running.process.poll() is None
+        time.sleep(0.05)
+    lan.send(image, *receivers(1), "--mcast-rdv-address", group)
+    running.finish()
+    assert content(disk)[: len(image)] == image
+
+
+def test_who_comes_late_takes_the_next_source(call, lan, serve, loop_disk, image):  # noqa: F811
+    early, late = loop_disk(16), loop_disk(16)
+    lan.send(image, *receivers(1), "--max-bitrate", "16m")
+    first = start(call, lan.nodes[0], early, digest=digest(image))
+    first.wait_for_event("done")
+    with inside(lan.nodes[1]):
+        server = serve(image)
+    second = start(call, lan.nodes[1], late, [f"udpcast://:{PORTBASE}?wait_s=1", server.url], digest=digest(image))
+    answer = second.finish()
+    assert (answer["source"], answer["transport"]) == (server.url, "http")
+    assert [(one["source"], one["code"]) for one in answer["failed"]] == [(f"udpcast://:{PORTBASE}", "no_source")]
+    assert "no transmission began on v0 within 1 s" in answer["failed"][0]["message"]
+    assert content(late)[: len(image)] == image
+    assert first.process.poll() is None, "the transmission was over before the late one came"
+    first.finish()
+    assert content(early)[: len(image)] == image
+
+
+def test_a_sender_that_dies_is_noticed(call, lan, loop_disk, image):  # noqa: F811
+    disk = loop_disk(16)
+    sender = lan.send(image, *receivers(1), "--max-bitrate", "16m")
+    running = start(call, lan.nodes[0], disk, digest=digest(image), patience_s=2)
+    running.wait_for_event("done")
+    sender.kill()
+    with pytest.raises(PluginFailed, match=r"broke off after \d+ bytes: the sender has said nothing for 2 s") as failed:
+        running.finish()
+    assert failed.value.code == "connection_lost"
+    assert_boots_nothing(disk)
+
+
+def test_a_wrong_image_is_wiped(call, lan, loop_disk, image):  # noqa: F811
+    disk = loop_disk(16)
+    lan.send(image, *receivers(1))
+    with pytest.raises(PluginFailed) as failed:
+        start(call, lan.nodes[0], disk, digest=SHA).finish()
+    assert failed.value.code == "digest_mismatch"
+    assert_boots_nothing(disk)
+
+
+def test_a_cancel_ends_the_receiver(call, lan, loop_disk, image):  # noqa: F811
+    disk = loop_disk(16)
+    lan.send(image, *receivers(1), "--max-bitrate", "16m")
+    running = start(call, lan.nodes[0], disk, digest=digest(image))
+    running.wait_for_event("done")
+    running.terminate()
+    with pytest.raises(PluginFailed) as failed:
+        running.finish()
+    assert failed.value.code == "stopped"
+    assert not os.path.exists(f"/proc/{running.process.pid}")
+    with pytest.raises(ProcessLookupError):  # nobody is left in the group of the plugin
+        os.killpg(running.process.pid, 0)
+
+
+@pytest.mark.parametrize(("url", "more", "code", "message"), [
+    (URL, {}, "no_digest", "anybody on the network can send by multicast"),
+    ("udpcast://?interface=nope", {"digest": SHA}, "no_interface", "no interface nope"),
+    ("udpcast://?wait_s=1", {"digest": SHA}, "no_source", "no transmission began on v0 within 1 s"),
+    ("udpcast://:9001", {"digest": SHA}, "bad_url", "even"),
+])  # fmt: skip
+def test_refused_before_the_first_write(call, lan, loop_disk, url, more, code, message):  # noqa: F811
+    disk = loop_disk(16)
+    before = content(disk)
+    with pytest.raises(PluginFailed, match=message) as failed:
+        start(call, lan.nodes[0], disk, url, **more).finish()
+    assert failed.value.code == code
+    assert content(disk) == before
+
+
+def test_a_ramdisk_without_udpcast_is_told_what_to_add(call, loop_disk):
+    disk = loop_disk(16)
+    call.hide_tools()
+    with pytest.raises(PluginFailed, match="element agent-router-multicast") as failed:
+        call("image.write", device=disk, sources="udpcast://?interface=lo", digest=SHA)
+    assert failed.value.code == "tool_missing"
+
+
+def test_qcow2_does_not_join_what_it_cannot_take(call, serve, loop_disk, tmp_path):
+    (tmp_path / "raw").write_bytes(os.urandom(MIB))
+    subprocess.run(["qemu-img", "convert", "-O", "qcow2", tmp_path / "raw", tmp_path / "qcow2"], check=True)
+    published, disk = (tmp_path / "qcow2").read_bytes(), loop_disk(16)
+    server = serve(published)
+    sources = ["udpcast://?interface=lo&wait_s=60", server.url]
+    answer = call("image.write", device=disk, sources=sources, format="qcow2", digest=digest(published))
+    assert answer["seconds"] < 30, "it waited for a transmission"
+    assert (answer["transport"], answer["failed"][0]["code"]) == ("http", "no_range")
+    assert content(disk)[:MIB] == (tmp_path / "raw").read_bytes()

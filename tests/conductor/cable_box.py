@@ -26,7 +26,7 @@ class Cable:
     """Unplugged, it says nothing: packets get lost, as with a switch that starts anew."""
 
     def __init__(self, box: IronicBox, images_bytes_per_s: float = 0) -> None:
-        self._bridge, self._port = f"ar-br{os.getpid()}"[:15], f"ar-port{os.getpid()}"[:15]
+        self.bridge, self._port = f"ar-br{os.getpid()}"[:15], f"ar-port{os.getpid()}"[:15]
         self._holder = subprocess.Popen(["unshare", "--net", "sleep", "infinity"])
         self.enter = ("nsenter", f"--net=/proc/{self._holder.pid}/ns/net")
         self._doors: list[Door] = []
@@ -43,14 +43,14 @@ class Cable:
         own = os.readlink("/proc/self/ns/net")
         while os.readlink(f"/proc/{self._holder.pid}/ns/net") == own:  # it has not got there yet
             time.sleep(0.01)
-        ip("link", "add", self._bridge, "type", "bridge")
-        ip("address", "add", f"{HERE}/24", "dev", self._bridge)
-        ip("link", "set", self._bridge, "up")
+        ip("link", "add", self.bridge, "type", "bridge")
+        ip("address", "add", f"{HERE}/24", "brd", "+", "dev", self.bridge)
+        ip("link", "set", self.bridge, "up")
         ends = ["type", "veth", "peer", "name", "eth0", "netns", str(self._holder.pid)]
         ip("link", "add", self._port, *ends)
-        ip("link", "set", self._port, "master", self._bridge, "up")
+        ip("link", "set", self._port, "master", self.bridge, "up")
         ip("link", "set", "lo", "up", inside=self.enter)
-        ip("address", "add", f"{THERE}/24", "dev", "eth0", inside=self.enter)
+        ip("address", "add", f"{THERE}/24", "brd", "+", "dev", "eth0", inside=self.enter)
         ip("link", "set", "eth0", "up", inside=self.enter)
 
     def unplug(self) -> None:
@@ -62,7 +62,7 @@ class Cable:
     def close(self) -> None:
         for door in self._doors:
             door.close()
-        for name in (self._port, self._bridge):
+        for name in (self._port, self.bridge):
             subprocess.run(["ip", "link", "delete", name], check=False, stderr=subprocess.DEVNULL)
         self._holder.kill()
         self._holder.wait()

@@ -1,11 +1,19 @@
 #!/bin/bash
 # need.sh PACKAGE…: make sure that these Debian packages are installed; says nothing if they are.
+# Their programs are needed, not their services: none is started, now or at the next boot.
 set -euo pipefail
+
+# What invoke-rc.d and systemd's helpers ask before they start a service; 101 forbids it.
+policy=${POLICY_RC_D:-/usr/sbin/policy-rc.d}
 
 if ! command -v dpkg-query >/dev/null; then
     echo "This is not Debian: if something is missing below, install what Debian calls: $*" >&2
     exit 0
 fi
+
+installed() {
+    dpkg-query --show --showformat '${db:Status-Status} ${binary:Package}\n' | sed -n 's/^installed //p' | LC_ALL=C sort
+}
 
 missing=()
 for package; do
@@ -19,6 +27,13 @@ if ((EUID != 0)); then
     exit 1
 fi
 
+if [[ ! -e $policy ]]; then
+    trap 'rm -f "$policy"' EXIT
+    printf '#!/bin/sh\nexit 101\n' >"$policy"
+    chmod 755 "$policy"
+fi
+before=$(installed)
+
 export DEBIAN_FRONTEND=noninteractive
 install=(apt-get install --yes --no-install-recommends "${missing[@]}")
 echo "Installing ${missing[*]}" >&2
@@ -27,3 +42,10 @@ echo "Installing ${missing[*]}" >&2
     apt-get update </dev/null
     "${install[@]}" </dev/null
 }
+
+# Installing enables them for the next boot; what was there before is left as it is.
+LC_ALL=C comm -13 <(echo "$before") <(installed) | while read -r package; do
+    dpkg-query --listfiles "$package" | sed -nE 's,^(/usr)?/lib/systemd/system/([^/@]+\.(service|socket))$,\2,p'
+done | while read -r unit; do
+    ! command -v systemctl >/dev/null || systemctl --quiet disable "$unit" >/dev/null 2>&1 || true
+done

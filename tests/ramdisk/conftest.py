@@ -21,19 +21,22 @@ sys.path.append(str(Path(__file__).parent))
 # The real Ironic, and what it needs.
 sys.path += [str(Path(__file__).parents[1] / name) for name in ("conductor", "integration")]
 
+import deployments
 import machine_parts as parts
 import overlays
+import tap_lan
 import tiny_image
 from image_host import ImageHost
 from machine import Machine, missing_parts
-from machine_parts import Disk
+from machine_parts import Disk, Nic
 from rack import STATIC_ADDRESS, TOKEN, Guest, Rack
 
 ROOT = Path(__file__).resolve().parents[2]
-ORDER = ("inventory", "plugins", "disks", "logs", "image", "survival", "boot", "uefi", "ironic")
+ORDER = ("inventory", "plugins", "disks", "logs", "image", "transports", "memory", "survival", "boot", "uefi", "ironic")
 # The first disk gets the image and is booted from; those that are erased are small, because erasing writes all of it.
 DISKS = (
     Disk("VIRTIO-ONE", 1024), Disk("VIRTIO-TWO", 512), Disk("NVME-ONE", 96, "nvme"), Disk("SATA-ONE", 64, "sata"),
+    *deployments.DISKS.values(), Disk("LARGE", 1040),
 )  # fmt: skip
 _begun = time.monotonic()
 _racks: list[Rack] = []
@@ -88,8 +91,18 @@ def secret() -> bytes:
 
 
 @pytest.fixture(scope="session")
-def bios_machine(ramdisk: Path, rack: Rack, secret: bytes) -> Any:
-    """Makes the machine that most tests run on: overlays appended, a stick with a plugin in it."""
+def lan() -> Iterator[tap_lan.TapLan | None]:
+    """A network for the guest and servers; None where there can be none, and only some tests need it."""
+    made = None if tap_lan.obstacle() else tap_lan.TapLan()
+    yield made
+    if made is not None:
+        made.close()
+
+
+@pytest.fixture(scope="session")
+def bios_machine(ramdisk: Path, rack: Rack, secret: bytes, lan: tap_lan.TapLan | None) -> Any:
+    """Makes the machine that most tests run on: overlays appended, a stick with a plugin in it, a NIC in the LAN."""
+    nics = (*parts.NICS, Nic("52:54:00:0a:0e:03", tap=lan.fd if lan else None))
 
     def make(work: Path) -> Machine:
         work.mkdir(parents=True)
@@ -101,7 +114,7 @@ def bios_machine(ramdisk: Path, rack: Rack, secret: bytes) -> Any:
         stick = parts.make_stick(work / "stick.img", overlays.stick_content(work / "stick", "stick.at_boot"))
         return Machine(
             work, Path(f"{ramdisk}.kernel"), (Path(f"{ramdisk}.initramfs"), good, broken),
-            f"ipa-agent-token={TOKEN}", disks=DISKS, sticks=(stick,),
+            f"ipa-agent-token={TOKEN}", disks=DISKS, nics=nics, sticks=(stick,),
         )  # fmt: skip
 
     return make
@@ -147,6 +160,22 @@ def tiny(ramdisk: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
+def deployed(rack: Rack, bios_machine: Any, lan: tap_lan.TapLan | None, tiny: Path) -> deployments.Deployments:
+    """The tiny image as it comes by each transport."""
+
+    def running() -> Guest:
+        machine = rack.get("ramdisk-bios", bios_machine)
+        return Guest(machine, machine.api(TOKEN))
+
+    missing = tap_lan.obstacle()
+    if not missing and (elements := deployments.lacking(running())):
+        missing = f"the ramdisk was built without {elements}: make acceptance builds it with them"
+    if missing or lan is None:
+        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(missing)
+    return deployments.Deployments(deployments.Publication(lan, rack.root / "published", tiny), running)
+
+
+@pytest.fixture(scope="session")
 def written(rack: Rack, bios_machine: Any, images: ImageHost, tiny: Path) -> "Written":
     """The tiny image, written by the ramdisk to a disk of the BIOS machine."""
     machine = rack.get("ramdisk-bios", bios_machine)
@@ -158,6 +187,7 @@ class Written:
         self.image = tiny.read_bytes()
         self.sha256 = hashlib.sha256(self.image).hexdigest()
         self.command = guest.api.run("image.write", {
-            "device": guest.device("VIRTIO-ONE"), "url": images.offer("tiny.raw", self.image), "sha256": self.sha256,
+            "device": guest.device("VIRTIO-ONE"), "sources": images.offer("tiny.raw", self.image),
+            "digest": self.sha256,
         })  # fmt: skip
         self.file = guest.disk_file("VIRTIO-ONE")

@@ -33,6 +33,7 @@ class Rack:
 
     root: Path
     boots: list[Boot] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)  # figures that tests have measured
     _failed: dict[str, Exception] = field(default_factory=dict)
 
     def get(self, name: str, make: Callable[[Path], Machine]) -> Machine:
@@ -78,7 +79,7 @@ class Rack:
             kind = f"{'UEFI' if boot.machine.uefi else 'BIOS'}, {boot.machine.memory_mib} MiB"
             lines.append(f"{boot.name:24} {boot.up_s:8.1f} {boot.up_cpu_s:8.1f} {boot.off_s:8.1f} "
                          f"{boot.machine.cpu_seconds:8.1f}  {kind}")  # fmt: skip
-        return lines
+        return lines + self.notes
 
 
 @dataclass(frozen=True)
@@ -113,3 +114,12 @@ def collected(guest: Guest) -> dict[str, bytes]:
     packed = base64.b64decode(guest.api.call("log.collect")["system_logs"])
     with tarfile.open(fileobj=io.BytesIO(packed)) as archive:
         return {member.name: file.read() for member in archive if (file := archive.extractfile(member))}
+
+
+def first_difference(image: Path, disk: Path) -> int | None:
+    """The MiB in which `disk` has something else than `image`, or None. Comparing bytes, pytest would print them."""
+    with image.open("rb") as first, disk.open("rb") as second:
+        while piece := first.read(1 << 20):
+            if second.read(len(piece)) != piece:
+                return (first.tell() - 1) >> 20
+    return None

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import deployments
 import pytest
 from machine import Machine
 from machine_parts import NICS, Disk, MachineError
@@ -12,15 +13,24 @@ from tiny_image import MARKER
 
 @pytest.mark.parametrize("uefi", [False, True], ids=["bios", "uefi"])
 def test_the_disk_boots(rack: Rack, written: Any, tmp_path: Path, uefi: bool):
-    disk = Disk("VIRTIO-ONE", file=written.file)
-    machine = Machine(tmp_path, uefi=uefi, memory_mib=512, disks=(disk,), nics=NICS[:1])
-    rack.start(f"disk-{'uefi' if uefi else 'bios'}", machine)
+    assert booted(rack, written.file, tmp_path, f"disk-{'uefi' if uefi else 'bios'}", uefi) == ("yes" if uefi else "no")
+
+
+@pytest.mark.parametrize("way", sorted(deployments.DISKS.keys() - {"magnet"}))  # which leads to the torrent
+def test_what_came_by_each_transport_boots(rack: Rack, deployed: Any, tmp_path: Path, way: str):
+    assert booted(rack, deployed.disk(way), tmp_path, f"disk-{way.replace(' ', '-')}") == "no"
+
+
+def booted(rack: Rack, file: Path, work: Path, name: str, uefi: bool = False) -> str:
+    """Boot it until it says so; whether it found EFI: yes or no."""
+    machine = Machine(work, uefi=uefi, memory_mib=512, disks=(Disk("VIRTIO-ONE", file=file),), nics=NICS[:1])
+    rack.start(name, machine)
     try:
         found = machine.wait_for(MARKER)
         rack.note_up()
     finally:
         rack.clear()
-    assert found["efi"] == ("yes" if uefi else "no")
+    return found["efi"]
 
 
 def test_a_disk_without_an_image_is_seen_at_once(rack: Rack, tmp_path: Path):

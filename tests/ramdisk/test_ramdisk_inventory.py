@@ -34,7 +34,7 @@ def test_interfaces_are_those_that_were_built_in(guest: Guest, inventory: dict[s
     for nic in guest.machine.nics:
         assert found[nic.mac]["driver"] == {"virtio-net-pci": "virtio_net"}.get(nic.model, nic.model)
         assert found[nic.mac]["has_carrier"] is True
-    assert [found[nic.mac]["ipv4_address"] for nic in guest.machine.nics] == ["10.0.2.15", None]
+    assert [found[nic.mac]["ipv4_address"] for nic in guest.machine.nics] == ["10.0.2.15", None, None]
 
 
 def test_cpu_and_memory(guest: Guest, inventory: dict[str, Any]):

@@ -31,8 +31,9 @@ def test_nothing_else_went_wrong(guest: Guest):
     expected = {path.name for path in (Path(__file__).resolve().parents[2] / "plugins.d").iterdir()}
     states = {method["name"]: method["state"] for method in catalogue["methods"]}
     assert expected <= set(states)
-    # The standard ramdisk has neither fwupd nor hardware-detect.
-    assert {name for name in expected if states[name] != "ready"} <= {"firmware.devices", "inspect.extra_hardware"}
+    # The standard ramdisk has neither fwupd, nor hardware-detect, nor tgt.
+    absent = {"firmware.devices", "inspect.extra_hardware", "image.export_iscsi"}
+    assert {name for name in expected if states[name] != "ready"} <= absent
 
 
 def test_a_stick_that_was_there_at_boot(guest: Guest):

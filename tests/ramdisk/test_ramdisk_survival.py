@@ -20,7 +20,7 @@ def test_an_image_write_outlives_the_agent(guest: Guest, images: ImageHost, vict
     assert set(before) == set(ROLES)
     with images.held(name, HELD_AT) as gate:
         command = guest.api.start("image.write", {
-            "device": guest.device("VIRTIO-TWO"), "url": url, "sha256": digest, "patience_s": 300,
+            "device": guest.device("VIRTIO-TWO"), "sources": url, "digest": digest, "patience_s": 300,
         })  # fmt: skip
         gate.wait_reached()
         kill(guest, victims, before)
@@ -34,4 +34,4 @@ def test_an_image_write_outlives_the_agent(guest: Guest, images: ImageHost, vict
         assert ended["command_error"]["type"] == "OutcomeUnknown", ended
     else:
         assert ended["command_status"] == "SUCCEEDED", ended
-        assert ended["command_result"]["sha256"] == digest
+        assert ended["command_result"]["digests"] == {"sha256": digest}

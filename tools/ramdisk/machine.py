@@ -90,11 +90,12 @@ class Machine:
     def _launch(self, qmp_fd: int) -> "subprocess.Popen[bytes]":
         # Whatever happens to this program, QEMU must not stay behind.
         argv = ["setpriv", "--pdeathsig", "KILL", *self.command_line(qmp_fd)]
+        files = (qmp_fd, *(nic.tap for nic in self.nics if nic.tap is not None))
         with (self.work / "qemu.log").open("wb") as log:
             try:
                 # On its own, so that Ctrl-C is for us to handle; a console on the terminal needs our process group.
                 return subprocess.Popen(
-                    argv, pass_fds=(qmp_fd,), stderr=log, start_new_session=not self.terminal,
+                    argv, pass_fds=files, stderr=log, start_new_session=not self.terminal,
                     stdin=None if self.terminal else subprocess.DEVNULL, stdout=None if self.terminal else log,
                 )  # fmt: skip
             except FileNotFoundError:

@@ -47,6 +47,7 @@ class Disk:
 class Nic:
     mac: str
     model: str = "virtio-net-pci"  # or e1000e
+    tap: int | None = None  # open file of a tap device to connect it to
 
 
 # One of each bus that servers have; sizes that differ, so that a test can tell them apart.
@@ -62,11 +63,13 @@ NICS = (Nic("52:54:00:0a:0e:01"), Nic("52:54:00:0a:0e:02", "e1000e"))
 
 def nic_arguments(nics: tuple[Nic, ...], inside: str, outside: int = 0) -> list[str]:
     """The first in a network of QEMU's own, with one forward from port `outside` of 127.0.0.1 (0: a free one) to
-    `inside`, ADDRESS:PORT of the guest; the others have a cable and nobody at its other end."""
+    `inside`, ADDRESS:PORT of the guest; of the others, those without a tap have a cable and nobody at its other end."""
     made = []
     for index, nic in enumerate(nics):
         if index == 0:
             made += ["-netdev", f"user,id=net0,hostfwd=tcp:127.0.0.1:{outside}-{inside}"]
+        elif nic.tap is not None:
+            made += ["-netdev", f"tap,id=net{index},fd={nic.tap}"]
         else:
             made += ["-netdev", f"hubport,id=net{index},hubid={index}"]
         # No boot ROM: these machines boot from a kernel or a disk.

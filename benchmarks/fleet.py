@@ -1,0 +1,264 @@
+"""Deploy one image to many machines at once, by HTTP, BitTorrent and multicast; `make bench-fleet`, as root.
+
+    fleet.py [--nodes 1,2,4,8,16] [--name NAME] [--no-trouble]     BENCH_QUICK=1: 1 and 4 machines, a smaller image
+
+Every machine is a real agent in a network namespace with a loop disk, every port of the switch between them has
+the same rate; the origin is `agent-router seed`. Ideal is the time that the image takes through one port.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import hashlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import fleet_net
+import report
+from fleet_node import MIB, ROOT, Deployment, Node
+from report import Figure, median
+
+HERE = Path(__file__).resolve().parent
+WAYS = ("http", "torrent", "multicast")
+RATE_MBIT = 50
+IMAGE_MIB, QUICK_IMAGE_MIB = 40, 16
+GROUP, PORT = "239.99.0.1", 8000
+LOSS_PERCENT = 0.5
+LATE_S, KILL_S = 4.0, 2.0
+SLOW_BYTES_S = 2 * MIB
+LIMIT_S = 300.0
+# Of the 16 machines: how many times the ideal the last one may take, and how many images the origin may send.
+TARGETS = {("torrent", "last"): (2.5, 2.0), ("multicast", "last"): (1.85, 1.5), ("torrent", "sent"): (2.2, 1.3)}
+
+
+@dataclass
+class Outcome:
+    """One run. `special`: the machine to which something was done, by what it was."""
+
+    way: str
+    nodes: int
+    trouble: str
+    ideal_s: float
+    last_s: float | None = None
+    median_s: float | None = None
+    images_sent: float = 0.0
+    special_s: float | None = None
+    good: bool = False
+    why: str = ""
+    all_s: list[float | None] = field(default_factory=list)
+    transports: list[str] = field(default_factory=list)
+
+
+class Fleet:
+    def __init__(self, work: Path, image: Path, nodes: int) -> None:
+        self.work, self.image = work, image
+        self.digest = hashlib.sha256(image.read_bytes()).hexdigest()
+        self.ideal_s = image.stat().st_size * 8 / (RATE_MBIT * 1e6)
+        self.nodes: list[Node] = []
+        for number in range(1, nodes + 1):
+            self.nodes.append(Node(number, work, image.stat().st_size // MIB + 8))
+
+    def start(self) -> None:
+        for node in self.nodes:
+            node.start()
+        for node in self.nodes:
+            wait = threading.Thread(target=node.ready)
+            wait.start()
+            wait.join()
+
+    def remove(self) -> None:
+        for node in self.nodes:
+            node.remove()
+
+    def run(self, way: str, count: int, trouble: str = "") -> Outcome:
+        """One deployment of the first `count` machines. Trouble: loss, late, killed, slow."""
+        outcome = Outcome(way, count, trouble, self.ideal_s)
+        nodes, special = self.nodes[:count], self.nodes[count // 2]
+        found = [Deployment() for _ in nodes]
+        over = threading.Event()
+        with self._origin(way, count - (trouble == "late")), self._prepared(trouble, nodes, special) as can:
+            if not can:
+                outcome.why = "this kernel cannot slow a disk down"
+                return outcome
+            before, begun = fleet_net.sent(fleet_net.ORIGIN), time.monotonic()
+            threads = []
+            for node, result in zip(nodes, found, strict=True):
+                late = trouble == "late" and node is special
+                argv = (node, self._request(way), begun, result, over, LATE_S if late else 0.0)
+                threads.append(threading.Thread(target=_deploy, args=argv, daemon=True))
+                threads[-1].start()
+            if trouble == "killed":
+                time.sleep(KILL_S)
+                special.kill()
+            others = [one for node, one in zip(nodes, found, strict=True) if trouble != "killed" or node is not special]
+            while time.monotonic() - begun < LIMIT_S and any(one.done_s is None and not one.why for one in others):
+                time.sleep(0.1)
+            outcome.images_sent = (fleet_net.sent(fleet_net.ORIGIN) - before) / self.image.stat().st_size
+            over.set()
+            for thread in threads:
+                thread.join(60)
+        self._judge(outcome, nodes, special, found)
+        return outcome
+
+    def _judge(self, outcome: Outcome, nodes: list[Node], special: Node, found: list[Deployment]) -> None:
+        alone = outcome.trouble in ("late", "killed", "slow")
+        plain = [result for node, result in zip(nodes, found, strict=True) if not (alone and node is special)]
+        outcome.all_s = [result.done_s for result in found]
+        outcome.transports = [result.answer.get("transport", "") for result in found]
+        outcome.special_s = found[nodes.index(special)].done_s if alone else None
+        outcome.why = "; ".join(sorted({result.why for result in plain if result.why}))[:500]
+        times = [result.done_s for result in plain if result.done_s is not None]
+        healthy = [node for node in nodes if not (outcome.trouble == "killed" and node is special)]
+        outcome.good = len(times) == len(plain) and all(node.holds(self.image) for node in healthy)
+        if times:
+            outcome.last_s, outcome.median_s = max(times), median(times)
+        if outcome.trouble == "killed":
+            special.start()
+            wait = threading.Thread(target=special.ready)
+            wait.start()
+            wait.join()
+
+    @contextlib.contextmanager
+    def _prepared(self, trouble: str, nodes: list[Node], special: Node) -> Iterator[bool]:
+        if trouble == "loss":
+            for node in nodes:
+                fleet_net.lose(node.namespace, LOSS_PERCENT)
+        can = special.slow_down(SLOW_BYTES_S) if trouble == "slow" else True
+        try:
+            yield can
+        finally:
+            if trouble == "loss":
+                for node in nodes:
+                    fleet_net.lose_nothing(node.namespace)
+            if trouble == "slow" and can:
+                special.kill()
+                special.start()
+                wait = threading.Thread(target=special.ready)
+                wait.start()
+                wait.join()
+
+    @contextlib.contextmanager
+    def _origin(self, way: str, receivers: int) -> Iterator[None]:
+        argv: list[object] = [sys.executable, "-m", "agent_router", "seed", self.image]
+        argv += ["--bind", fleet_net.ORIGIN_ADDRESS]
+        if way != "torrent":
+            argv.append("--no-torrent")
+        if way == "multicast":
+            # A little below the port's rate: what a switch drops must be sent again.
+            argv += ["--multicast", "--group", GROUP, "--interface", "eth0", "--receivers", receivers, "--wait", 5,
+                     "--multicast-rate", RATE_MBIT * 9 // 10]  # fmt: skip
+        with (self.work / "origin.log").open("ab") as log:
+            process = subprocess.Popen(
+                fleet_net.inside(fleet_net.ORIGIN, *argv), stdout=subprocess.PIPE, stderr=log, text=True,
+                env={**os.environ, "PYTHONPATH": str(ROOT)},
+            )  # fmt: skip
+            assert process.stdout is not None
+            try:
+                if not any("ready at" in line for line in process.stdout):
+                    raise RuntimeError((self.work / "origin.log").read_text()[-1000:])
+                yield
+            finally:
+                process.terminate()
+                process.wait(30)
+
+    def _request(self, way: str) -> dict[str, Any]:
+        url = f"http://{fleet_net.ORIGIN_ADDRESS}:{PORT}/{self.image.name}"
+        first = {"torrent": f"{url}.torrent", "multicast": f"udpcast://{GROUP}:9000?wait_s=12"}
+        sources = {"sources": [first[way], url] if way in first else [url]}
+        return {**sources, "digest": f"sha256:{self.digest}", "linger_s": 600 if way == "torrent" else 0}
+
+
+def _deploy(node: Node, request: dict[str, Any], begun: float, result: Deployment, over: threading.Event,
+            late_s: float) -> None:  # fmt: skip
+    time.sleep(late_s)
+    node.deploy(request, begun, result, over)
+    if result.done_s is None and not result.why:
+        result.why = "the agent was lost"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    quick = os.environ.get("BENCH_QUICK", "") not in ("", "0")
+    parser.add_argument("--nodes", default="1,4" if quick else "1,2,4,8,16")
+    parser.add_argument("--ways", default=",".join(WAYS))
+    parser.add_argument("--no-trouble", action="store_true")
+    parser.add_argument("--name", default=time.strftime("fleet-%Y%m%d-%H%M%S"), help="results/NAME.json")
+    args = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    counts, ways = [int(word) for word in args.nodes.split(",")], args.ways.split(",")
+    work = Path(tempfile.mkdtemp(prefix="agent-router-fleet-", dir="/dev/shm"))
+    begin, load = time.monotonic(), os.getloadavg()
+    image = work / "disk.img"
+    image.write_bytes(os.urandom((QUICK_IMAGE_MIB if quick else IMAGE_MIB) * MIB))
+    outcomes: list[Outcome] = []
+    try:
+        with fleet_net.rack(max(counts), RATE_MBIT):
+            fleet = Fleet(work, image, max(counts))
+            try:
+                fleet.start()
+                for way, count, trouble in plan(ways, counts, args.no_trouble):
+                    outcomes.append(fleet.run(way, count, trouble))
+                    print(line(outcomes[-1]), file=sys.stderr, flush=True)
+            finally:
+                fleet.remove()
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    figures = verdicts(outcomes, max(counts))
+    print("\n" + "\n".join(map(line, outcomes)) + "\n\n" + report.table(figures))
+    facts = {"quick": quick, "image_mib": IMAGE_MIB, "rate_mbit": RATE_MBIT, "load_before": load,
+             "load_after": os.getloadavg(), "seconds": round(time.monotonic() - begin),
+             "runs": [asdict(one) for one in outcomes]}  # fmt: skip
+    report.save(HERE / f"results/{args.name}.json", figures, facts)
+    print(f"\n{facts['seconds']} s; load {load[0]:.2f} to {facts['load_after'][0]:.2f}")
+    return 0 if all(one.good for one in outcomes) else 1
+
+
+def plan(ways: list[str], counts: list[int], no_trouble: bool) -> Iterator[tuple[str, int, str]]:
+    for count in counts:
+        for way in ways:
+            yield way, count, ""
+    troubled = [count for count in counts if count <= 8][-1]
+    for trouble in () if no_trouble or troubled < 2 else ("loss", "late", "killed", "slow"):
+        for way in ways:
+            yield way, troubled, trouble
+
+
+def line(one: Outcome) -> str:
+    def times(seconds: float | None) -> str:
+        return "   -  " if seconds is None else f"{seconds / one.ideal_s:5.2f}x"
+
+    special = f"  that one {times(one.special_s)}" if one.special_s is not None else ""
+    failed = "" if one.good else f"  FAILED {one.why}"
+    return (
+        f"{one.way:10} {one.nodes:3} machines {one.trouble:7} last {times(one.last_s)}  median {times(one.median_s)}  "
+        f"origin sent {one.images_sent:5.2f} images{special}{failed}"
+    )
+
+
+def verdicts(outcomes: list[Outcome], count: int) -> list[Figure]:
+    found = []
+    for one in outcomes:
+        if one.nodes != count or one.trouble or one.last_s is None:
+            continue
+        for key, what, figure in (
+            ("last", "last machine, x ideal", one.last_s / one.ideal_s),
+            ("sent", "images sent by the origin", one.images_sent),
+        ):  # fmt: skip
+            target, stretch = TARGETS.get((one.way, key), (None, None)) if count == 16 else (None, None)
+            found.append(Figure(one.way, f"{count} machines: {what}", figure, target, stretch, good=one.good))
+    return found
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -4,26 +4,38 @@
 # Programs that bundled plugins or the tests call.
 PACKAGES = curl dhcpcd-base dmidecode dnsmasq-base dosfstools e2fsprogs fdisk fwupd gdisk iproute2 ipmitool kmod lshw \
            mtools nvme-cli \
-           openssl procps shellcheck smartmontools udev
+           openssl procps shellcheck smartmontools udev \
+           $(IMAGE_PACKAGES)
+# What images are served, packed and compared with in the tests: a web server, the other clients of BitTorrent, multicast and
+# iSCSI (qemu-block-extra reads it), packers and their rivals that write many parts. iptables loses packets, cpio overlays.
+IMAGE_PACKAGES = aria2 bmap-tools bzip2 cpio iptables lbzip2 lz4 nginx-light pigz qemu-block-extra qemu-utils tgt \
+                 transmission-cli udpcast xz-utils zstd
 # What the benchmarks measure against, or compile.
 BENCH_PACKAGES = gcc libc6-dev webhook wrk
+BENCH_IMAGE_PACKAGES = bmap-tools curl e2fsprogs fdisk gdisk gzip nginx-light parted qemu-utils zstd
+BENCH_FLEET_PACKAGES = iproute2 iptables udpcast util-linux
 
 # What building the ramdisk takes, and running it in a virtual machine.
 RAMDISK_PACKAGES = cpio kmod mmdebstrap squashfs-tools xz-utils zstd
 # diskimage-builder calls sudo everywhere, also as root, and asks debootstrap for its version even when it uses mmdebstrap.
 DIB_PACKAGES = $(RAMDISK_PACKAGES) debootstrap e2fsprogs mount sudo
 NODE_PACKAGES = e2fsprogs mtools openssl ovmf qemu-system-x86 util-linux
-# What the acceptance tests make besides: a tiny image that boots, sticks, a config drive.
-ACCEPTANCE_PACKAGES = $(NODE_PACKAGES) busybox-static cpio dosfstools gdisk grub-common grub-efi-amd64-bin grub-pc-bin xorriso
+# What the acceptance tests make besides: a tiny image that boots, sticks, a config drive; and the images' servers.
+ACCEPTANCE_PACKAGES = $(NODE_PACKAGES) busybox-static cpio dosfstools gdisk grub-common grub-efi-amd64-bin grub-pc-bin xorriso \
+                      iproute2 qemu-block-extra qemu-utils tgt udpcast zstd
 
 VENV = .venv
 STAMP = $(VENV)/.installed
 # The ramdisk that is built, RAMDISK.kernel and RAMDISK.initramfs, and the elements it is made of.
 RAMDISK ?= .ramdisk/agent-router
 ELEMENTS ?= agent-router-live agent-router-ssh
+# The acceptance tests deploy by every transport.
+ACCEPTANCE_ELEMENTS = $(ELEMENTS) agent-router-torrent agent-router-multicast agent-router-iscsi
 DIB = .ramdisk/dib
 DIB_VERSION = 3.43.0
 IPA = .bench/ipa
+# Draws the fleet's curves.
+PLOT = .bench/plot
 # A ready environment with ironic-python-agent in it may be named instead.
 BENCH_IPA ?= $(abspath $(IPA))
 IPA_VERSION = 13.0.0
@@ -31,7 +43,7 @@ IPA_VERSION = 13.0.0
 IRONIC = .ironic
 IRONIC_PACKAGES = fdisk mount openssl qemu-utils util-linux
 
-.PHONY: help acceptance conductor demo test node lint bench bench-conductor bench-ramdisk run ramdisk ramdisk-dib docs packages clean
+.PHONY: help acceptance conductor demo test node lint bench bench-conductor bench-fleet bench-image bench-ramdisk run ramdisk ramdisk-dib docs packages clean
 .DEFAULT_GOAL = help
 
 help: ## show this list
@@ -58,6 +70,15 @@ bench: $(STAMP) packages $(if $(filter $(abspath $(IPA)),$(BENCH_IPA)),$(IPA)/.i
 bench-conductor: $(STAMP) packages $(IRONIC)/.installed $(if $(filter $(abspath $(IPA)),$(BENCH_IPA)),$(IPA)/.installed) ## flows of the real Ironic with our agent and with IPA, as root; BENCH_QUICK=1: one round
 	BENCH_QUICK=$(BENCH_QUICK) BENCH_IPA=$(BENCH_IPA) $(VENV)/bin/python benchmarks/conductor.py $(ARGS)
 
+bench-image: $(STAMP) packages $(if $(filter $(abspath $(IPA)),$(BENCH_IPA)),$(IPA)/.installed) ## write an image in all forms, beside curl, qemu-img, bmaptool and IPA, as root; BENCH_QUICK=1: one round
+	@tools/need.sh $(BENCH_IMAGE_PACKAGES)
+	BENCH_QUICK=$(BENCH_QUICK) BENCH_IPA=$(BENCH_IPA) $(VENV)/bin/python benchmarks/image.py $(ARGS)
+
+bench-fleet: $(STAMP) packages $(PLOT)/.installed ## deploy to 1 to 16 machines by HTTP, torrent and multicast, draw docs/fleet.svg, as root; BENCH_QUICK=1: 1 and 4
+	@tools/need.sh $(BENCH_FLEET_PACKAGES)
+	BENCH_QUICK=$(BENCH_QUICK) $(VENV)/bin/python benchmarks/fleet.py --name fleet $(ARGS)
+	$(if $(BENCH_QUICK),,$(PLOT)/bin/python benchmarks/fleet_plot.py benchmarks/results/fleet.json docs)
+
 bench-ramdisk: $(STAMP) ## boot our ramdisk and stock IPA's in QEMU and compare, as root; BENCH_QUICK=1: one round
 	@tools/need.sh $(RAMDISK_PACKAGES) $(NODE_PACKAGES)
 	BENCH_IPA_VERSION=$(IPA_VERSION) benchmarks/ramdisk-setup.sh
@@ -81,9 +102,9 @@ node: $(STAMP) ## boot the ramdisk in a virtual machine and say where its agent 
 	@test -e $(RAMDISK).initramfs || $(MAKE) --no-print-directory ramdisk
 	@RAMDISK=$(RAMDISK) $(VENV)/bin/python tools/ramdisk/node.py $(ARGS)
 
-acceptance: $(STAMP) $(IRONIC)/.installed ## build the ramdisk, boot it in virtual machines, run tests/ramdisk, boot what it wrote; ARGS="-k wipe" selects
+acceptance: $(STAMP) $(IRONIC)/.installed ## build the ramdisk with all transports, boot it in virtual machines, run tests/ramdisk, boot what it wrote; ARGS="-k wipe" selects
 	@tools/need.sh $(ACCEPTANCE_PACKAGES)
-	begun=$$(date +%s) && $(MAKE) --no-print-directory ramdisk && \
+	begun=$$(date +%s) && $(MAKE) --no-print-directory ramdisk ELEMENTS="$(ACCEPTANCE_ELEMENTS)" && \
 	    CI=true RAMDISK=$(RAMDISK) BEGUN=$$begun $(VENV)/bin/python -m pytest tests/ramdisk $(ARGS)
 
 docs: $(STAMP) ## write docs/commands.md from schemas/
@@ -103,6 +124,12 @@ $(IPA)/.installed:
 	@tools/python.sh >/dev/null 2>&1 || tools/need.sh python3 python3-venv
 	"$$(tools/python.sh)" -m venv --clear $(IPA)
 	$(IPA)/bin/python -m pip install --quiet --disable-pip-version-check ironic-python-agent==$(IPA_VERSION)
+	@touch $@
+
+$(PLOT)/.installed:
+	@tools/python.sh >/dev/null 2>&1 || tools/need.sh python3 python3-venv
+	"$$(tools/python.sh)" -m venv --clear $(PLOT)
+	$(PLOT)/bin/python -m pip install --quiet --disable-pip-version-check matplotlib
 	@touch $@
 
 # And one for diskimage-builder; dib-lint comes with it.

@@ -175,7 +175,8 @@ def drop_in(client: Client, world: World, disk: str) -> None:
 
 def bad_requests(client: Client) -> None:
     title("Bad requests: every problem at once, with its place")
-    status, answer = client.ask("POST", "/v1/commands/", {"name": "image.write", "params": {"devise": 5, "sources": 1}})
+    wrong = {"devise": 5, "sources": 1, "format": "iso"}
+    status, answer = client.ask("POST", "/v1/commands/", {"name": "image.write", "params": wrong})
     expect(status == 400 and len(answer["problems"]) >= 3, "400 Bad Request:")
     for problem in answer["problems"]:
         say(f"  {problem['path']}: {problem['message']}")

@@ -136,7 +136,7 @@ def test_a_restart_takes_nothing_away(switch, machine):
     found = (machine.root / "run/agent-router.dhcpcd.conf").stat()
     for end in (signal.SIGTERM, signal.SIGKILL):
         machine.run("pkill", f"-{int(end)}", "dhcpcd")
-        wait_for(lambda: not machine.runs("dhcpcd"), "its end")
+        wait_for(lambda: not machine.runs("dhcpcd"), "its end", 60)
         assert machine.addresses("eth1") == [address]
         machine.log.write_text("")
         machine.start(NETWORK)

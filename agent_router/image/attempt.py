@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from agent_router import plugin
 from agent_router.image import formats
@@ -39,6 +40,8 @@ def attempt(source: Source, place: Place, gate: Gate, image: Image) -> dict[str,
     if _writes_by_itself(source, place, image):
         source.direct(place, digests)  # type: ignore[attr-defined]
     else:
+        if hasattr(source, "keep"):
+            _keep(source, place, gate, image)
         _stream(source, gate, image, digests)
     _check_size(source, image)
     digests.judge(source.name)
@@ -56,7 +59,21 @@ def _refuse_unfit(source: Source, image: Image) -> None:
 def _writes_by_itself(source: Source, place: Place, image: Image) -> bool:
     """Such a source has `direct(target, digests)`: it calls target.begin(), gives both ends to target.hold() and all
     else to the disk, tells it with target.mark(), and reads all back through `digests.update`."""
-    return hasattr(source, "direct") and hasattr(place, "device") and image.format == "raw" and image.before is None
+    can = getattr(source, "writes_disks", False) and hasattr(place, "device")
+    return can and image.format == "raw" and image.before is None
+
+
+def _keep(source: Any, place: Place, gate: Gate, image: Image) -> None:
+    """Such a source has `first(length)` and `keep(stage)`: it gets the published file in any order, and needs room."""
+    start = source.first(formats.LOOK)
+    if start:
+        formats.refuse_other(image.format, start, source.name)
+    unpacked = formats.unpacked_size(image.format, start, source.name)
+    if image.format == "raw":
+        unpacked = source.size
+    if unpacked:
+        gate.expect(unpacked)
+    source.keep(place.stage(source.size, unpacked))
 
 
 def _stream(source: Source, gate: Gate, image: Image, digests: Digests) -> None:
@@ -87,6 +104,8 @@ def _check_size(source: Source, image: Image) -> None:
 
 
 def _progress(source: Source) -> Callable[[int], None]:
+    if hasattr(source, "report"):
+        return source.report  # type: ignore[no-any-return]
     started = time.monotonic()
 
     def report(done: int) -> None:

@@ -53,7 +53,8 @@ class Gate:
 
     def _begin(self) -> None:
         self._begun = True
-        self._place.begin()
+        if not getattr(self._place, "begun", False):  # it is, when a part of it holds the published file meanwhile
+            self._place.begin()
 
     def _refuse_sectors(self, start: bytes) -> None:
         if hasattr(self._place, "sector"):

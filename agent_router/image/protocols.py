@@ -5,6 +5,8 @@ source → (digest of the bytes as published) → decoder → sink. write.py put
 
 from typing import Any, Protocol
 
+from agent_router.image.stage import Stage
+
 Buffer = bytes | bytearray | memoryview
 
 
@@ -78,6 +80,7 @@ class Place(Sink, Protocol):
     zeroed: int  # of these, bytes that were zeroed and not written
 
     def begin(self) -> None: ...
+    def stage(self, size: int, image: int) -> Stage: ...
     def flush(self) -> None: ...
     def finish(self) -> None: ...
     def abandon(self) -> None: ...

@@ -13,6 +13,7 @@ import itertools
 import os
 
 from agent_router import plugin
+from agent_router.image import stage as staging
 from agent_router.image import zeros
 from agent_router.image.extents import Extents
 from agent_router.image.flush import Flusher
@@ -67,6 +68,7 @@ class Target:
         self._head, self._tail = bytearray(head), bytearray(self.size - tail)
         self._given = Extents()
         self._run = (0, 0)
+        self._staged: tuple[int, int] | None = None
         self._flusher = Flusher(self.fd)
 
     def expect(self, size: int) -> None:
@@ -81,6 +83,17 @@ class Target:
         if self.mode == "discard":
             zeros.discard(self.fd, self.size)
             self._wipe_ends()
+
+    def stage(self, size: int, image: int) -> staging.DiskStage:
+        """Begin, and lend `size` bytes of the disk behind an image of `image` bytes or more, until its close().
+
+        Raises Failed("no_room") before anything is touched; so does a write() later, if the image is larger.
+        """
+        start, end = staging.place(size, ends(self.size)[1], image, self.device)
+        found = staging.DiskStage(self.fd, start, end, self._clear_stage)
+        self.begin()
+        self._staged = (start, end)
+        return found
 
     def write(self, offset: int, data: Buffer) -> None:
         with memoryview(data) as view:
@@ -135,10 +148,17 @@ class Target:
     def close(self) -> None:
         os.close(self.fd)
 
+    def _clear_stage(self, start: int, end: int) -> None:
+        self.zeros.zero(start, end)
+        os.fsync(self.fd)
+        self._staged = None
+
     def _take(self, offset: int, length: int) -> None:
         end = offset + length
         if end > self.limit:
             raise self._too_large()
+        if self._staged is not None and end > self._staged[0]:
+            raise staging.no_room(self.device, self._staged[1] - self._staged[0])
         self._given.add(offset, end)
         self.written = max(self.written, end)
 

@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 from agent_router import plugin
+from agent_router.image import stage as staging
 from agent_router.image.protocols import Buffer
 from agent_router.image.untar import Untar
 from agent_router.plugin import devices
@@ -38,6 +39,12 @@ class Tree:
     def begin(self) -> None:
         (self.path / MARKER).touch()
         self._untar = Untar(str(self.path), self.source, self._allow_devices)
+
+    def stage(self, size: int, image: int) -> staging.FileStage:
+        """A file of the tree's file system for `size` bytes; what is unpacked may take less than `image` says."""
+        if size > self.size:
+            raise staging.no_room(str(self.path), size)
+        return staging.FileStage(self.path)
 
     def write(self, offset: int, data: Buffer) -> None:
         assert self._untar is not None

@@ -81,3 +81,22 @@ def loop_disk(tmp_path: Path) -> Iterator[Callable[..., str]]:
             subprocess.run(["partx", "--delete", device], capture_output=True, check=False)
             subprocess.run(["losetup", "--detach", device], check=False)
         backing.unlink(missing_ok=True)
+
+
+@pytest.fixture
+def box(tmp_path: Path) -> Iterator[Callable[..., Any]]:
+    """`box(body, **more)` is a torrent_box.Box."""
+    # Not at the top: without libtorrent all other tests run.
+    from torrent_box import Box
+
+    made: list[Any] = []
+
+    def make(body: bytes, **more: Any) -> Any:
+        directory = tmp_path / f"published{len(made)}"
+        directory.mkdir()
+        made.append(Box(directory, body, **more))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()

@@ -1,37 +1,21 @@
 """image.write from real swarms on loopback."""
 
 import contextlib
-import gzip
 import os
 import subprocess
 import time
 from pathlib import Path
 
 import pytest
-from plugin_harness import REPO, PluginFailed
+from plugin_harness import PluginFailed
 
 pytest.importorskip("libtorrent", minversion="2.1")
 
-from torrent_box import Box, Seeder, wait_for
+from torrent_box import Leecher, wait_for
 
 pytestmark = pytest.mark.root
 MIB = 1 << 20
 SLOW = 3 * MIB  # bytes a second of a seeder that a test wants to catch in the act
-
-
-@pytest.fixture
-def box(tmp_path):
-    made = []
-
-    def make(body, **more):
-        directory = tmp_path / f"published{len(made)}"
-        directory.mkdir()
-        made.append(Box(directory, body, **more))
-        return made[-1]
-
-    yield make
-    for one in made:
-        one.close()
 
 
 @pytest.fixture
@@ -205,31 +189,6 @@ def test_a_compressed_image_in_a_raw_request(call, box, loop_disk):
     assert content(disk) == before
 
 
-def test_what_must_be_unpacked_comes_from_the_next_source(call, box, image, loop_disk):
-    disk, one = loop_disk(16), box(gzip.compress(image))
-    one.serve_image()
-    answer = write(call, disk, one.torrent_url, one.url, format="gz", digest=one.digest)
-    assert (answer["transport"], answer["failed"][0]["code"]) == ("http", "no_range")
-    assert "publish the raw image" in answer["failed"][0]["message"]
-    assert_written(disk, image)
-    before = content(disk)
-    with pytest.raises(PluginFailed, match="publish the raw image"):
-        write(call, disk, one.torrent_url, format="gz", digest=one.digest)
-    assert content(disk) == before
-
-
-def test_without_libtorrent_it_comes_from_the_next_source(call, box, image, loop_disk, tmp_path):
-    disk, one = loop_disk(16), box(image)
-    one.serve_image()
-    (tmp_path / "shadow").mkdir()
-    (tmp_path / "shadow/libtorrent.py").write_text("raise ImportError\n")
-    call.extra_env = {"PYTHONPATH": f"{tmp_path}/shadow:{REPO}"}
-    answer = write(call, disk, one.torrent_url, one.url, digest=one.digest)
-    assert (answer["transport"], answer["failed"][0]["code"]) == ("http", "no_source")
-    assert "needs libtorrent 2.1 or newer" in answer["failed"][0]["message"]
-    assert_written(disk, image)
-
-
 def test_cancelled(call, box, image, loop_disk):
     disk, one = loop_disk(16), box(image)
     seeder = one.seeder(SLOW)
@@ -276,14 +235,3 @@ def test_it_gives_to_others_afterwards_until_told_to_end(call, box, image, loop_
     assert answer["bytes_written"] == len(image)
     assert answer["stats"]["bytes_given"] >= len(image)
     assert_written(disk, image)
-
-
-class Leecher(Seeder):
-    """A node that has nothing yet."""
-
-    def __init__(self, box, directory):
-        self.path = directory / "fetched"
-        super().__init__(box.torrent, self.path, seeding=False)
-
-    def complete(self):
-        return self._handle.status().is_seeding

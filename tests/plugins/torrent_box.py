@@ -56,7 +56,21 @@ class Seeder:
         return f"{link}&{query}"
 
     def kill(self) -> None:
+        """Without a word to the tracker."""
+        if self._session is not None:
+            self._session.apply_settings({"stop_tracker_timeout": 0})
         self._session = self._handle = None
+
+
+class Leecher(Seeder):
+    """A node that has nothing yet."""
+
+    def __init__(self, box: "Box", directory: Path) -> None:
+        self.path = directory / "fetched"
+        super().__init__(box.torrent, self.path, seeding=False)
+
+    def complete(self) -> bool:
+        return bool(self._handle.status().is_seeding)
 
 
 class Tracker(ThreadingHTTPServer):

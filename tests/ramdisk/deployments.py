@@ -23,7 +23,7 @@ READY_S, EXPORT_S = 60.0, 60.0
 DISKS = {
     "http zst": Disk("BY-HTTP-ZST", 40), "http qcow2": Disk("BY-HTTP-QCOW2", 41), "torrent": Disk("BY-TORRENT", 42),
     "magnet": Disk("BY-MAGNET", 43), "multicast": Disk("BY-MULTICAST", 44), "iscsi": Disk("BY-ISCSI", 45),
-    "iscsi export": Disk("BY-EXPORT", 46),
+    "iscsi export": Disk("BY-EXPORT", 46), "torrent zst": Disk("BY-TORRENT-ZST", 47),
 }  # fmt: skip
 LACKING = """
 command -v udp-receiver >/dev/null || echo agent-router-multicast
@@ -86,6 +86,7 @@ class Publication:
             "http zst": ("disk.raw.zst", {"sources": f"{url}.raw.zst", "format": "zst"}),
             "http qcow2": ("disk.qcow2", {"sources": f"{url}.qcow2", "format": "qcow2"}),
             "torrent": ("disk.raw", {"sources": f"{url}.raw.torrent"}),
+            "torrent zst": ("disk.raw.zst", {"sources": f"{url}.raw.zst.torrent", "format": "zst"}),
             "magnet": ("disk.raw", {"sources": self.magnet()}),
             "multicast": ("disk.raw.zst", {"sources": multicast, "format": "zst", "patience_s": 60}),
             "iscsi": ("disk.raw", {

@@ -6,8 +6,8 @@ import deployments
 import pytest
 from rack import Guest, first_difference
 
-TRANSPORTS = {"http zst": "http", "http qcow2": "http", "torrent": "torrent", "magnet": "torrent",
-              "multicast": "multicast", "iscsi": "iscsi"}  # fmt: skip
+TRANSPORTS = {"http zst": "http", "http qcow2": "http", "torrent": "torrent",
+              "torrent zst": "torrent", "magnet": "torrent", "multicast": "multicast", "iscsi": "iscsi"}  # fmt: skip
 
 
 @pytest.mark.parametrize("way", deployments.DISKS)

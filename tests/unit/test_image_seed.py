@@ -6,21 +6,13 @@ from urllib.parse import quote
 
 import pytest
 
-from agent_router.image.seed import bencode, publish, scan, sidefiles
+from agent_router.image.seed import publish, scan, sidefiles
 from agent_router.image.seed.publish import Options
 from agent_router.image.seed.sender import Group
 from agent_router.image.seed.tracker import Tracker, packed, plain
 from agent_router.image.seed.web import span
 
 MIB = 1 << 20
-
-
-@pytest.mark.parametrize(("value", "text"), [
-    (0, b"i0e"), (-3, b"i-3e"), (b"\0\xff", b"2:\0\xff"), ("é", b"2:\xc3\xa9"), ([], b"le"),
-    ({"b": 1, "a": ["x", {}]}, b"d1:al1:xdee1:bi1ee"),
-])  # fmt: skip
-def test_bencoding(value, text):
-    assert bencode.encode(value) == text
 
 
 @pytest.mark.parametrize(("header", "expected"), [

@@ -10,11 +10,14 @@ DECODERS = {
     "raw": "raw.Raw", "gz": "compressed.Gz", "xz": "compressed.Xz", "zst": "compressed.Zst", "bz2": "compressed.Bz2",
     "qcow2": "qcow2.Qcow2",
 }  # fmt: skip
+# These say at their beginning how much they unpack to.
+TELLING = {"zst": "compressed.zst_size", "qcow2": "qcow2_header.disk_size"}
 # A tar archive is unpacked from its compression here; the tree it goes to reads the archive.
 ARCHIVES = {"tar": "raw", "tar.gz": "gz", "tar.xz": "xz", "tar.zst": "zst", "tar.bz2": "bz2"}
 # Read out of order at the beginning: its tables lie anywhere.
 OUT_OF_ORDER = {"qcow2"}
 NAMES = (*DECODERS, *ARCHIVES)
+LOOK = magic.LOOK  # so many first bytes tell all that the functions below can tell
 
 
 def makes_bytes(name: str) -> bool:
@@ -37,3 +40,13 @@ def decoder(name: str, sink: Sink) -> Decoder:
 def refuse_other(name: str, start: Buffer, source_name: str) -> None:
     """Raise Failed("wrong_format") if what begins with `start` is not of the format `name`."""
     magic.refuse_mismatch(start, name, source_name)
+
+
+def unpacked_size(name: str, start: bytes, source_name: str) -> int:
+    """What a file that begins with `start` unpacks to at least, as far as it says so; else 0."""
+    kind = ARCHIVES.get(name, name)
+    if kind not in TELLING or not start:
+        return 0
+    module, attribute = TELLING[kind].split(".")
+    told = getattr(import_module(f"{__name__}.{module}"), attribute)(start, source_name)
+    return int(told)

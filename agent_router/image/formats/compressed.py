@@ -13,6 +13,7 @@ from agent_router.image.protocols import Sink, Source
 
 PIECE = 1 << 20
 SMALLEST_STEP = 4096
+ZST_HEADER = 18  # bytes of the longest header of a zstd frame (RFC 8878, 3.1.1.1)
 
 
 class Compressed:
@@ -164,27 +165,34 @@ class Zst(Compressed):
 
     def begin(self, source: Source) -> None:
         super().begin(source)
-        self._zstd = unpackers.zstd_module()  # missing: said before anything is touched
+        unpackers.zstd_module()  # missing: said before anything is touched
 
     def new_member(self) -> unpackers.Unpacker:
         return unpackers.zstd_frame()
 
     def look(self, start: memoryview) -> None:
-        if bytes(start[:4]) != b"\x28\xb5\x2f\xfd":  # a skippable frame has no such header
-            return
-        try:
-            frame = self._zstd.get_frame_info(start[:18])  # the longest header (RFC 8878, 3.1.1.1)
-        except self._zstd.ZstdError:
-            return  # cut at this very place; the decompressor looks at it again
-        if frame.dictionary_id:
-            message = f"{self.name} was packed with a dictionary ({frame.dictionary_id}): pack it without"
-            raise plugin.Failed("unsafe_image", message)
-        if frame.decompressed_size:
+        size = zst_size(bytes(start[:ZST_HEADER]), self.name)
+        if size:
             # Of all frames so far: more may follow, fewer cannot.
-            self.sink.expect(self.unpacked + frame.decompressed_size)
+            self.sink.expect(self.unpacked + size)
 
     def explain(self, error: str) -> None:
         if "too much memory" in error:
             limit = 1 << (unpackers.ZSTD_WINDOW_LOG - 20)
             message = f"{self.name} needs a window of more than {limit} MiB: pack it with zstd --long=27 or less"
             raise plugin.Failed("unsafe_image", message)
+
+
+def zst_size(start: bytes, name: str) -> int:
+    """The bytes that the zstd frame at `start` unpacks to; 0 if it does not say. Refuses one with a dictionary."""
+    if start[:4] != b"\x28\xb5\x2f\xfd":  # a skippable frame has no such header
+        return 0
+    zstd = unpackers.zstd_module()
+    try:
+        frame = zstd.get_frame_info(start[:ZST_HEADER])
+    except zstd.ZstdError:
+        return 0  # cut at this very place; the decompressor looks at it again
+    if frame.dictionary_id:
+        message = f"{name} was packed with a dictionary ({frame.dictionary_id}): pack it without"
+        raise plugin.Failed("unsafe_image", message)
+    return frame.decompressed_size or 0

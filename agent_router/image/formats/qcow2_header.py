@@ -69,6 +69,11 @@ def parse(data: bytes, name: str) -> Header:
     return Header(version, bits, size, l1_offset, needed, zstd, bool(features & _DIRTY))
 
 
+def disk_size(data: bytes, name: str) -> int:
+    """Bytes of the disk in an image that begins with `data`."""
+    return parse(data, name).size
+
+
 def _features(data: bytes, name: str) -> tuple[int, int]:
     """The incompatible features that are left after refusing those that matter, and the header's length."""
     features, _, _, refcount_order, length = _V3.unpack_from(data, _V3_AT)

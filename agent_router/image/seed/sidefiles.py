@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from urllib.parse import quote
 from xml.sax.saxutils import escape, quoteattr
 
-from agent_router.image.seed.bencode import Value, encode
 from agent_router.image.seed.scan import BLOCK, Image
+from agent_router.image.torrent.bencode import Value, encode
 
 ZEROS = "0" * 64
 

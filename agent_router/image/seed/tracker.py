@@ -6,7 +6,7 @@ import threading
 import time
 from urllib.parse import parse_qsl
 
-from agent_router.image.seed.bencode import Value, encode
+from agent_router.image.torrent.bencode import Value, encode
 
 INTERVAL_S = 60
 SOONEST_S = 5  # a node that needs peers asks again after this

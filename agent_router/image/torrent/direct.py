@@ -7,13 +7,13 @@ target.finish() puts it onto the disk after the verdict. Then the two sessions t
 everything to give away.
 """
 
-from typing import Any, Protocol
+from typing import Protocol
 
 from agent_router.image import formats
 from agent_router.image.torrent.download import Download
+from agent_router.image.torrent.engine import Engine
 from agent_router.image.torrent.metainfo import Metainfo
 from agent_router.image.torrent.session import Limits
-from agent_router.image.torrent.swarm import Swarm
 
 MIB = 1 << 20
 MAGIC = 512  # bytes that tell a format
@@ -38,19 +38,20 @@ def ends(meta: Metainfo) -> set[int]:
     return meta.covering([(0, MIB), (meta.size - MIB, meta.size)])
 
 
-def write(lt: Any, download: Download, disk: Disk, digest: Digest, limits: Limits, work: str, name: str) -> None:
+def write(engine: Engine, download: Download, disk: Disk, digest: Digest, limits: Limits, work: str,
+          name: str) -> None:  # fmt: skip
     """The whole image: through `digest` in order, the ends to disk.hold(), all else onto the disk."""
     meta = download.meta
     apart = ends(meta)
-    download.add(Swarm(lt, meta, None, apart, limits, work, first=0))
+    download.add(engine.swarm(meta, None, apart, limits, work))
     buffer = memoryview(bytearray(min(MIB, meta.size)))
     start = buffer[:MAGIC]
-    download.read(start, 0)
+    download.read(start, 0, hurry=True)
     formats.refuse_other("raw", bytes(start), name)  # the disk is as it was until here
     disk.begin()
     body = set(range(meta.pieces)) - apart
     if body:
-        download.add(Swarm(lt, meta, disk.device, body, limits, work))
+        download.add(engine.swarm(meta, disk.device, body, limits, work))
     for piece in range(meta.pieces):
         at, end = meta.span(piece)
         while at < end:

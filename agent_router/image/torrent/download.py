@@ -2,11 +2,12 @@
 
 import random
 import time
+from collections import Counter
 from typing import Any
 
 from agent_router import plugin
+from agent_router.image.torrent.engine import Swarm
 from agent_router.image.torrent.metainfo import Metainfo
-from agent_router.image.torrent.swarm import Swarm
 
 POLL_S = 0.05
 # A web seed is for what peers do not give. When all machines ask it at once, most of what it sends it sends again and
@@ -36,11 +37,13 @@ class Download:
         if self._web_seeds_asked:
             swarm.ask_web_seeds()
 
-    def read(self, view: memoryview, offset: int) -> None:
-        """Fill `view` from `offset` of the image; waits for the pieces."""
+    def read(self, view: memoryview, offset: int, *, hurry: bool = False) -> None:
+        """Fill `view` from `offset` of the image; waits for the pieces, which with `hurry` are asked for first."""
         while view:
             piece = offset // self.meta.piece_length
             swarm = next(swarm for swarm in self._swarms if piece in swarm.wanted)
+            if hurry:
+                swarm.hurry(piece)
             self._wait(swarm, piece)
             count = min(self.meta.span(piece)[1] - offset, len(view))
             swarm.read(view[:count], offset)
@@ -112,11 +115,10 @@ class Download:
 
     def stats(self) -> dict[str, Any]:
         self.poll()
-        web, peers = (sum(swarm.downloaded[kind] for swarm in self._swarms) for kind in (0, 1))
-        return {
-            "bytes_by_web_seeds": web, "bytes_by_peers": peers, "bytes_given": self.uploaded,
-            "bytes_wasted": sum(swarm.wasted for swarm in self._swarms), "peers": self.peers,
-        }  # fmt: skip
+        found: Counter[str] = Counter()
+        for swarm in self._swarms:
+            found.update(swarm.stats())
+        return {**found, "peers": self.peers}
 
     def close(self) -> None:
         for swarm in self._swarms:

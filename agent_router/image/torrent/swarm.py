@@ -27,17 +27,17 @@ class Swarm:
     """
 
     def __init__(self, lt: Any, meta: Metainfo, device: str | None, wanted: Iterable[int], limits: Limits,
-                 work: str, *, in_order: bool = False, first: int = -1) -> None:  # fmt: skip
+                 work: str) -> None:  # fmt: skip
         self._lt = lt
         self.meta = meta
         self.wanted = frozenset(wanted)
         self._directory = Path(tempfile.mkdtemp(prefix="torrent-", dir=work))
         file = self._directory / FILE
         if device is not None:
-            file.symlink_to(os.path.realpath(device))
+            file.symlink_to(os.path.abspath(device))
         self._fd = os.open(file, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self._session = session_module.make(lt, limits)
-        self._handle = self._session.add_torrent(self._parameters(in_order, first))
+        self._handle = self._session.add_torrent(self._parameters())
         for peer in meta.peers:
             self._handle.connect_peer(peer)
         self._wrong = 0
@@ -48,7 +48,7 @@ class Swarm:
         self._status: Any = None
         self.poll()
 
-    def _parameters(self, in_order: bool, first: int) -> Any:
+    def _parameters(self) -> Any:
         meta, flags = self.meta, self._lt.torrent_flags
         params = self._lt.add_torrent_params()
         params.ti = meta.info
@@ -57,14 +57,8 @@ class Swarm:
         params.trackers = meta.trackers  # web seeds are asked later, by ask_web_seeds()
         params.storage_mode = self._lt.storage_mode_t.storage_mode_sparse
         params.piece_priorities = [NORMAL if piece in self.wanted else LEFT_OUT for piece in range(meta.pieces)]
-        if first >= 0:
-            params.piece_priorities = [
-                TOP if piece == first else priority for piece, priority in enumerate(params.piece_priorities)
-            ]
         params.flags &= ~(flags.auto_managed | flags.paused)
         params.flags |= flags.override_trackers | flags.override_web_seeds
-        if in_order:
-            params.flags |= flags.sequential_download
         return params
 
     @property
@@ -119,6 +113,10 @@ class Swarm:
     def have(self, piece: int) -> bool:
         return bool(self._handle.have_piece(piece))
 
+    def hurry(self, piece: int) -> None:
+        """This one is waited for."""
+        self._handle.piece_priority(piece, TOP)
+
     def read(self, view: memoryview, offset: int) -> None:
         """Fill `view` with what lies at `offset` of the image, of pieces that are there."""
         while view:
@@ -153,18 +151,15 @@ class Swarm:
     def _web_seeds_connected(self) -> int:
         return sum(peer.connection_type == self._lt.peer_info.web_seed for peer in self._handle.get_peer_info())
 
-    @property
-    def downloaded(self) -> tuple[int, int]:
-        """Bytes by web seeds, bytes by peers."""
+    def stats(self) -> dict[str, int]:
+        """Bytes that came, by what kind of peer, that came in vain, and that were given away."""
         sums = dict(self._ended)
         for (_, web), count in self._by_connection.items():
             sums[web] += count
-        return sums[True], sums[False]
-
-    @property
-    def wasted(self) -> int:
-        """Bytes that came twice or did not fit their hash."""
-        return int(self._status.total_redundant_bytes + self._status.total_failed_bytes)
+        return {
+            "bytes_by_web_seeds": sums[True], "bytes_by_peers": sums[False], "bytes_given": self.uploaded,
+            "bytes_wasted": int(self._status.total_redundant_bytes + self._status.total_failed_bytes),
+        }  # fmt: skip
 
     def close(self) -> None:
         """End the session: nothing is written any more when this returns."""

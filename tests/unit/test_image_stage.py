@@ -1,0 +1,33 @@
+"""Where a published file is kept on a disk meanwhile."""
+
+import pytest
+
+from agent_router import plugin
+from agent_router.image import stage
+from agent_router.storage import loop
+
+MIB = 1 << 20
+DISK = 100 * MIB
+TAIL = DISK - MIB
+
+
+@pytest.mark.parametrize(("size", "image", "start"), [
+    (10 * MIB, 50 * MIB, 89 * MIB), (10 * MIB - 1, 50 * MIB, 89 * MIB), (10 * MIB + 1, 50 * MIB, 88 * MIB),
+    (10 * MIB, 89 * MIB, 89 * MIB), (1, 0, 98 * MIB), (98 * MIB, 0, MIB),
+])  # fmt: skip
+def test_before_the_last_mib_and_behind_the_image(size, image, start):
+    assert stage.place(size, TAIL, image, "/dev/x") == (start, TAIL)
+
+
+@pytest.mark.parametrize(("size", "image"), [(10 * MIB, 89 * MIB + 1), (99 * MIB, 0), (1 << 50, 0), (1, DISK)])
+def test_no_room(size, image):
+    with pytest.raises(plugin.Failed, match="/dev/x has no room") as failed:
+        stage.place(size, TAIL, image, "/dev/x")
+    assert failed.value.code == "no_room"
+
+
+def test_a_kernel_without_loop_devices(monkeypatch):
+    monkeypatch.setattr(loop, "CONTROL", "/nonexistent/loop-control")
+    with pytest.raises(plugin.Incompatible, match="load the module loop") as failed:
+        loop.Loop(0, 0, MIB)
+    assert failed.value.code == "tool_missing"

@@ -7,11 +7,11 @@ from typing import Any
 
 from agent_router import plugin
 from agent_router.image import formats
+from agent_router.image.crew import Checked, Crew
 from agent_router.image.digest import Digests, Wanted
 from agent_router.image.gate import Gate
 from agent_router.image.pipeline import pump
 from agent_router.image.protocols import Place, Sink, Source
-from agent_router.image.relay import Crew, Relay
 
 
 @dataclass(frozen=True)
@@ -79,10 +79,9 @@ def _keep(source: Any, place: Place, gate: Gate, image: Image) -> None:
 def _stream(source: Source, gate: Gate, image: Image, digests: Digests) -> None:
     crew = Crew()
     sink = image.before(gate) if image.before else gate
-    relay = Relay(sink, crew) if formats.makes_bytes(image.format) else None
-    decoder = formats.decoder(image.format, relay or sink)
+    decoder = formats.decoder(image.format, Checked(sink, crew))
     decoder.begin(source)
-    pump(source, digests.hashers, decoder, crew, relay, _progress(source))
+    pump(source, digests.hashers, decoder, crew, _progress(source))
     if sink is not gate:
         sink.finish()  # type: ignore[attr-defined]
 

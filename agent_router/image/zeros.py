@@ -31,7 +31,7 @@ def runs(data: memoryview, offset: int) -> Iterator[tuple[int, int, bool]]:
     """
     start, at, kind = 0, 0, False
     while at < len(data):
-        end = min(at + GRAIN - (offset + at) % GRAIN, len(data))
+        end = _end(data, at, offset)
         zeros = _ZEROS.startswith(data[at:end])
         if zeros is not kind and at > start:
             yield start, at, kind
@@ -39,6 +39,14 @@ def runs(data: memoryview, offset: int) -> Iterator[tuple[int, int, bool]]:
         kind, at = zeros, end
     if at > start:
         yield start, at, kind
+
+
+def _end(data: memoryview, at: int, offset: int) -> int:
+    """That of what is looked at next: a large block of zeros as a whole, else one grain."""
+    large = at + len(_ZEROS)
+    if (offset + at) % len(_ZEROS) == 0 and large <= len(data) and _ZEROS.startswith(data[at:large]):
+        return large
+    return min(at + GRAIN - (offset + at) % GRAIN, len(data))
 
 
 class Zeroer:

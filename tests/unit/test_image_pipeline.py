@@ -3,11 +3,12 @@ import os
 import signal
 import threading
 import time
+from types import SimpleNamespace
 
 import pytest
 
+from agent_router.image.crew import Checked, Crew
 from agent_router.image.pipeline import BUFFER, BUFFERS, pump
-from agent_router.image.relay import WAITING, Crew, Relay
 from agent_router.plugin import Failed
 
 
@@ -29,7 +30,7 @@ class Bytes:
 
 
 class Collector:
-    """A decoder, or a sink, that keeps what it gets."""
+    """A decoder that keeps what it gets."""
 
     def __init__(self, feed=None):
         self.data, self.finished = bytearray(), False
@@ -38,35 +39,13 @@ class Collector:
     def finish(self):
         self.finished = True
 
-    def write(self, offset, data):
-        assert offset == len(self.data)
-        self.feed(data)
-
-    def zero(self, offset, length):
-        self.write(offset, bytes(length))
-
-
-class Doubler:
-    """A decoder that makes new bytes: each buffer twice."""
-
-    def __init__(self, sink):
-        self.sink, self.offset = sink, 0
-
-    def feed(self, view):
-        for _ in range(2):
-            self.sink.write(self.offset, bytes(view))
-            self.offset += len(view)
-
-    def finish(self):
-        self.sink.zero(self.offset, 5)
-
 
 def ignore(*args: object) -> None:
     pass
 
 
-def run(source, decoder, *hashers, relay=None, crew=None):
-    pump(source, hashers, decoder, crew or Crew(), relay, ignore)
+def run(source, decoder, *hashers, crew=None):
+    pump(source, hashers, decoder, crew or Crew(), ignore)
 
 
 def test_copies_in_order_and_digests():
@@ -84,44 +63,15 @@ def test_the_decoder_gets_the_very_buffers_that_were_read_into():
     assert len(seen) <= BUFFERS
 
 
-def test_new_bytes_are_written_by_a_thread_of_their_own():
-    data, out, crew, threads = os.urandom(BUFFER * 20 + 5), Collector(), Crew(), set()
-    relay = Relay(out, crew)
-    feed = out.feed
-    out.feed = lambda data: (threads.add(threading.current_thread()), feed(data))
-    run(Bytes(data), Doubler(relay), relay=relay, crew=crew)
-    expected = b"".join(data[at : at + BUFFER] * 2 for at in range(0, len(data), BUFFER))
-    assert bytes(out.data) == expected + bytes(5)
-    assert threads == {relay}
-
-
-def test_what_waits_to_be_written_is_bounded():
-    crew = Crew()
-    out = Collector(lambda data: time.sleep(0.001))
-    out.write = lambda offset, data: out.feed(data)
-    relay, most = Relay(out, crew), 0
-
-    class Greedy(Doubler):
-        def feed(self, view):
-            nonlocal most
-            super().feed(view)
-            most = max(most, relay._waiting)
-
-    run(Bytes(bytes(BUFFER * 60)), Greedy(relay), relay=relay, crew=crew)
-    assert WAITING <= most < WAITING + 2 * BUFFER
-
-
-@pytest.mark.parametrize("behind_relay", [False, True])
-def test_a_failing_writer_stops_the_reading_and_is_raised(behind_relay):
-    source, crew = Bytes(bytes(BUFFER * 100)), Crew()
+def test_a_failing_writer_stops_the_reading_and_is_raised():
+    source = Bytes(bytes(BUFFER * 100))
 
     def full(data):
         raise OSError(28, "No space left on device")
 
     out = Collector(full)
-    relay = Relay(out, crew) if behind_relay else None
     with pytest.raises(OSError, match="No space"):
-        run(source, Doubler(relay) if relay else out, relay=relay, crew=crew)
+        run(source, out)
     assert source.offset < BUFFER * 100
     assert not out.finished
 
@@ -144,16 +94,13 @@ def test_nothing_is_written_any_more_when_a_broken_source_is_reported():
 def test_a_decoder_that_unpacks_without_end_is_stopped():
     """A few bytes may unpack to terabytes of zeros: the one who reads must not wait for all of them."""
     crew, busy = Crew(), threading.Event()
-    out = Collector()
-    out.write = lambda offset, data: None
-    relay = Relay(out, crew)
+    sink = Checked(SimpleNamespace(write=ignore), crew)
 
-    class Bomb(Doubler):
-        def feed(self, view):
-            deadline = time.monotonic() + 10
-            while time.monotonic() < deadline:
-                self.sink.write(0, b"0" * 100)
-                busy.set()
+    def feed(view):
+        deadline = time.monotonic() + 10
+        while time.monotonic() < deadline:
+            sink.write(0, b"0" * 100)
+            busy.set()
 
     class Cut(Bytes):
         def readinto(self, view):
@@ -163,7 +110,7 @@ def test_a_decoder_that_unpacks_without_end_is_stopped():
 
     started = time.monotonic()
     with pytest.raises(ValueError, match="cut"):
-        run(Cut(bytes(10), ValueError("cut")), Bomb(relay), relay=relay, crew=crew)
+        run(Cut(bytes(10), ValueError("cut")), Collector(feed), crew=crew)
     assert time.monotonic() - started < 5
 
 

@@ -20,11 +20,6 @@ NAMES = (*DECODERS, *ARCHIVES)
 LOOK = magic.LOOK  # so many first bytes tell all that the functions below can tell
 
 
-def makes_bytes(name: str) -> bool:
-    """Whether unpacking makes new bytes, which a thread of its own then writes."""
-    return ARCHIVES.get(name, name) != "raw"
-
-
 def decoder(name: str, sink: Sink) -> Decoder:
     """A new Decoder of the format `name`; raises Incompatible("wrong_format") for one that is not written here."""
     kind = ARCHIVES.get(name, name)

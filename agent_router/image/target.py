@@ -123,7 +123,7 @@ class Target:
         """All of the image but the ends is on the disk; what was never given is zeros."""
         for start, end in list(self._given.gaps(self.written)):
             self.zero(start, end - start)
-        self._end_run()
+        self.settle()
         os.fsync(self.fd)
 
     def head(self, length: int) -> bytes:
@@ -188,10 +188,11 @@ class Target:
         if last == start and end - first <= LONGEST_RUN:
             self._run = (first, end)
         else:
-            self._end_run()
+            self.settle()
             self._run = (start, end)
 
-    def _end_run(self) -> None:
+    def settle(self) -> None:
+        """Zeros that waited for more of them are on the disk."""
         self.zeros.zero(*self._run)
         self._run = (0, 0)
 

@@ -3,7 +3,7 @@
 import base64
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +36,8 @@ class Aria2:
             found = self.parse(_from_peers(link, name, limits, patience_s, work), name)
         return magnet.completed(found, link)
 
-    def swarm(self, meta: Metainfo, path: str | None, wanted: Iterable[int], limits: Limits, work: str) -> "Aria2Swarm":
+    def swarm(self, meta: Metainfo, path: str | None, wanted: Iterable[int], limits: Limits, work: str,
+              have: Set[int] = frozenset()) -> "Aria2Swarm":  # fmt: skip
         return Aria2Swarm(meta, path, limits, work)
 
 

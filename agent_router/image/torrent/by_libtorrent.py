@@ -1,6 +1,6 @@
 """The engine.Engine that libtorrent is."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from typing import Any
 
 from agent_router.image.torrent import magnet, metainfo
@@ -23,5 +23,6 @@ class Libtorrent:
     def resolve(self, link: str, name: str, fetch: Fetch, limits: Limits, patience_s: float, work: str) -> Metainfo:
         return magnet.resolve(self._lt, link, name, fetch, limits, patience_s, work)
 
-    def swarm(self, meta: Metainfo, path: str | None, wanted: Iterable[int], limits: Limits, work: str) -> Swarm:
-        return Swarm(self._lt, meta, path, wanted, limits, work)
+    def swarm(self, meta: Metainfo, path: str | None, wanted: Iterable[int], limits: Limits, work: str,
+              have: Set[int] = frozenset()) -> Swarm:  # fmt: skip
+        return Swarm(self._lt, meta, path, wanted, limits, work, have)

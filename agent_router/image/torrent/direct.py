@@ -10,12 +10,14 @@ everything to give away.
 from typing import Protocol
 
 from agent_router.image import formats
+from agent_router.image.torrent import known
 from agent_router.image.torrent.download import Download
 from agent_router.image.torrent.engine import Engine
 from agent_router.image.torrent.metainfo import Metainfo
 from agent_router.image.torrent.session import Limits
 
 MIB = 1 << 20
+ZEROS = memoryview(bytes(MIB))
 MAGIC = 512  # bytes that tell a format
 
 
@@ -25,6 +27,8 @@ class Disk(Protocol):
     device: str
 
     def begin(self) -> None: ...
+    def zero(self, offset: int, length: int) -> None: ...
+    def settle(self) -> None: ...
     def hold(self, offset: int, data: memoryview) -> None: ...
     def mark(self, offset: int, length: int) -> None: ...
 
@@ -50,16 +54,32 @@ def write(engine: Engine, download: Download, disk: Disk, digest: Digest, limits
     formats.refuse_other("raw", bytes(start), name)  # the disk is as it was until here
     disk.begin()
     body = set(range(meta.pieces)) - apart
+    empty = _zeros(meta, body, disk)
+    have = known.there(meta, disk.device, body - empty)
     if body:
-        download.add(engine.swarm(meta, disk.device, body, limits, work))
+        download.add(engine.swarm(meta, disk.device, body, limits, work, have | empty))
+    download.known = {"bytes_of_zeros": len(empty) * meta.piece_length, "bytes_there": len(have) * meta.piece_length}
     for piece in range(meta.pieces):
         at, end = meta.span(piece)
         while at < end:
             part = buffer[: min(MIB, end - at)]
-            download.read(part, at)
+            if piece in empty:
+                part = ZEROS[: len(part)]
+            else:
+                download.read(part, at)
             digest.update(part)
             if piece in apart:
                 disk.hold(at, part)
-            else:
+            elif piece not in empty:
                 disk.mark(at, len(part))
             at += len(part)
+
+
+def _zeros(meta: Metainfo, body: set[int], disk: Disk) -> set[int]:
+    """The pieces of zeros, which the disk makes itself, before anybody asks for them."""
+    empty = known.zeros(meta) & body
+    for first, last in known.runs(empty):
+        start, end = meta.span(first)[0], meta.span(last)[1]
+        disk.zero(start, end - start)
+    disk.settle()
+    return empty

@@ -31,6 +31,7 @@ class Download:
         self._quiet_s = min(random.uniform(*QUIET_S), patience_s / 2)
         self._quiet_since, self._had_then = self._started, 0
         self._web_seeds_asked = False
+        self.known: dict[str, int] = {}  # bytes that need not be fetched, for stats()
 
     def add(self, swarm: Swarm) -> None:
         self._swarms.append(swarm)
@@ -118,7 +119,7 @@ class Download:
         found: Counter[str] = Counter()
         for swarm in self._swarms:
             found.update(swarm.stats())
-        return {**found, "peers": self.peers}
+        return {**self.known, **found, "peers": self.peers}
 
     def close(self) -> None:
         for swarm in self._swarms:

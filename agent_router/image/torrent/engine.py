@@ -2,7 +2,7 @@
 
 import importlib
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Set
 from typing import Any, Protocol
 
 from agent_router import plugin
@@ -64,8 +64,12 @@ class Engine(Protocol):
     def resolve(self, link: str, name: str, fetch: Fetch, limits: Limits, patience_s: float, work: str) -> Metainfo:
         """The torrent behind a magnet link."""
 
-    def swarm(self, meta: Metainfo, path: str | None, wanted: Iterable[int], limits: Limits, work: str) -> Swarm:
-        """Fetch the `wanted` pieces into the file or device `path`; without one into a new sparse file in `work`."""
+    def swarm(self, meta: Metainfo, path: str | None, wanted: Iterable[int], limits: Limits, work: str,
+              have: Set[int] = frozenset()) -> Swarm:  # fmt: skip
+        """Fetch the `wanted` pieces into the file or device `path`, but for those that it is known to `have`.
+
+        Without a path into a new sparse file in `work`.
+        """
 
 
 def choose() -> Engine:

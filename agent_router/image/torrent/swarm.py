@@ -4,7 +4,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +22,13 @@ SHOWN = 3  # troubles in one sentence
 
 class Swarm:
     """Fetch the `wanted` pieces into `device`, give away what is there; poll() now and then, close() in the end.
+    Those that it is known to `have` are not fetched.
 
     Without a device, into a sparse file in a new directory below `work`.
     """
 
     def __init__(self, lt: Any, meta: Metainfo, device: str | None, wanted: Iterable[int], limits: Limits,
-                 work: str) -> None:  # fmt: skip
+                 work: str, have: Set[int] = frozenset()) -> None:  # fmt: skip
         self._lt = lt
         self.meta = meta
         self.wanted = frozenset(wanted)
@@ -37,7 +38,7 @@ class Swarm:
             file.symlink_to(os.path.abspath(device))
         self._fd = os.open(file, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self._session = session_module.make(lt, limits)
-        self._handle = self._session.add_torrent(self._parameters())
+        self._handle = self._session.add_torrent(self._parameters(have))
         for peer in meta.peers:
             self._handle.connect_peer(peer)
         self._wrong = 0
@@ -48,7 +49,7 @@ class Swarm:
         self._status: Any = None
         self.poll()
 
-    def _parameters(self) -> Any:
+    def _parameters(self, have: Set[int]) -> Any:
         meta, flags = self.meta, self._lt.torrent_flags
         params = self._lt.add_torrent_params()
         params.ti = meta.info
@@ -59,6 +60,9 @@ class Swarm:
         params.piece_priorities = [NORMAL if piece in self.wanted else LEFT_OUT for piece in range(meta.pieces)]
         params.flags &= ~(flags.auto_managed | flags.paused)
         params.flags |= flags.override_trackers | flags.override_web_seeds
+        if have:
+            params.have_pieces = [piece in have for piece in range(meta.pieces)]
+            params.flags |= flags.no_verify_files  # a disk is no file of the right size
         return params
 
     @property

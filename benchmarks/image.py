@@ -7,10 +7,12 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import shutil
 import signal
 import socket
+import subprocess
 import sys
 import tempfile
 import time
@@ -27,6 +29,8 @@ from report import Figure, median
 
 HERE = Path(__file__).resolve().parent
 IMAGE_MIB, DATA_MIB = 3072, 480
+PROFILED = {"disk.raw": "raw", "disk.raw.zst": "zst", "disk.raw.gz": "gz", "disk.qcow2": "qcow2",
+            "disk-zstd.qcow2": "qcow2"}  # fmt: skip
 QUICK_IMAGE_MIB, QUICK_DATA_MIB = 1024, 160
 
 Runs = dict[str, list[Run]]
@@ -50,18 +54,20 @@ def main() -> int:
         site = Site(work, free_port(), size_mib, data_mib)
         try:
             runs, cut = rounds(site, work, args, ipa, new_meter)
+            profiles = profile(site, work)
         finally:
             site.stop()
-        sizes = {name: form.size for name, form in site.forms.items()}
+        sizes = {name: form.size for name, form in site.forms.items() if form.size > MIB}
     finally:
         shutil.rmtree(work, ignore_errors=True)
     figures = [*compare(runs), *limits(runs), *cuts(cut)]
-    print("\n" + report.table(figures) + "\n\n" + details(runs))
+    print("\n" + report.table(figures) + "\n\n" + details(runs) + "\n\n" + profiled(profiles))
     facts = {"quick": quick, "image_mib": size_mib, "files": sizes, "meter": meter_name, "load_before": load,
              "load_after": os.getloadavg(), "seconds": round(time.monotonic() - begin),
              "versions": report.versions(ipa)}  # fmt: skip
     print(f"\n{size_mib} MiB image; {', '.join(f'{name} {size / 1e6:.0f} MB' for name, size in sizes.items())}; "
           f"CPU by {meter_name}; load {load[0]:.2f} to {facts['load_after'][0]:.2f}; {facts['seconds']} s")  # fmt: skip
+    facts["profiles"] = profiles
     facts["runs"] = {name: [asdict(one) for one in found] for name, found in runs.items()}
     report.save(HERE / f"results/{args.name}.json", figures, facts)
     return 0 if all(run.good for name, found in runs.items() if name.startswith(OURS) for run in found) else 1
@@ -104,6 +110,25 @@ def rounds(site: Site, work: Path, args: argparse.Namespace, ipa: Path | None,
     return runs, cut
 
 
+def profile(site: Site, work: Path) -> dict[str, dict[str, float]]:
+    """CPU seconds of each thread of ours, by form; one run each, at the end."""
+    found = {}
+    for name, form in PROFILED.items():
+        published = site.forms[name]
+        with loop_disk(work / "disk", site.raw.size // MIB + 256) as device:
+            argv = [sys.executable, str(HERE / "image_profile.py"), published.url, form, published.sha256, device]
+            done = subprocess.run(argv, check=True, stdout=subprocess.PIPE, text=True, cwd=work)
+        found[name] = json.loads(done.stdout)
+    return found
+
+
+def profiled(profiles: dict[str, dict[str, float]]) -> str:
+    lines = ["CPU seconds of ours, by what the threads do:"]
+    for name, spent in profiles.items():
+        lines.append(f"{name:18}" + "  ".join(f"{what} {seconds:.2f}" for what, seconds in spent.items() if seconds))
+    return "\n".join(lines)
+
+
 def compare(runs: Runs) -> list[Figure]:
     rows = [
         ("zst", "disk.raw.zst", "curl|sha256sum|zstd|dd", "wall_s", 1.0, 0.85),
@@ -115,6 +140,9 @@ def compare(runs: Runs) -> list[Figure]:
         ("qcow2", "disk.qcow2", "qemu-img", "wall_s", 1.1, 0.9),
         ("qcow2 zstd", "disk-zstd.qcow2", "qemu-img", "wall_s", 1.1, 0.9),
         ("bmap", "disk.raw.zst", "bmaptool", "cpu_s", 0.5, 0.4),
+        ("raw", "disk.raw", "aria2", "cpu_s", None, None),
+        ("torrent", "disk.raw.torrent", "aria2", "cpu_s", None, None),
+        ("torrent", "disk.raw.torrent", "aria2", "wall_s", None, None),
     ]
     found = []
     for row, what, peer, key, target, stretch in rows:
@@ -135,14 +163,20 @@ def compare(runs: Runs) -> list[Figure]:
 
 
 def limits(runs: Runs) -> list[Figure]:
-    mine = [run for name, found in runs.items() if name.startswith(OURS) for run in found]
-    if not mine:
-        return []
-    memory, staged = max(run.pss_mib for run in mine), max(run.staged_mib for run in mine)
-    return [
-        Figure("memory", "highest PSS of ours, any form", memory, 48, 32, unit="MiB"),
-        Figure("staged", "bytes of ours on a file system meanwhile", staged, 0, 0, unit="MiB"),
-    ]
+    mine = {name: found for name, found in runs.items() if name.startswith(OURS)}
+    plain = [run for name, found in mine.items() if not name.endswith(".torrent") for run in found]
+    swarm = [run for name, found in mine.items() if name.endswith(".torrent") for run in found]
+    figures = []
+    if plain:
+        memory, staged = max(run.pss_mib for run in plain), max(run.staged_mib for run in plain)
+        figures += [
+            Figure("memory", "highest PSS of ours, any form", memory, 48, 32, unit="MiB"),
+            Figure("staged", "bytes of ours on a file system meanwhile", staged, 0, 0, unit="MiB"),
+        ]
+    if swarm:
+        what = "highest PSS of ours by torrent, libtorrent in it"
+        figures.append(Figure("memory", what, max(run.pss_mib for run in swarm), unit="MiB"))
+    return figures
 
 
 def cuts(cut: Run | None) -> list[Figure]:

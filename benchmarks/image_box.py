@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import importlib.util
 import os
 import shutil
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -107,6 +109,10 @@ class Site:
         if shutil.which("bmaptool"):
             run("bmaptool", "--quiet", "create", "-o", www / "disk.raw.bmap", raw)
         url = f"http://127.0.0.1:{port}"
+        if importlib.util.find_spec("libtorrent"):
+            # With the web server as the only one who has it.
+            argv = [sys.executable, "-m", "agent_router", "seed", raw, www / "disk.raw.zst", "--only-make"]
+            subprocess.run([*argv, "--advertise", url, "-o", www], check=True, stdout=subprocess.DEVNULL)
         self.forms = {path.name: Form(path, f"{url}/{path.name}", sha256(path)) for path in www.iterdir()}
         (work / "nginx.conf").write_text(NGINX.format(work=work, port=port))
         self.server = subprocess.Popen(["nginx", "-c", str(work / "nginx.conf"), "-e", str(work / "nginx.log")])

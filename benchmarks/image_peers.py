@@ -31,7 +31,7 @@ class Peer:
         return f"{self.name} {self.what}"
 
 
-def ours(site: Site, what: str, form: str, device: str, url: str = "", **more: object) -> Peer:
+def ours(site: Site, what: str, form: str, device: str, url: str = "", called: str = "", **more: object) -> Peer:
     """The bundled plugin as a process of its own: with the start of an interpreter, which the agent spares it."""
     published = site.forms[what]
     request = {"device": device, "sources": [url or published.url], "format": form,
@@ -42,7 +42,7 @@ def ours(site: Site, what: str, form: str, device: str, url: str = "", **more: o
         "AGENT_LIB": str(ROOT / "agent_router/plugin"), "AGENT_DEADLINE": "99999999999",
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
     }  # fmt: skip
-    return Peer(OURS, what, [str(ROOT / "plugins.d/image.write")], env, json.dumps(request))
+    return Peer(OURS, called or what, [str(ROOT / "plugins.d/image.write")], env, json.dumps(request))
 
 
 def shell(name: str, what: str, text: str) -> Peer:
@@ -63,6 +63,16 @@ def peers(site: Site, device: str, ipa: Path | None) -> list[Peer]:
         ours(site, "disk-zstd.qcow2", "qcow2", device),
         *(qemu_img(form[name], device) for name in ("disk.qcow2", "disk-zstd.qcow2")),
     ]  # fmt: skip
+    if shutil.which("aria2c"):
+        found.append(aria2("disk.raw", f"{form['disk.raw'].url} --out=disk.raw", form["disk.raw"], device))
+    if "disk.raw.torrent" in form:
+        found += [
+            ours(site, "disk.raw", "raw", device, form["disk.raw.torrent"].url, called="disk.raw.torrent"),
+            ours(site, "disk.raw.zst", "zst", device, form["disk.raw.zst.torrent"].url, called="disk.raw.zst.torrent"),
+        ]
+        if shutil.which("aria2c"):
+            torrent = form["disk.raw.torrent"]
+            found.append(aria2("disk.raw.torrent", str(torrent.path), None, device))
     if shutil.which("bmaptool"):
         argv = ["bmaptool", "--quiet", "copy", form["disk.raw.zst"].url, device, "--bmap", form["disk.raw.bmap"].url]
         found.append(Peer("bmaptool", "disk.raw.zst", argv, {}))
@@ -71,6 +81,13 @@ def peers(site: Site, device: str, ipa: Path | None) -> list[Peer]:
             argv = [ipa / "bin/python", HERE / "ipa_image.py", form[what].url, device, kind, form[what].sha256]
             found.append(Peer("IPA", what, [str(word) for word in argv], {"TMPDIR": "/dev/shm"}))
     return found
+
+
+def aria2(what: str, source: str, checked: Form | None, device: str) -> Peer:
+    """Into a link that leads to the disk. Of a torrent it checks the pieces, and no digest."""
+    options = "--quiet --file-allocation=none --allow-overwrite=true --enable-dht=false --seed-time=0 --no-conf"
+    check = f"--checksum=sha-256={checked.sha256}" if checked else ""
+    return shell("aria2", what, f"ln -s {device} disk.raw; aria2c {options} {check} {source}; sync {device}")
 
 
 def pipe(form: Form, unpack: str, device: str) -> str:

@@ -1,7 +1,7 @@
 import time
 
 import pytest
-from image_fakes import MIB, SHA, assert_told_truly, content, digest
+from image_fakes import MIB, SHA, assert_boots_nothing, assert_told_truly, content, digest
 from plugin_harness import PluginFailed
 
 
@@ -51,12 +51,59 @@ def test_an_image_replaced_meanwhile_is_not_mixed(call, server, image, disk):
 
 
 @pytest.mark.root
-def test_a_server_that_cannot_resume_is_named(call, server, image, disk):
+@pytest.mark.parametrize("chunked", [False, True])
+def test_without_ranges_all_is_read_again(call, server, image, disk, chunked):
+    server.cut_after, server.ranges, server.chunked = 2 * MIB, False, chunked
+    server.on_request = lambda habits: len(habits.requests) == 3 and setattr(habits, "cut_after", None)
+    answer = call("image.write", device=disk, sources=server.url, digest=digest(image))
+    assert (answer["resumed"], answer["stats"]) == (2, {"bytes_read_again": 4 * MIB})
+    assert answer["bytes_read"] == len(image)
+    assert content(disk)[: len(image)] == image
+
+
+@pytest.mark.root
+def test_another_image_that_is_read_again_is_found_out_by_its_digest(call, server, image, disk):
+    server.cut_after, server.ranges, server.etag = 2 * MIB, False, None
+
+    def replace(habits):
+        if len(habits.requests) == 2:
+            habits.body, habits.cut_after = image[::-1], None
+
+    server.on_request = replace
+    with pytest.raises(PluginFailed) as failed:
+        call("image.write", device=disk, sources=server.url, digest=digest(image))
+    assert (failed.value.code, failed.value.partial["disk"]) == ("digest_mismatch", "wiped")
+    assert_boots_nothing(disk)
+
+
+@pytest.mark.root
+def test_a_server_without_ranges_that_always_breaks_off_there_is_given_up(call, server, image, disk):
     server.cut_after, server.ranges = 2 * MIB, False
     before = content(disk)
-    with pytest.raises(PluginFailed, match="the server cannot resume") as failed:
+    with pytest.raises(PluginFailed, match=r"the server cannot resume \(no Range\) and broke off again") as failed:
         call("image.write", device=disk, sources=server.url, digest=digest(image))
+    assert failed.value.code == "connection_lost"
+    assert len(server.requests) == 5
     assert_told_truly(disk, before, failed.value.partial)
+
+
+@pytest.mark.root
+def test_sigterm_while_it_is_read_again(call, server, image, disk):
+    server.cut_after, server.ranges = 2 * MIB, False
+
+    def slowly(habits):
+        if len(habits.requests) == 2:
+            habits.cut_after, habits.drip = None, (1000, 0.02)
+
+    server.on_request = slowly
+    running = call.start("image.write", device=disk, sources=server.url, digest=digest(image))
+    while "are read again" not in running.log:
+        assert running.process.poll() is None
+    running.terminate()
+    with pytest.raises(PluginFailed, match=f"stopped after {2 * MIB} bytes") as failed:
+        running.finish()
+    assert failed.value.code == "stopped"
+    assert_boots_nothing(disk)
 
 
 @pytest.mark.root

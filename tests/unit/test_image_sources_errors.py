@@ -31,6 +31,7 @@ def test_a_reason_is_never_empty():
     assert reason(TimeoutError()) == "TimeoutError"
     assert reason(TimeoutError("timed out")) == "timed out"
     assert reason(http.client.IncompleteRead(b"", 7)) == "7 bytes are missing"
+    assert reason(http.client.IncompleteRead(b"")) == "its end is missing"
     assert reason(ConnectionResetError(104, "Connection reset by peer")) == "Connection reset by peer"
 
 

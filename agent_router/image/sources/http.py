@@ -1,7 +1,7 @@
 """Read an image from a web server, over as many connections as it takes.
 
-A broken connection is taken up where it broke, as long as new bytes come. Nothing of a URL but
-host and path, and no header, ever reaches a log: both may carry secrets.
+A broken connection is taken up where it broke, as long as new bytes come; without ranges all is read again.
+Nothing of a URL but host and path, and no header, ever reaches a log: both may carry secrets.
 """
 
 import http.client
@@ -9,11 +9,20 @@ from typing import Any
 
 from agent_router import plugin
 from agent_router.image.sources import http_errors
+from agent_router.image.sources.http_again import Again
 from agent_router.image.sources.http_body import Body, refuse_encoding
 from agent_router.image.sources.http_connect import Refused
 from agent_router.image.sources.http_parts import Parts
 from agent_router.image.sources.http_request import Answer, Client
-from agent_router.image.sources.http_resume import CannotResume, Version, check_part, unsatisfied_total, version
+from agent_router.image.sources.http_resume import (
+    CannotResume,
+    NoRange,
+    Version,
+    check_part,
+    check_whole,
+    unsatisfied_total,
+    version,
+)
 from agent_router.image.sources.patience import Patience
 from agent_router.image.sources.spec import Spec
 
@@ -21,15 +30,20 @@ from agent_router.image.sources.spec import Spec
 class Http:
     """One image: open(), then readinto() until it returns 0. A protocols.Source."""
 
-    def __init__(self, spec: Spec, offset: int = 0, size: int | None = None) -> None:
-        """With `offset`, go on where another server left off: only if a digest will tell that they had the same."""
+    def __init__(self, spec: Spec, offset: int = 0, size: int | None = None, again: bool = True) -> None:
+        """With `offset`, go on where another server left off: only if a digest will tell that they had the same.
+
+        Without `again` nothing is read twice: a server that has no ranges is given up, and `whole_only` is true then.
+        """
         self.spec = spec
         self.name = spec.name
         self.size = size
         self.offset = offset
         self.resumed = 0
+        self.again, self.whole_only = again, False
         self._client = Client(spec)
         self._patience = Patience(spec.patience_s)
+        self._twice = Again(spec.name, self._patience)
         self._place = self._client.start
         self._version: Version | None = None
         self._answer: Answer | None = None
@@ -63,7 +77,7 @@ class Http:
         self._close_parts()
 
     def stats(self) -> dict[str, Any]:
-        return {}
+        return {"bytes_read_again": self._twice.count} if self._twice.count else {}
 
     def _close_parts(self) -> None:
         if self._parts is not None:
@@ -82,10 +96,12 @@ class Http:
                 self._connect()
                 continue
             try:
+                self._twice.drop(self._body)
                 count = self._body.readinto(buffer)
             except (OSError, http.client.HTTPException, ValueError) as error:  # ValueError: closed by another thread
                 self._hang_up()
-                self._wait(f"the connection broke after {self.offset} bytes ({http_errors.reason(error)})")
+                came = self.offset - self._twice.behind
+                self._wait(f"the connection broke after {came} bytes ({http_errors.reason(error)})")
                 continue
             if count == 0 and self.size is not None:
                 self._hang_up()  # a part that ends before the image does: servers may give less than asked for
@@ -173,12 +189,27 @@ class Http:
 
     def _resume(self, answer: Answer) -> None:
         try:
-            span = check_part(answer.response, answer.place.url, self._version, self.offset, self.size)
+            total, length = self._rest(answer)
         except CannotResume as error:
             self._hang_up()
-            message = f"{self.name}: {error}, after {self.offset} bytes; start again"
+            self.whole_only = isinstance(error, NoRange)
+            message = f"{self.name}: {error}, after {self.offset} bytes; {error.cure}"
             raise plugin.Failed("connection_lost", message) from None
         refuse_encoding(answer.response, answer.place.url, self.name)
         self._place = answer.place
-        self.size = span.total if self.size is None else self.size
-        self._body = Body(answer.response, span.end - span.start + 1)
+        self.size = total if self.size is None else self.size
+        self._body = Body(answer.response, length)
+
+    def _rest(self, answer: Answer) -> tuple[int | None, int | None]:
+        """How many bytes the image has, and how many `answer`: the rest of it, or all of it once more."""
+        response, url = answer.response, answer.place.url
+        try:
+            span = check_part(response, url, self._version, self.offset, self.size)
+        except NoRange:
+            if not self.again:
+                raise
+            total = check_whole(response, url, self._version, self.offset, self.size, self.spec.digest_known)
+            self._twice.start(self.offset)
+            return total, total
+        self._twice.behind = 0
+        return span.total, span.end - span.start + 1

@@ -39,7 +39,8 @@ def reason(error: Exception) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"the certificate was not accepted: {error.verify_message}{_tls_cure(error.verify_code)}"
     if isinstance(error, http.client.IncompleteRead):
-        return f"{error.expected} bytes are missing"
+        # Of chunks nobody tells how many were to come.
+        return "its end is missing" if error.expected is None else f"{error.expected} bytes are missing"
     inner = getattr(error, "reason", None) or getattr(error, "strerror", None) or error
     return str(inner) or type(error).__name__
 

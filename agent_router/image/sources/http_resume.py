@@ -63,11 +63,15 @@ def unsatisfied_total(value: str) -> int | None:
 
 
 class CannotResume(Exception):
-    """What came is not the rest of what was read before; the text says why."""
+    """What came is not the rest of what was read before; the text says why, `cure` what to do."""
+
+    cure = "start again"
 
 
 class NoRange(CannotResume):
     """The server gives the whole only."""
+
+    cure = "use a web server with ranges, or add a second source"
 
 
 def check_part(
@@ -86,6 +90,23 @@ def check_part(
     if response.length not in (None, span.end - span.start + 1):
         raise CannotResume(f"the server announced {response.length} bytes for {response.headers.get('Content-Range')}")
     return span
+
+
+def check_whole(
+    response: http.client.HTTPResponse, url: str, first: Version | None, start: int, size: int | None, judged: bool
+) -> int | None:
+    """The size that `response` tells; raises CannotResume unless it has again the bytes before `start`, and the rest.
+
+    For an answer that check_part() found to be no part, and not of an image that was replaced. `judged`: a digest will
+    tell in the end.
+    """
+    now = version(response, url)
+    vouched = first is not None and url == first.url and first.validator in {now.etag, now.modified} - {None}
+    if not vouched and not judged:
+        raise NoRange("the server cannot resume (no Range) and no ETag or digest tells whether it is the same image")
+    if now.size is not None and now.size != (size or max(now.size, start)):
+        raise CannotResume(f"the server has {now.size} bytes now and had {size or 'more'} before")
+    return now.size
 
 
 def _replaced(response: http.client.HTTPResponse, url: str, first: Version) -> bool:

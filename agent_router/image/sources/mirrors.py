@@ -1,4 +1,7 @@
-"""Several servers that have the same bytes: one that fails is followed by the next, from the same offset on."""
+"""Several servers that have the same bytes: one that fails is followed by the next, from the same offset on.
+
+One without ranges cannot go on from there; when all others have failed it is asked once more, and read from the start.
+"""
 
 import dataclasses
 from collections.abc import Callable
@@ -15,10 +18,10 @@ class Mirrors:
     """A protocols.Source over spec and spec.mirrors. Whether they had the same bytes, the digest tells in the end."""
 
     def __init__(self, spec: Spec) -> None:
-        self._waiting = [dataclasses.replace(one, mirrors=()) for one in spec.mirrors]
+        # With each, whether it may read again what is there already.
+        self._waiting = [(dataclasses.replace(one, mirrors=()), False) for one in spec.mirrors]
         self._failed: list[dict[str, Any]] = []
-        self._resumed = 0
-        self._source = Http(dataclasses.replace(spec, mirrors=()))
+        self._sources = [Http(dataclasses.replace(spec, mirrors=()), again=False)]
         self._follow()
 
     def open(self) -> None:
@@ -38,11 +41,16 @@ class Mirrors:
         self._source.close()
 
     def stats(self) -> dict[str, Any]:
-        return {"failed": self._failed} if self._failed else {}
+        again = sum(one.stats().get("bytes_read_again", 0) for one in self._sources)
+        return {key: value for key, value in {"failed": self._failed, "bytes_read_again": again}.items() if value}
+
+    @property
+    def _source(self) -> Http:
+        return self._sources[-1]
 
     def _follow(self) -> None:
         self.name, self.size, self.offset = self._source.name, self._source.size, self._source.offset
-        self.resumed = self._resumed + self._source.resumed
+        self.resumed = sum(one.resumed for one in self._sources)
 
     def _try(self, work: Callable[[], T]) -> T:
         while True:
@@ -56,11 +64,14 @@ class Mirrors:
     def _next(self, error: plugin.Failed) -> None:
         """Go over to the next mirror; raises `error` if there is none."""
         old = self._source
-        if not self._waiting or error.code == "stopped":
+        if error.code == "stopped":
+            raise error
+        if old.whole_only and not old.again:
+            self._waiting.append((old.spec, True))
+        if not self._waiting:
             raise error
         self._failed.append({"source": old.name, "code": error.code, "message": error.message})
-        new = self._waiting.pop(0)
+        new, again = self._waiting.pop(0)
         plugin.log(f"{error.message}; {new.name} is next", "warning")
         old.close()
-        self._resumed += old.resumed
-        self._source = Http(new, old.offset, old.size)
+        self._sources.append(Http(new, old.offset, old.size, again))

@@ -48,6 +48,10 @@ class Patience:
         if self._got_bytes >= self._enough_bytes:
             self._got_bytes, self._spent_s, self._since = 0, 0.0, time.monotonic()
 
+    def excuse(self, count: int, seconds: float) -> None:
+        """Bytes that had come before came again, in so many of the seconds: no progress, but no silence either."""
+        self._spent_s -= min(seconds, count / MIN_BYTES_PER_S)
+
     def check(self, trouble: str) -> None:
         """Raise Failed("connection_lost") if it is at its end."""
         if self.left_s() <= 0:

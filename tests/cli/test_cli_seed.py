@@ -6,6 +6,7 @@ import http.client
 import os
 import re
 import shutil
+import signal
 import subprocess
 import time
 import urllib.request
@@ -209,6 +210,29 @@ def test_multicast_sessions_follow_each_other(seed, image, tmp_path, wait_for):
     assert one.stop() == 0
     time.sleep(0.5)
     assert senders(image) == []
+
+
+@needs("udp-sender")
+def test_a_seed_that_is_killed_takes_its_sender_along(seed, image, wait_for):
+    one = seed(image, "--multicast", "--interface", "lo", "--portbase", "9130", "--no-torrent")
+    try:
+        wait_for(lambda: senders(image), "the session")
+        one.process.kill()
+        one.process.wait(10)
+        wait_for(lambda: not senders(image), "the end of udp-sender")
+    finally:
+        for pid in senders(image):
+            os.kill(pid, signal.SIGKILL)
+
+
+def test_a_program_that_multicast_needs_is_named(cli, image, tmp_path):
+    arguments = ("seed", str(image), "--bind", "127.0.0.1", "--port", "0", "--multicast", "--no-torrent")
+    for program, package in (("udp-sender", "udpcast"), ("setpriv", "util-linux")):
+        done = cli(*arguments, PATH=str(tmp_path))
+        assert done.status == 1
+        assert f"{program} is missing; install {package}, or leave --multicast out" in done.err
+        (tmp_path / program).write_text("#!/bin/sh\n")
+        (tmp_path / program).chmod(0o755)
 
 
 def test_only_make(cli, image, tmp_path):

@@ -118,8 +118,10 @@ class Publication:
             self.seeder.add(image, made[f"{image.name}.torrent"])
 
     def _send(self, image: Image, group: Group) -> None:
-        if shutil.which("udp-sender") is None:
-            raise plugin.Failed("tool_missing", "udp-sender is missing; install udpcast, or leave --multicast out")
+        for program, package in (("udp-sender", "udpcast"), ("setpriv", "util-linux")):
+            if shutil.which(program) is None:
+                message = f"{program} is missing; install {package}, or leave --multicast out"
+                raise plugin.Failed("tool_missing", message)
         sender = Sender(image.path, group, self.say)
         sender.start()
         self.senders.append(sender)

@@ -11,6 +11,9 @@ END_S = 5.0
 # udp-sender asks a receiver that went silent again and again before it goes on without it; with its default of 200
 # times all others wait for minutes.
 RETRIES_UNTIL_DROP = 30
+# The kernel ends it with who started it, even if that was killed; else it would go on and keep the ports. That is the
+# thread, not the process (PR_SET_PDEATHSIG in prctl(2)), and the thread of a Sender lives as long as its session.
+TIED = ["setpriv", "--pdeathsig", "TERM"]
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,7 @@ class Sender(threading.Thread):
     def __init__(self, path: Path, group: Group, say: Callable[[str], object]) -> None:
         super().__init__(daemon=True)
         self.sessions = 0
-        self._argv = group.argv(path)
+        self._argv = [*TIED, *group.argv(path)]
         self._say = say
         self._over = threading.Event()
         self._lock = threading.Lock()

@@ -72,6 +72,13 @@ def test_from_peers_that_a_tracker_names(call, box, image, loop_disk, kind):
     assert any(asked["event"] == "started" for asked in one.tracker.asked)
 
 
+def test_from_a_peer_that_takes_one_connection_only_of_an_address(call, box, image, loop_disk):
+    disk, one = loop_disk(16), box(image)
+    one.seeder(one_each=True)
+    assert fetched(write(call, disk, one.torrent_url, digest=one.digest), "peers") >= len(image)
+    assert_written(disk, image)
+
+
 def test_a_magnet_link_whose_torrent_comes_from_a_peer(call, box, image, loop_disk):
     disk, one = loop_disk(16), box(image, tracked=False)
     magnet = one.seeder().magnet()

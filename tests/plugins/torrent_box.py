@@ -33,8 +33,11 @@ class Seeder:
     """Gives `path` to peers."""
 
     def __init__(self, torrent: bytes, path: Path, upload_bps: int = 0, *, seeding: bool = True,
-                 listen: str = "127.0.0.1") -> None:  # fmt: skip
+                 listen: str = "127.0.0.1", one_each: bool = False) -> None:  # fmt: skip
+        """With `one_each`, one connection to an address at a time, as clients on desks have it."""
         self._session = make(lt, Limits(listen, upload_bps=upload_bps))
+        if one_each:
+            self._session.apply_settings({"allow_multiple_connections_per_ip": False})
         params = lt.load_torrent_buffer(torrent)
         params.save_path = str(path.parent)
         params.renamed_files = {0: path.name}
@@ -141,8 +144,8 @@ class Box:
         content = self.body if body is None else body
         self.web.entries["disk.raw"] = Entry('"image"', len(content), 0.0, content=content)
 
-    def seeder(self, upload_bps: int = 0) -> Seeder:
-        made = Seeder(self.torrent, self.path, upload_bps)
+    def seeder(self, upload_bps: int = 0, **more: bool) -> Seeder:
+        made = Seeder(self.torrent, self.path, upload_bps, **more)
         self.seeders.append(made)
         self.tracker.peers.append(("127.0.0.1", made.port))
         return made

@@ -102,6 +102,9 @@ class Aria2Swarm:
     def give(self) -> None:
         """It does so all the time."""
 
+    def make_way(self) -> None:
+        """There is no other."""
+
     @property
     def trouble(self) -> str:
         return str(self._state.get("errorMessage") or "")

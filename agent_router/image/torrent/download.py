@@ -16,6 +16,9 @@ POLL_S = 0.05
 QUIET_S = (2.0, 5.0)
 QUIET_ALONE_S = 1.0  # where there is no peer
 LITTLE = 1 << 20  # bytes; whoever got fewer in that time may ask web seeds
+# Transmission and qBittorrent take one connection from an address. If a swarm that has all it wants keeps that of the
+# only seeder, the other one gets nothing.
+STUCK_S = 2.0
 
 
 class Download:
@@ -64,6 +67,9 @@ class Download:
             self._most, self._last_new = self.done, time.monotonic()
         if not self._web_seeds_asked:
             self._ask_web_seeds_when_quiet()
+        if time.monotonic() - self._last_new > STUCK_S and self.done < self.meta.size:
+            for swarm in self._swarms:
+                swarm.make_way()
 
     def _ask_web_seeds_when_quiet(self) -> None:
         now = time.monotonic()

@@ -36,6 +36,9 @@ class Swarm(Protocol):
     def give(self) -> None:
         """From here on only to those who want something."""
 
+    def make_way(self) -> None:
+        """Another swarm of the same torrent gets nothing: hang up if all is here that was wanted."""
+
     def stats(self) -> dict[str, int]:
         """Bytes that came, by what kind of peer, and that were given away."""
 

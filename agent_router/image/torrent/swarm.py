@@ -41,6 +41,7 @@ class Swarm:
         self._handle = self._session.add_torrent(self._parameters(have))
         for peer in meta.peers:
             self._handle.connect_peer(peer)
+        self._made_way = False
         self._wrong = 0
         self._troubles: dict[str, str] = {}
         self._failure: plugin.Failed | None = None
@@ -132,6 +133,14 @@ class Swarm:
     def give(self) -> None:
         """From here on only to those who want something."""
         self._session.apply_settings({"close_redundant_connections": True})
+
+    def make_way(self) -> None:
+        """Once, if all is here that was wanted: hang up. Those who want something come again, seeders do not."""
+        if self.complete and not self._made_way:
+            self._made_way = True
+            self.give()
+            self._handle.pause()
+            self._handle.resume()
 
     @property
     def complete(self) -> bool:

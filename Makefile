@@ -8,8 +8,8 @@ PACKAGES = curl dhcpcd-base dmidecode dnsmasq-base dosfstools e2fsprogs fdisk fw
            $(IMAGE_PACKAGES)
 # What images are served, packed and compared with in the tests: a web server, the other clients of BitTorrent, multicast and
 # iSCSI (qemu-block-extra reads it), packers and their rivals that write many parts. iptables loses packets, cpio overlays.
-IMAGE_PACKAGES = aria2 bmap-tools bzip2 cpio iptables lbzip2 lz4 nginx-light pigz qemu-block-extra qemu-utils tgt \
-                 transmission-cli udpcast xz-utils zstd
+IMAGE_PACKAGES = aria2 bmap-tools bzip2 cpio iptables lbzip2 lz4 mktorrent nginx-light opentracker pigz \
+                 qemu-block-extra qemu-utils tgt transmission-cli transmission-daemon udpcast xz-utils zstd
 # What the benchmarks measure against, or compile.
 BENCH_PACKAGES = gcc libc6-dev webhook wrk
 BENCH_IMAGE_PACKAGES = aria2 bmap-tools curl e2fsprogs fdisk gdisk gzip nginx-light parted qemu-utils zstd

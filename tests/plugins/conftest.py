@@ -12,7 +12,7 @@ import pytest
 # pytest's importlib mode puts no test directory on sys.path; the harness lies beside this file.
 sys.path.insert(0, str(Path(__file__).parent))
 
-from deploy_fakes import disk, disk_of_4k_sectors, serve  # noqa: F401
+from deploy_fakes import disk_of_4k_sectors, root_disk, serve  # noqa: F401
 from plugin_harness import Caller, FakeTool
 from tree_fakes import mounted  # noqa: F401
 
@@ -81,6 +81,11 @@ def loop_disk(tmp_path: Path) -> Iterator[Callable[..., str]]:
             subprocess.run(["partx", "--delete", device], capture_output=True, check=False)
             subprocess.run(["losetup", "--detach", device], check=False)
         backing.unlink(missing_ok=True)
+
+
+@pytest.fixture
+def disk(loop_disk: Callable[..., str]) -> str:
+    return loop_disk(16)
 
 
 @pytest.fixture

@@ -28,7 +28,7 @@ def serve():
 
 
 @pytest.fixture
-def disk(call, fake_tool, loop_disk, tmp_path):
+def root_disk(call, fake_tool, loop_disk, tmp_path):
     """A disk of 100 MiB full of garbage, that is found as the root device by its serial."""
     device = loop_disk(100)
     only_disks(call, fake_tool, device, **{Path(device).name: {"serial": "ROOT"}})

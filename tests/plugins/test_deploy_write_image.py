@@ -14,6 +14,11 @@ from agent_router.image import permitted
 URL = "http://192.0.2.1/x.raw"
 
 
+@pytest.fixture
+def disk(root_disk):
+    return root_disk
+
+
 @pytest.mark.parametrize("request_", [
     {}, {"image_info": {}}, {"image_info": {"urls": []}}, {"image_info": {"urls": [URL]}, "device": "/dev/sda"},
     {"image_info": {"urls": [URL], "proxies": {"ftp": "x"}}}, {"image_info": {"urls": [URL]}, "configdrive": {}},

@@ -9,6 +9,11 @@ from disk_fakes import MIB, gpt_image, msdos_image, table_of
 from plugin_harness import PluginFailed
 
 
+@pytest.fixture
+def disk(root_disk):
+    return root_disk
+
+
 @pytest.mark.root
 def test_a_new_partition_for_the_config_drive_on_gpt(call, serve, disk, tmp_path):
     image, drive = gpt_image(tmp_path / "image"), config_drive(tmp_path)

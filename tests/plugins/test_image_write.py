@@ -8,11 +8,6 @@ from image_fakes import MIB, SHA, assert_boots_nothing, content, digest
 from plugin_harness import BadRequest, PluginFailed, problems
 
 
-@pytest.fixture
-def disk(loop_disk):
-    return loop_disk(16)
-
-
 @pytest.mark.parametrize("request_", [
     {"device": "/dev/sda"}, {"device": "sda", "sources": "http://a/b"},
     {"device": "/dev/sda", "sources": []}, {"device": "/dev/sda", "sources": ""},

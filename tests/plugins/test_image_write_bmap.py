@@ -38,11 +38,6 @@ def by_seed(file):
     return (file.parent / "side/disk.raw.bmap").read_bytes()
 
 
-@pytest.fixture
-def disk(loop_disk):
-    return loop_disk(16)
-
-
 @pytest.mark.parametrize("make", [by_bmaptool, by_seed])
 @pytest.mark.parametrize("form", ["raw", "zst"])
 @pytest.mark.parametrize("zero", ["auto", "none"])

@@ -6,11 +6,6 @@ from image_fakes import MIB, SHA, assert_boots_nothing, content, digest
 from plugin_harness import PluginFailed
 
 
-@pytest.fixture
-def disk(loop_disk):
-    return loop_disk(16)
-
-
 @pytest.mark.root
 @pytest.mark.parametrize(("habits", "request_", "code", "message"), [
     ({"statuses": [404]}, {}, "http_error", "HTTP 404 Not Found"),

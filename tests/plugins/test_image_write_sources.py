@@ -9,11 +9,6 @@ from plugin_harness import PluginFailed
 NOBODY = "http://127.0.0.1:1/disk.raw"
 
 
-@pytest.fixture
-def disk(loop_disk):
-    return loop_disk(16)
-
-
 def write(call, disk, image, *sources, **more):
     return call("image.write", device=disk, sources=list(sources), digest=digest(image), patience_s=0.5, **more)
 

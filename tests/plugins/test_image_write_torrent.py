@@ -2,51 +2,27 @@
 
 import contextlib
 import os
-import subprocess
 import time
 from pathlib import Path
 
 import pytest
-from plugin_harness import PluginFailed
+from image_fakes import MIB
 
 pytest.importorskip("libtorrent", minversion="2.1")
 
-from torrent_box import Leecher, wait_for
+from torrent_box import SLOW, Leecher, assert_written, wait_for, with_holes, write
 
 pytestmark = pytest.mark.root
-MIB = 1 << 20
-SLOW = 3 * MIB  # bytes a second of a seeder that a test wants to catch in the act
 
 
 @pytest.fixture
 def image():
-    # Holes, and a size that is no multiple of anything.
-    return os.urandom(2 * MIB) + bytes(3 * MIB) + os.urandom(3 * MIB + 12345)
-
-
-def content(device):
-    return Path(device).read_bytes()
-
-
-def assert_boots_nothing(disk):
-    data = content(disk)
-    assert data[:MIB].count(0) == MIB
-    assert data[-MIB:].count(0) == MIB
-
-
-def assert_written(disk, image):
-    data = content(disk)
-    assert data[: len(image)] == image
-    assert data[-MIB:].count(0) == MIB or len(image) > len(data) - MIB
+    return with_holes()
 
 
 def fetched(answer, kind):
     """What came by them, and what nobody has to send."""
     return answer["stats"][f"bytes_by_{kind}"] + answer["stats"].get("bytes_of_zeros", 0)
-
-
-def write(call, disk, *sources, **more):
-    return call("image.write", device=disk, sources=list(sources), patience_s=more.pop("patience_s", 10), **more)
 
 
 @pytest.mark.parametrize("kind", ["v1", "hybrid"])
@@ -135,84 +111,6 @@ def test_nothing_bootable_is_on_the_disk_before_the_verdict(call, box, loop_disk
     running.finish()
     assert seen > 5
     assert_written(disk, body)
-
-
-def test_wrong_digest(call, box, image, loop_disk):
-    disk, one = loop_disk(16), box(image)
-    one.seeder()
-    with pytest.raises(PluginFailed) as failed:
-        write(call, disk, one.torrent_url, digest="9" * 64)
-    assert failed.value.code == "digest_mismatch"
-    assert one.digest[7:] in failed.value.message
-    assert content(disk)[4 * MIB :][:MIB].count(0) == MIB, "it had been written"
-    assert_boots_nothing(disk)
-
-
-def test_a_killed_seeder_leads_to_the_next_source(call, box, image, loop_disk):
-    disk, one = loop_disk(16), box(image)
-    seeder = one.seeder(SLOW)
-    one.serve_image()
-    both = [one.torrent_url, one.url]
-    running = call.start("image.write", device=disk, sources=both, digest=one.digest, patience_s=4)
-    wait_for(lambda: seeder.uploaded > MIB, "the swarm gave a MiB")
-    seeder.kill()
-    answer = running.finish()
-    assert (answer["transport"], answer["source"]) == ("http", one.url)
-    assert [failure["code"] for failure in answer["failed"]] == ["connection_lost"]
-    assert "no new byte for 4 s" in answer["failed"][0]["message"]
-    assert_written(disk, image)
-
-
-def test_nobody_there(call, box, image, loop_disk):
-    disk, one = loop_disk(16), box(image)
-    before = content(disk)
-    with pytest.raises(PluginFailed, match="nobody gave a byte within") as failed:
-        write(call, disk, one.torrent_url, digest=one.digest, patience_s=1.5)
-    assert failed.value.code == "no_source"
-    assert content(disk) == before, "not touched"
-
-
-def test_a_web_seed_with_other_bytes(call, box, image, loop_disk):
-    disk, one = loop_disk(16), box(image, web_seed=True)
-    one.serve_image(os.urandom(len(image)))
-    with pytest.raises(PluginFailed) as failed:
-        write(call, disk, one.torrent_url, digest=one.digest, patience_s=2)
-    assert failed.value.code in ("no_source", "connection_lost")
-    assert "hash" in failed.value.message
-
-
-def test_too_large_for_the_disk(call, box, image, loop_disk):
-    disk, one = loop_disk(4), box(image)
-    before = content(disk)
-    with pytest.raises(PluginFailed) as failed:
-        write(call, disk, one.torrent_url, digest=one.digest)
-    assert failed.value.code == "too_large"
-    assert content(disk) == before
-    assert one.tracker.asked == [], "nobody was bothered"
-
-
-def test_a_compressed_image_in_a_raw_request(call, box, loop_disk):
-    disk, one = loop_disk(16), box(b"\x28\xb5\x2f\xfd" + os.urandom(3 * MIB))
-    one.seeder()
-    before = content(disk)
-    with pytest.raises(PluginFailed) as failed:
-        write(call, disk, one.torrent_url, digest=one.digest)
-    assert failed.value.code == "wrong_format"
-    assert content(disk) == before
-
-
-def test_cancelled(call, box, image, loop_disk):
-    disk, one = loop_disk(16), box(image)
-    seeder = one.seeder(SLOW)
-    running = call.start("image.write", device=disk, sources=[one.torrent_url], digest=one.digest)
-    wait_for(lambda: seeder.uploaded > 3 * MIB, "the swarm gave 3 MiB")
-    running.terminate()
-    with pytest.raises(PluginFailed) as failed:
-        running.finish()
-    assert failed.value.code == "stopped"
-    assert_boots_nothing(disk)
-    assert subprocess.run(["losetup", disk], capture_output=True, check=False).returncode == 0
-    assert list((running.directory / "cwd").iterdir()) == [], "no scratch file is left"
 
 
 def test_memory_does_not_grow_with_the_image(call, box, loop_disk):

@@ -14,7 +14,7 @@ from tree_fakes import fill, found, pack
 
 pytest.importorskip("libtorrent", minversion="2.1")
 
-from torrent_box import Leecher, wait_for
+from torrent_box import Leecher, wait_for, write
 
 from agent_router.image.formats.unpackers import zstd_module
 
@@ -33,10 +33,6 @@ def noise(size):
 @pytest.fixture
 def image():
     return noise(2 * MIB) + bytes(3 * MIB) + noise(2 * MIB + 512 * 77)
-
-
-def write(call, disk, *sources, **more):
-    return call("image.write", device=disk, sources=list(sources), patience_s=more.pop("patience_s", 10), **more)
 
 
 def assert_written(disk, image):

@@ -18,11 +18,6 @@ def image():
     return bytes(GRAIN) + part * 9 + bytes(3 * MIB) + os.urandom(MIB) + bytes(2 * MIB + 12345)
 
 
-@pytest.fixture
-def disk(loop_disk):
-    return loop_disk(16)
-
-
 @pytest.mark.root
 @pytest.mark.parametrize("mode", ["auto", "discard", "zeroout", "none"])
 @pytest.mark.parametrize("form", ["raw", "gz"])

@@ -12,6 +12,11 @@ COMMAND = "standby.prepare_image"
 
 
 @pytest.fixture
+def disk(root_disk):
+    return root_disk
+
+
+@pytest.fixture
 def image(tmp_path):
     return gpt_image(tmp_path / "image")
 

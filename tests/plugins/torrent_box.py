@@ -1,6 +1,7 @@
 """Swarms on loopback: a torrent of some bytes, real seeders by libtorrent, and a tracker of fifteen lines."""
 
 import hashlib
+import os
 import threading
 import time
 import urllib.parse
@@ -9,12 +10,30 @@ from pathlib import Path
 from typing import Any
 
 import libtorrent as lt
+from image_fakes import content
 
 from agent_router.image.seed.web import Entry, Rate, Server
 from agent_router.image.torrent.session import Limits, make
 
+MIB = 1 << 20
 PIECE = 256 << 10
+SLOW = 3 * MIB  # bytes a second of a seeder that a test wants to catch in the act
 FLAGS = {"v1": lt.create_torrent.v1_only, "hybrid": 0, "v2": lt.create_torrent.v2_only}
+
+
+def with_holes() -> bytes:
+    """An image of a size that is no multiple of anything."""
+    return os.urandom(2 * MIB) + bytes(3 * MIB) + os.urandom(3 * MIB + 12345)
+
+
+def write(call: Any, disk: str, *sources: str, **more: Any) -> Any:
+    return call("image.write", device=disk, sources=list(sources), patience_s=more.pop("patience_s", 10), **more)
+
+
+def assert_written(disk: str, image: bytes) -> None:
+    data = content(disk)
+    assert data[: len(image)] == image
+    assert data[-MIB:].count(0) == MIB or len(image) > len(data) - MIB
 
 
 def torrent_of(path: Path, *, kind: str = "v1", trackers: tuple[str, ...] = (), web_seeds: tuple[str, ...] = (),

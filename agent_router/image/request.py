@@ -10,7 +10,6 @@ from agent_router.image.protocols import Place, Sink
 from agent_router.image.sources import Spec
 from agent_router.image.sources.fetch import fetch
 from agent_router.image.target import Target
-from agent_router.image.tree import Tree
 
 # Of a source, what every source knows; the rest is for one kind alone.
 COMMON = ("headers", "patience_s", "ca", "certificate", "key")
@@ -59,6 +58,8 @@ def place(request: dict[str, Any]) -> Place:
     refuse_place(request)
     if request.get("device"):
         return Target(request["device"], request.get("zero", "auto"), request.get("max_size_bytes"))
+    from agent_router.image.tree import Tree  # what unpacks archives takes 10 ms, which a disk need not pay for
+
     return Tree(request["tree"], request.get("max_size_bytes"), request.get("allow_devices", False))
 
 

@@ -6,7 +6,6 @@ unless the command was killed.
 """
 
 import os
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
@@ -37,15 +36,22 @@ class DiskStage:
 
     def close(self) -> None:
         loop, self._loop = self._loop, None
-        if loop is not None:
-            loop.close()
+        if loop is None:
+            return
+        loop.close()
+        try:
             self._clear(*self._range)
+        except OSError as error:  # of no use to anybody, and of no harm to the image
+            start, end = self._range
+            plugin.warn(f"bytes {start} to {end} of the disk, lent meanwhile, could not be wiped: {error.strerror}")
 
 
 class FileStage:
     """A file of the file system at `directory`, which has no name: nothing is left of it, even after a kill."""
 
     def __init__(self, directory: Path) -> None:
+        import tempfile  # only here
+
         self._file = tempfile.TemporaryFile(dir=directory, prefix=".agent-router-")
         self.path = f"/proc/{os.getpid()}/fd/{self._file.fileno()}"
 

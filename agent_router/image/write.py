@@ -4,7 +4,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from agent_router.image import digest, tree
+from agent_router.image import digest
 from agent_router.image import plan as planning
 from agent_router.image import request as asked
 from agent_router.image.fallback import Outcome, Tries
@@ -38,6 +38,8 @@ def answer(place: Place, outcome: Outcome) -> dict[str, Any]:
 def clean_up(request: dict[str, Any]) -> None:
     """After a command was killed: what it unpacked is taken away; a disk boots nothing as it is."""
     if request.get("tree"):
+        from agent_router.image import tree
+
         tree.clean_up(Path(request["tree"]))
 
 

@@ -31,3 +31,26 @@ def test_a_kernel_without_loop_devices(monkeypatch):
     with pytest.raises(plugin.Incompatible, match="load the module loop") as failed:
         loop.Loop(0, 0, MIB)
     assert failed.value.code == "tool_missing"
+
+
+def test_what_cannot_be_wiped_afterwards_is_told_and_ends_nothing(monkeypatch):
+    class Loop:
+        path = "/dev/loop9"
+
+        def __init__(self, *where):
+            closed.append(where)
+
+        def close(self):
+            closed.append("closed")
+
+    def broken(start, end):
+        raise OSError(5, "Input/output error")
+
+    closed, told = [], []
+    monkeypatch.setattr(stage, "Loop", Loop)
+    monkeypatch.setattr(stage.plugin, "warn", told.append)
+    found = stage.DiskStage(7, 10, 30, broken)
+    found.close()
+    found.close()
+    assert closed == [(7, 10, 20), "closed"]
+    assert told == ["bytes 10 to 30 of the disk, lent meanwhile, could not be wiped: Input/output error"]

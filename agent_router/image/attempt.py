@@ -34,6 +34,8 @@ def attempt(source: Source, place: Place, gate: Gate, image: Image) -> dict[str,
     except OSError as error:
         raise plugin.Failed("unreachable", f"{source.name}: {error.strerror or error}") from None
     _check_announced(source, image)
+    # A transmission goes on without who does not listen for some seconds, and so long may a disk make zeros.
+    place.holes_last = getattr(source, "in_order_only", False)
     known = source.size or image.size_bytes
     if image.format == "raw" and known is not None:
         gate.expect(known)

@@ -5,36 +5,46 @@ fdatasync would do, but also makes the disk flush its cache each time.
 
 import ctypes
 import os
+from collections import deque
 
-# At most two windows of this size wait in memory.
-WINDOW = 32 << 20
+# So much waits in memory at most, and the writer waits for the oldest WINDOW of it. That is also how long a slow disk
+# keeps it from reading at a time: the others of a multicast group wait meanwhile, and at last go on without it.
+PENDING = 64 << 20
+WINDOW = 4 << 20
 # sync_file_range(2): start writing, wait for it.
 _START, _WAIT = 2, 1 | 2 | 4
 _libc = ctypes.CDLL(None, use_errno=True)
+Extents = list[tuple[int, int]]
 
 
 class Flusher:
     def __init__(self, fd: int) -> None:
         self._fd = fd
-        self._dirty = 0  # bytes written since the last window
-        self._range: tuple[int, int] | None = None
-        self._before: tuple[int, int] | None = None
+        self._dirty = 0  # bytes in _newest
+        self._newest: Extents = []
+        self._started: deque[Extents] = deque()
 
     def wrote(self, start: int, end: int) -> None:
-        first, last = self._range or (start, end)
-        self._range = (min(first, start), max(last, end))
+        last = self._newest[-1] if self._newest else (start, start)
+        # A hole is skipped with what lies around it; a jump is not, since in between may be what was written just now.
+        if 0 <= start - last[1] <= WINDOW:
+            self._newest[-1:] = [(last[0], end)]
+        else:
+            self._newest.append((start, end))
         self._dirty += end - start
         if self._dirty >= WINDOW:
-            self._push(*self._range)
+            self._push()
 
-    def _push(self, start: int, end: int) -> None:
-        """Start writing the newest window out, wait for the one before and let the kernel forget it."""
-        _sync_range(self._fd, start, end, _START)
-        if self._before is not None:
-            first, last = self._before
-            _sync_range(self._fd, first, last, _WAIT)
-            os.posix_fadvise(self._fd, first, last - first, os.POSIX_FADV_DONTNEED)
-        self._before, self._range, self._dirty = (start, end), None, 0
+    def _push(self) -> None:
+        """Start writing the newest window out, wait for the oldest and let the kernel forget it."""
+        for start, end in self._newest:
+            _sync_range(self._fd, start, end, _START)
+        self._started.append(self._newest)
+        self._newest, self._dirty = [], 0
+        if len(self._started) * WINDOW >= PENDING:
+            for start, end in self._started.popleft():
+                _sync_range(self._fd, start, end, _WAIT)
+                os.posix_fadvise(self._fd, start, end - start, os.POSIX_FADV_DONTNEED)
 
 
 def _sync_range(fd: int, start: int, end: int, flags: int) -> None:

@@ -78,6 +78,7 @@ class Place(Sink, Protocol):
     size: int
     written: int  # bytes of the unpacked image that were given
     zeroed: int  # of these, bytes that were zeroed and not written
+    holes_last: bool  # make large holes in flush(), and do not keep the source waiting meanwhile
 
     def begin(self) -> None: ...
     def stage(self, size: int, image: int) -> Stage: ...

@@ -24,6 +24,8 @@ MIB = 1 << 20
 BLKRRPART = 0x125F  # linux/fs.h: re-read the partition table
 # Zeros that wait for their neighbours, so that a large hole is one call of the kernel.
 LONGEST_RUN = 1 << 30
+# What a disk without an order for zeros makes within a fraction of a second; longer holes may be left until flush().
+SHORT_HOLE = 16 << 20
 
 
 def split(offset: int, length: int, size: int) -> list[tuple[int, int, bool]]:
@@ -45,6 +47,7 @@ class Target:
 
     source = "the image"
     abandoned = "holds no image now, its first and last MiB are wiped"
+    holes_last = False
 
     def __init__(self, device: str, zero: str = "auto", max_size: int | None = None) -> None:
         self.device = device
@@ -69,6 +72,7 @@ class Target:
         self._given = Extents()
         self._run = (0, 0)
         self._staged: tuple[int, int] | None = None
+        self._holes: list[tuple[int, int]] = []
         self._flusher = Flusher(self.fd)
 
     def expect(self, size: int) -> None:
@@ -124,6 +128,8 @@ class Target:
         for start, end in list(self._given.gaps(self.written)):
             self.zero(start, end - start)
         self.settle()
+        for hole in self._holes:
+            self.zeros.zero(*hole)
         os.fsync(self.fd)
 
     def head(self, length: int) -> bytes:
@@ -192,8 +198,12 @@ class Target:
             self._run = (start, end)
 
     def settle(self) -> None:
-        """Zeros that waited for more of them are on the disk."""
-        self.zeros.zero(*self._run)
+        """Zeros that waited for more of them are on the disk, or among those that may be made last."""
+        start, end = self._run
+        if self.holes_last and end - start > SHORT_HOLE:
+            self._holes.append((start, end))
+        else:
+            self.zeros.zero(start, end)
         self._run = (0, 0)
 
     def _wipe_ends(self) -> None:

@@ -20,6 +20,7 @@ class Tree:
 
     source = "the archive"
     abandoned = "was emptied again"
+    holes_last = False
 
     def __init__(self, path: str, max_size: int | None = None, allow_devices: bool = False) -> None:
         self.path = Path(path)

@@ -3,6 +3,7 @@ import os
 import pytest
 
 from agent_router.image import flush
+from agent_router.image import target as target_module
 from agent_router.image.target import MIB, Target, split
 from agent_router.plugin import Failed
 
@@ -151,12 +152,47 @@ def test_large_holes_are_few_calls(target, monkeypatch):
     assert [call for call in calls if call != (0, 0)] == [(MIB, 5 * MIB)]
 
 
-def test_old_windows_are_pushed_out(target, monkeypatch):
-    pushed = []
+def test_large_holes_come_last_if_the_source_cannot_wait(target, monkeypatch):
+    calls = []
+    monkeypatch.setattr(target.zeros, "zero", lambda start, end: calls.append((start, end)))
+    monkeypatch.setattr(target_module, "SHORT_HOLE", MIB)
+    for last in (True, False):
+        target.holes_last = last
+        target.begin()
+        target.write(MIB, bytes(2 * MIB) + b"x" * 4096)
+        target.write(3 * MIB + 65536, bytes(MIB) + b"x" * 4096)
+        target.write(5 * MIB - 65536, bytes(65536))
+        assert ((MIB, 3 * MIB) in calls) is not last
+        assert (3 * MIB + 65536, 4 * MIB + 65536) in calls, "a short one is made at once"
+        target.flush()
+        assert (MIB, 3 * MIB) in calls
+        target.abandon()
+        calls.clear()
+
+
+@pytest.fixture
+def pushed(monkeypatch):
+    """What is started (2) and waited for (7), of windows of 1 MiB of which two may wait."""
+    found = []
     monkeypatch.setattr(flush, "WINDOW", MIB)
-    monkeypatch.setattr(flush, "_sync_range", lambda fd, *what: pushed.append(what))
+    monkeypatch.setattr(flush, "PENDING", 2 * MIB)
+    monkeypatch.setattr(flush, "_sync_range", lambda fd, *what: found.append(what))
+    return found
+
+
+def test_old_windows_are_pushed_out(target, pushed):
     for number in range(1, 4):
         target.write(number * MIB, b"x" * MIB)
     assert pushed == [
         (MIB, 2 * MIB, 2), (2 * MIB, 3 * MIB, 2), (MIB, 2 * MIB, 7), (3 * MIB, 4 * MIB, 2), (2 * MIB, 3 * MIB, 7),
+    ]  # fmt: skip
+
+
+def test_a_window_does_not_span_what_lies_between_jumps(target, pushed):
+    half = MIB // 2
+    for start in (4 * MIB, MIB, MIB + half + 4096, 3 * MIB):
+        target.write(start, b"x" * half)
+    assert pushed == [
+        (4 * MIB, 4 * MIB + half, 2), (MIB, MIB + half, 2),
+        (MIB + half + 4096, 3 * MIB + half, 2), (4 * MIB, 4 * MIB + half, 7), (MIB, MIB + half, 7),
     ]  # fmt: skip

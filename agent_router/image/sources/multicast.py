@@ -10,6 +10,7 @@ import fcntl
 import math
 import os
 import select
+import signal
 import subprocess
 import tempfile
 import time
@@ -21,8 +22,12 @@ from agent_router.image.sources.spec import Spec
 
 PIPE_BYTES = 1 << 20
 END_S = 2.0  # for udp-receiver to end by itself
+LEAVE_S = 1.0  # for it to take leave of the sender
 # What udp-receiver says that is no reason for an end.
-CHATTER = ("Udp-receiver ", "UDP receiver for", "received message", "Connected as", "Listening to", "Transfer complete")
+CHATTER = (
+    "Udp-receiver ", "UDP receiver for", "received message", "Connected as", "Listening to", "Transfer complete",
+    "Signal ",
+)  # fmt: skip
 
 
 class Multicast:
@@ -72,8 +77,7 @@ class Multicast:
     def close(self) -> None:
         process, self._process = self._process, None
         if process is not None:
-            process.kill()
-            process.wait()
+            _leave(process)
             if process.stdout is not None:
                 process.stdout.close()
         if self._log is not None:
@@ -85,14 +89,19 @@ class Multicast:
 
     def _start(self, argv: list[str]) -> None:
         self._log = tempfile.TemporaryFile()
+        # It stays in the process group of the plugin: what kills the plugin kills it too. But a cancel, which asks the
+        # whole group to end by SIGTERM, must not reach it: it would end without a word, and the sender and all others
+        # would wait for it. A blocked signal stays blocked in the child.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
         try:
-            # It stays in the process group of the plugin: what ends the plugin ends it too.
             self._process = subprocess.Popen(
                 argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=self._log, bufsize=0
             )
         except FileNotFoundError:
             message = "udp-receiver is not installed; build the ramdisk with the element agent-router-multicast"
             raise plugin.Incompatible("tool_missing", message) from None
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         assert self._process.stdout is not None
         fcntl.fcntl(self._process.stdout.fileno(), fcntl.F_SETPIPE_SZ, PIPE_BYTES)
 
@@ -148,6 +157,16 @@ class Multicast:
 
 
 FIONREAD = 0x541B  # asm-generic/ioctls.h
+
+
+def _leave(process: subprocess.Popen[bytes]) -> None:
+    """End udp-receiver. At Ctrl-C it tells the sender that it goes, which else waits for it, and all others with it."""
+    process.send_signal(signal.SIGINT)
+    try:
+        process.wait(LEAVE_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def timeout_s(patience_s: float) -> int:

@@ -237,6 +237,7 @@ def overlay(directory: str, output: str, force: bool) -> None:
 @click.option("--receivers", default=1, type=click.IntRange(1), help="Receivers to begin a session with (1).")
 @click.option("--wait", "wait_s", default=30, type=click.IntRange(0), help="Seconds to wait for them at most (30).")
 @click.option("--multicast-rate", default=0, type=click.IntRange(0), metavar="MBIT", help="Mbit/s of multicast.")
+@click.option("--drop-after", "drop_s", default=8, type=click.IntRange(2), help="Seconds to wait for a silent one (8).")
 @click.option("--only-make", is_flag=True, help="Write the side files for a web server that is there; serve nothing.")
 @click.option("-o", "--output", default="", metavar="DIR", help="Where to (beside the first image).")
 def seed(images: tuple[str, ...], only_make: bool, output: str, **options: Any) -> None:

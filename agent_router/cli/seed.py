@@ -156,7 +156,7 @@ def default_directory(paths: Sequence[str]) -> str:
 
 def options(bind: str, port: int, advertise: str, peer_port: int, trackers: tuple[str, ...], no_torrent: bool,
             rate: float, multicast: bool, group: str, portbase: int, interface: str, receivers: int, wait_s: int,
-            multicast_rate: int) -> Options:  # fmt: skip
+            multicast_rate: int, drop_s: int) -> Options:  # fmt: skip
     """From what was typed."""
-    sent = Group(group, portbase, interface, receivers, wait_s, multicast_rate) if multicast else None
+    sent = Group(group, portbase, interface, receivers, wait_s, multicast_rate, drop_s) if multicast else None
     return Options(bind, port, advertise, peer_port, rate, trackers, not no_torrent, sent)

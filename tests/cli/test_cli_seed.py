@@ -194,7 +194,8 @@ def test_bmaptool_takes_the_block_map(seed, image, tmp_path):
 
 @needs("udp-sender")
 def test_multicast_sessions_follow_each_other(seed, image, tmp_path, wait_for):
-    one = seed(image, "--multicast", "--interface", "lo", "--portbase", "9120", "--wait", "1", "--no-torrent")
+    one = seed(image, "--multicast", "--interface", "lo", "--portbase", "9120", "--wait", "1", "--drop-after", "5",
+               "--no-torrent")  # fmt: skip
     assert "udpcast://:9120" in one.lines
     assert one.ways == "HTTP, multicast"
     assert '<url priority="1">udpcast://:9120</url>' in one.get("my%20disk.img.meta4").read().decode()
@@ -206,7 +207,8 @@ def test_multicast_sessions_follow_each_other(seed, image, tmp_path, wait_for):
             capture_output=True, timeout=60, check=True,
         )  # fmt: skip
         assert out.read_bytes() == image.read_bytes()
-    wait_for(lambda: senders(image), "the third session")
+    third = wait_for(lambda: senders(image), "the third session")
+    assert b"--retries-until-drop\x0014\0" in Path(f"/proc/{third[0]}/cmdline").read_bytes()
     assert one.stop() == 0
     time.sleep(0.5)
     assert senders(image) == []

@@ -1,4 +1,4 @@
-"""A network of their own for the tests of multicast: namespaces around a bridge, and udp-sender in one of them."""
+"""A network of their own for the tests of multicast: namespaces around a bridge, and senders in one of them."""
 
 import contextlib
 import ctypes
@@ -6,10 +6,14 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from agent_router.image.seed import sender as sender_module
+from agent_router.image.seed.sender import Gathering, Group, Sender
 
 CLONE_NEWNET = 0x40000000  # linux/sched.h
 PORTBASE = 9200
@@ -30,6 +34,7 @@ class Lan:
         self.nodes = [f"art{os.getpid()}-node{number}" for number in range(count)]
         self.made: list[str] = []
         self.senders: list[subprocess.Popen[bytes]] = []
+        self.seeds: list[Seed] = []
 
     def up(self) -> None:
         self._namespace(self.switch)
@@ -37,27 +42,16 @@ class Lan:
         run("ip", "-n", self.switch, "link", "set", "br0", "up")
         for number, name in enumerate([self.sender, *self.nodes]):
             self._namespace(name)
-            run(
-                "ip",
-                "link",
-                "add",
-                "v0",
-                "netns",
-                name,
-                "type",
-                "veth",
-                "peer",
-                "name",
-                f"p{number}",
-                "netns",
-                self.switch,
-            )
+            ends = ["v0", "netns", name, "type", "veth", "peer", "name", f"p{number}", "netns", self.switch]
+            run("ip", "link", "add", *ends)
             run("ip", "-n", self.switch, "link", "set", f"p{number}", "master", "br0", "up")
             run("ip", "-n", name, "addr", "add", f"10.99.0.{number + 1}/24", "brd", "+", "dev", "v0")
             run("ip", "-n", name, "link", "set", "v0", "up")
             run("ip", "-n", name, "route", "add", "default", "dev", "v0")
 
     def down(self) -> None:
+        for seed in self.seeds:
+            seed.sender.stop()
         for sender in self.senders:
             sender.kill()
             sender.wait()
@@ -68,6 +62,13 @@ class Lan:
         if shutil.which("iptables") is None:
             pytest.skip("needs iptables: loses packets")
         rule = ["INPUT", "-p", "udp", "-m", "statistic", "--mode", "random", "--probability", LOSS_PERCENT / 100]
+        run("ip", "netns", "exec", node, "iptables", "-A", *rule, "-j", "DROP")
+
+    def lose_the_first_answer(self, node: str) -> None:
+        """The first packet from a sender to nobody but this node: that its request to take part was heard."""
+        own = run("ip", "-n", node, "-br", "addr", "show", "dev", "v0").split()[2].partition("/")[0]
+        rule = ["INPUT", "-p", "udp", "-d", own, "--sport", PORTBASE + 1]
+        rule += ["-m", "statistic", "--mode", "nth", "--every", 1 << 30, "--packet", 0]
         run("ip", "netns", "exec", node, "iptables", "-A", *rule, "-j", "DROP")
 
     def lost(self, node: str) -> int:
@@ -85,6 +86,14 @@ class Lan:
             self.senders.append(subprocess.Popen(command, stdout=log, stderr=log))
         return self.senders[-1]
 
+    def seed(self, image: bytes, **group: int) -> "Seed":
+        """Sessions of one image, as `agent-router seed` conducts them."""
+        path = self.directory / "image"
+        path.write_bytes(image)
+        with inside(self.sender):  # what a thread starts is where the thread was started
+            self.seeds.append(Seed(path, Group(portbase=PORTBASE, interface="v0", **group)))
+        return self.seeds[-1]
+
     @property
     def log(self) -> str:
         return (self.directory / "sender.log").read_text(errors="replace")
@@ -93,6 +102,32 @@ class Lan:
         run("ip", "netns", "add", name)
         self.made.append(name)
         run("ip", "-n", name, "link", "set", "lo", "up")
+
+
+class Seed:
+    """A Sender; `heard` are the lines of its udp-sender, `said` what it tells its user."""
+
+    def __init__(self, path: Path, group: Group) -> None:
+        self.heard: list[str] = []
+        self.said: list[str] = []
+        seed = self
+
+        class Listening(Gathering):
+            def hear(self, line: str, now: float) -> str:
+                seed.heard.append(line)
+                return super().hear(line, now)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(sender_module, "Gathering", Listening)
+            self.sender = Sender(path, group, self.said.append)
+            self.sender.start()
+            self.wait_until_heard("UDP sender for")
+
+    def wait_until_heard(self, text: str) -> None:
+        give_up = time.monotonic() + 30
+        while not any(text in line for line in self.heard):
+            assert time.monotonic() < give_up, f"never heard {text}: {self.heard}"
+            time.sleep(0.02)
 
 
 @contextlib.contextmanager
@@ -109,12 +144,13 @@ def inside(namespace: str) -> Iterator[None]:
 
 
 @pytest.fixture
-def lan(tmp_path: Path) -> Iterator[Lan]:
+def lan(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Lan]:
+    """Of three nodes, or as many as the indirect parameter says."""
     if os.geteuid() != 0:
         pytest.skip("needs root: makes network namespaces")
     if shutil.which("udp-sender") is None:
         pytest.skip("needs udpcast")
-    made = Lan(3, tmp_path)
+    made = Lan(getattr(request, "param", 3), tmp_path)
     try:
         made.up()
         yield made

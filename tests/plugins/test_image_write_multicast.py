@@ -26,7 +26,7 @@ def start(call, node, disk, sources=URL, **more):
 
 
 def receivers(count):
-    return ["--min-receivers", count, "--max-wait", 20]
+    return ["--min-receivers", count, "--max-wait", 20, "--rexmit-hello-interval", 250, "--min-wait", 2]
 
 
 def test_several_machines_at_once(call, lan, loop_disk, image):  # noqa: F811

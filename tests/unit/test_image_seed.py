@@ -104,8 +104,8 @@ def test_each_image_has_its_own_multicast_ports(tmp_path):
     found = publish.groups(group, images)
     assert [one.url for one in found.values()] == ["udpcast://239.1.2.3:9000", "udpcast://239.1.2.3:9002"]
     assert found["b"].argv(tmp_path / "b") == [
-        "udp-sender", "--file", str(tmp_path / "b"), "--portbase", "9002", "--nokbd", "--no-progress",
-        "--min-receivers", "4", "--max-wait", "20", "--retries-until-drop", "30", "--interface", "eth1",
+        "udp-sender", "--file", str(tmp_path / "b"), "--portbase", "9002", "--no-progress",
+        "--rexmit-hello-interval", "250", "--retries-until-drop", "17", "--interface", "eth1",
         "--mcast-rdv-address", "239.1.2.3", "--max-bitrate", "800m",
     ]  # fmt: skip
     assert "b.torrent" not in publish.side_files(images, "http://h", Options(torrent=False), [])

@@ -4,7 +4,7 @@ import hashlib
 import os
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from threading import Thread
 
@@ -42,11 +42,7 @@ def groups(group: Group | None, images: Sequence[Image]) -> dict[str, Group]:
     if group is None:
         return {}
     pairs = enumerate(images)
-    return {image.name: _with(group, group.portbase + 2 * number) for number, image in pairs}
-
-
-def _with(group: Group, portbase: int) -> Group:
-    return Group(group.rendezvous, portbase, group.interface, group.receivers, group.wait_s, group.rate_mbit)
+    return {image.name: replace(group, portbase=group.portbase + 2 * number) for number, image in pairs}
 
 
 def side_files(images: Sequence[Image], base_url: str, options: Options, trackers: Sequence[str]) -> dict[str, bytes]:

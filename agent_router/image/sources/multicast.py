@@ -52,7 +52,7 @@ class Multicast:
         address = parse(self._spec.url, self._spec.patience_s, self._spec.extras.get("server", ""))
         begun = time.monotonic()
         self._start(receiver_argv(address, self._spec.patience_s))
-        # Two seconds more than udp-receiver itself, which then says more about the reason.
+        # Two seconds more than udp-receiver itself, which then says more about the reason; it counts anew when greeted.
         if not self._readable(address.wait_s + END_S) or self._ended_without_a_byte():
             raise self._no_sender(address)
         self._waited_s = time.monotonic() - begun

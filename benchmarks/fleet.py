@@ -1,7 +1,8 @@
 """Deploy one image to many machines at once, by HTTP, BitTorrent and multicast; `make bench-fleet`, as root.
 
-    fleet.py [--nodes 1,2,4,8,16] [--name NAME] [--no-trouble]     BENCH_QUICK=1: 1 and 4 machines, a smaller image
+    fleet.py [--nodes 1,2,4,8,16] [--ways multicast] [--trouble none,loss] [--repeat N] [--name NAME]
 
+BENCH_QUICK=1: 1 and 4 machines, a smaller image. Runs with trouble have the largest number of machines up to 8.
 Every machine is a real agent in a network namespace with a loop disk, every port of the switch between them has
 the same rate; the origin is `agent-router seed`. Ideal is the time that the image takes through one port.
 """
@@ -31,11 +32,12 @@ from report import Figure, median
 
 HERE = Path(__file__).resolve().parent
 WAYS = ("http", "torrent", "multicast")
+TROUBLES = ("none", "loss", "late", "killed", "stalled", "slow")
 RATE_MBIT = 50
 IMAGE_MIB, QUICK_IMAGE_MIB = 40, 16
 GROUP, PORT = "239.99.0.1", 8000
 LOSS_PERCENT = 0.5
-LATE_S, KILL_S = 4.0, 2.0
+LATE_S, KILL_S, STALL_S = 4.0, 2.0, 5.0
 SLOW_BYTES_S = 2 * MIB
 LIMIT_S = 300.0
 # Of the 16 machines: how many times the ideal the last one may take, and how many images the origin may send.
@@ -82,7 +84,7 @@ class Fleet:
             node.remove()
 
     def run(self, way: str, count: int, trouble: str = "") -> Outcome:
-        """One deployment of the first `count` machines. Trouble: loss, late, killed, slow."""
+        """One deployment of the first `count` machines. Trouble: one of TROUBLES."""
         outcome = Outcome(way, count, trouble, self.ideal_s)
         nodes, special = self.nodes[:count], self.nodes[count // 2]
         found = [Deployment() for _ in nodes]
@@ -101,6 +103,9 @@ class Fleet:
             if trouble == "killed":
                 time.sleep(KILL_S)
                 special.kill()
+            if trouble == "stalled":
+                time.sleep(KILL_S)
+                special.stand_still(STALL_S)
             others = [one for node, one in zip(nodes, found, strict=True) if trouble != "killed" or node is not special]
             while time.monotonic() - begun < LIMIT_S and any(one.done_s is None and not one.why for one in others):
                 time.sleep(0.1)
@@ -112,7 +117,7 @@ class Fleet:
         return outcome
 
     def _judge(self, outcome: Outcome, nodes: list[Node], special: Node, found: list[Deployment]) -> None:
-        alone = outcome.trouble in ("late", "killed", "slow")
+        alone = outcome.trouble in ("late", "killed", "stalled", "slow")
         plain = [result for node, result in zip(nodes, found, strict=True) if not (alone and node is special)]
         outcome.all_s = [result.done_s for result in found]
         outcome.transports = [result.answer.get("transport", "") for result in found]
@@ -192,7 +197,9 @@ def main() -> int:
     quick = os.environ.get("BENCH_QUICK", "") not in ("", "0")
     parser.add_argument("--nodes", default="1,4" if quick else "1,2,4,8,16")
     parser.add_argument("--ways", default=",".join(WAYS))
-    parser.add_argument("--no-trouble", action="store_true")
+    parser.add_argument("--trouble", default=",".join(TROUBLES), help="what to run: %(default)s")
+    parser.add_argument("--image-mib", type=int, default=QUICK_IMAGE_MIB if quick else IMAGE_MIB)
+    parser.add_argument("--repeat", type=int, default=1, help="how often to run each")
     parser.add_argument("--name", default=time.strftime("fleet-%Y%m%d-%H%M%S"), help="results/NAME.json")
     args = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
@@ -200,14 +207,14 @@ def main() -> int:
     work = Path(tempfile.mkdtemp(prefix="agent-router-fleet-", dir="/dev/shm"))
     begin, load = time.monotonic(), os.getloadavg()
     image = work / "disk.img"
-    image.write_bytes(os.urandom((QUICK_IMAGE_MIB if quick else IMAGE_MIB) * MIB))
+    image.write_bytes(os.urandom(args.image_mib * MIB))
     outcomes: list[Outcome] = []
     try:
         with fleet_net.rack(max(counts), RATE_MBIT):
             fleet = Fleet(work, image, max(counts))
             try:
                 fleet.start()
-                for way, count, trouble in plan(ways, counts, args.no_trouble):
+                for way, count, trouble in plan(ways, counts, args.trouble.split(",")) * args.repeat:
                     outcomes.append(fleet.run(way, count, trouble))
                     print(line(outcomes[-1]), file=sys.stderr, flush=True)
             finally:
@@ -216,7 +223,7 @@ def main() -> int:
         shutil.rmtree(work, ignore_errors=True)
     figures = verdicts(outcomes, max(counts))
     print("\n" + "\n".join(map(line, outcomes)) + "\n\n" + report.table(figures))
-    facts = {"quick": quick, "image_mib": IMAGE_MIB, "rate_mbit": RATE_MBIT, "load_before": load,
+    facts = {"quick": quick, "image_mib": args.image_mib, "rate_mbit": RATE_MBIT, "load_before": load,
              "load_after": os.getloadavg(), "seconds": round(time.monotonic() - begin),
              "runs": [asdict(one) for one in outcomes]}  # fmt: skip
     report.save(HERE / f"results/{args.name}.json", figures, facts)
@@ -224,14 +231,10 @@ def main() -> int:
     return 0 if all(one.good for one in outcomes) else 1
 
 
-def plan(ways: list[str], counts: list[int], no_trouble: bool) -> Iterator[tuple[str, int, str]]:
-    for count in counts:
-        for way in ways:
-            yield way, count, ""
-    troubled = [count for count in counts if count <= 8][-1]
-    for trouble in () if no_trouble or troubled < 2 else ("loss", "late", "killed", "slow"):
-        for way in ways:
-            yield way, troubled, trouble
+def plan(ways: list[str], counts: list[int], troubles: list[str]) -> list[tuple[str, int, str]]:
+    troubled = max((count for count in counts if 2 <= count <= 8), default=0)
+    found = [(way, count, "") for count in counts for way in ways if "none" in troubles]
+    return found + [(way, troubled, trouble) for trouble in troubles if trouble != "none" and troubled for way in ways]
 
 
 def line(one: Outcome) -> str:

@@ -114,6 +114,16 @@ class Node:
             (self._group / "cgroup.procs").write_text(str(pid))
         return True
 
+    def stand_still(self, seconds: float) -> None:
+        """Nothing is written meanwhile, as if the disk did not answer; what others do for the writer goes on."""
+        writers = [pid for pid in self._pids() if b"image.write" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+        for number in (signal.SIGSTOP, signal.SIGCONT):
+            for pid in writers:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, number)
+            if number == signal.SIGSTOP:
+                time.sleep(seconds)
+
     def kill(self) -> None:
         """As if the power went: everything of this machine, at once."""
         for pid in self._pids():

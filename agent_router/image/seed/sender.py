@@ -26,8 +26,8 @@ TIED = ["setpriv", "--pdeathsig", "TERM"]
 # A greeting is one small packet; three or four of them fit into the time between the last receiver and the start.
 HELLO_MS = 250
 SETTLE_S = 1.0
-# udp-sender asks a silent receiver again ten times in quick succession and then once a second. Measured with its version
-# 20120424: with --retries-until-drop of 10, 12, 15, 17, 20, 30 it went on without one after 1.7, 3.7, 6.6, 8.4, 12, 22 s.
+# udp-sender asks a silent receiver again ten times in quick succession and then once a second. Measured with version
+# 20120424: with --retries-until-drop 10, 12, 15, 17, 20, 30 it went on after 1.7, 3.7, 6.6, 8.4, 12, 22 s.
 QUICK_RETRIES = 9
 JOINED = re.compile(r"New connection from (\S+) +\(#(\d+)\)")
 LEFT = re.compile(r"Disconnecting #(\d+)")

@@ -1,4 +1,4 @@
-"""A machine at the other end of a network cable that a test can unplug: a namespace, a veth pair, a bridge.
+"""Machines at the far ends of network cables that a test can unplug: a namespace and a veth pair each, and a bridge.
 
 Ironic and its web server listen on the loopback of this computer; they get a door each on the bridge.
 """
@@ -14,7 +14,8 @@ from typing import Any
 from ironic_box import IronicBox
 from machine_box import Machine
 
-HERE, THERE = "10.77.219.1", "10.77.219.2"
+NETWORK = "10.77.219"
+HERE = f"{NETWORK}.1"
 PIECE = 64 << 10
 
 
@@ -22,50 +23,71 @@ def ip(*argv: str, inside: tuple[str, ...] = ()) -> None:
     subprocess.run([*inside, "ip", *argv], check=True)
 
 
+class End:
+    """Where a machine is, in a network of its own; `enter` is the command that goes there."""
+
+    def __init__(self, bridge: str, number: int) -> None:
+        self.address = f"{NETWORK}.{number + 2}"
+        self.port = f"ar-p{number}-{os.getpid()}"[:15]
+        self._holder = subprocess.Popen(["unshare", "--net", "sleep", "infinity"])
+        self.enter = ("nsenter", f"--net=/proc/{self._holder.pid}/ns/net")
+        try:
+            self._connect(bridge)
+        except BaseException:
+            self.close()
+            raise
+
+    def _connect(self, bridge: str) -> None:
+        own = os.readlink("/proc/self/ns/net")
+        while os.readlink(f"/proc/{self._holder.pid}/ns/net") == own:  # it has not got there yet
+            time.sleep(0.01)
+        ends = ["type", "veth", "peer", "name", "eth0", "netns", str(self._holder.pid)]
+        ip("link", "add", self.port, *ends)
+        ip("link", "set", self.port, "master", bridge, "up")
+        ip("link", "set", "lo", "up", inside=self.enter)
+        ip("address", "add", f"{self.address}/24", "brd", "+", "dev", "eth0", inside=self.enter)
+        ip("link", "set", "eth0", "up", inside=self.enter)
+
+    def close(self) -> None:
+        subprocess.run(["ip", "link", "delete", self.port], check=False, stderr=subprocess.DEVNULL)
+        self._holder.kill()
+        self._holder.wait()
+
+
 class Cable:
     """Unplugged, it says nothing: packets get lost, as with a switch that starts anew."""
 
-    def __init__(self, box: IronicBox, images_bytes_per_s: float = 0) -> None:
-        self.bridge, self._port = f"ar-br{os.getpid()}"[:15], f"ar-port{os.getpid()}"[:15]
-        self._holder = subprocess.Popen(["unshare", "--net", "sleep", "infinity"])
-        self.enter = ("nsenter", f"--net=/proc/{self._holder.pid}/ns/net")
+    def __init__(self, box: IronicBox, images_bytes_per_s: float = 0, ends: int = 1) -> None:
+        self.bridge = f"ar-br{os.getpid()}"[:15]
+        self.ends: list[End] = []
         self._doors: list[Door] = []
         files_port = int(box.files_url.rpartition(":")[2])
         try:
-            self._connect()
+            ip("link", "add", self.bridge, "type", "bridge")
+            ip("address", "add", f"{HERE}/24", "brd", "+", "dev", self.bridge)
+            ip("link", "set", self.bridge, "up")
+            for number in range(ends):
+                self.ends.append(End(self.bridge, number))
             self._doors = [Door(box.port, 0), Door(files_port, images_bytes_per_s)]
         except BaseException:
             self.close()
             raise
         self.files_url = f"http://{HERE}:{files_port}"
 
-    def _connect(self) -> None:
-        own = os.readlink("/proc/self/ns/net")
-        while os.readlink(f"/proc/{self._holder.pid}/ns/net") == own:  # it has not got there yet
-            time.sleep(0.01)
-        ip("link", "add", self.bridge, "type", "bridge")
-        ip("address", "add", f"{HERE}/24", "brd", "+", "dev", self.bridge)
-        ip("link", "set", self.bridge, "up")
-        ends = ["type", "veth", "peer", "name", "eth0", "netns", str(self._holder.pid)]
-        ip("link", "add", self._port, *ends)
-        ip("link", "set", self._port, "master", self.bridge, "up")
-        ip("link", "set", "lo", "up", inside=self.enter)
-        ip("address", "add", f"{THERE}/24", "brd", "+", "dev", "eth0", inside=self.enter)
-        ip("link", "set", "eth0", "up", inside=self.enter)
-
     def unplug(self) -> None:
-        ip("link", "set", self._port, "down")
+        for end in self.ends:
+            ip("link", "set", end.port, "down")
 
     def plug(self) -> None:
-        ip("link", "set", self._port, "up")
+        for end in self.ends:
+            ip("link", "set", end.port, "up")
 
     def close(self) -> None:
         for door in self._doors:
             door.close()
-        for name in (self._port, self.bridge):
-            subprocess.run(["ip", "link", "delete", name], check=False, stderr=subprocess.DEVNULL)
-        self._holder.kill()
-        self._holder.wait()
+        for end in self.ends:
+            end.close()
+        subprocess.run(["ip", "link", "delete", self.bridge], check=False, stderr=subprocess.DEVNULL)
 
 
 class Door:
@@ -99,12 +121,10 @@ class Door:
 
 
 class FarMachine(Machine):
-    """A machine at the end of a cable."""
+    """A machine at an end of the cable."""
 
-    address = THERE
-
-    def __init__(self, cable: Cable, *arguments: Any) -> None:
-        self.enter = cable.enter
+    def __init__(self, cable: Cable, *arguments: Any, end: int = 0) -> None:
+        self.enter, self.address = cable.ends[end].enter, cable.ends[end].address
         super().__init__(*arguments)
 
     def network_boot(self) -> str:

@@ -68,17 +68,19 @@ def vendor(into: Path, *groups: Path) -> str:
 def rack(ironic: IronicBox, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Rack]:
     """`rack()` gives a machine with one disk whose node is manageable; keywords are the node's driver_info.
 
-    `automatic`: the ramdisk has a vendor's step of automated cleaning as well; `kind`: another class of machine.
+    `addresses`: the second machine of a test needs others; `automatic`: the ramdisk has a vendor's step of automated
+    cleaning as well; `kind`: another class of machine.
     """
     made: list[Machine] = []
     begun = time.monotonic()
 
     def make(addresses: tuple[str, ...] = (MAC,), automatic: bool = False, kind: Callable[..., Machine] = Machine,
              **driver_info: Any) -> Machine:  # fmt: skip
-        dropped = tmp_path / "machine/dropped"
+        place = tmp_path / f"machine{len(made) + 1}"
+        dropped = place / "dropped"
         settings = vendor(dropped, HERE, *([HERE / "automatic"] if automatic else []))
         node = Node(ironic, list(addresses), **driver_info)
-        made.append(kind(node, tmp_path / "machine", [Disk(tmp_path / "disk", DISK_MIB)], settings, dropped))
+        made.append(kind(node, place, [Disk(place / "disk", DISK_MIB)], settings, dropped))
         return made[-1]
 
     yield make

@@ -32,7 +32,7 @@ class Seed:
         self.partition = part_digest(self.raw)
         command = [
             sys.executable, "-m", "agent_router", "seed", self.raw, self.qcow2, "--bind", HERE, "--port", "0",
-            "--multicast", "--interface", cable.bridge, "--portbase", str(PORTBASE), "--wait", "1",
+            "--multicast", "--interface", cable.bridge, "--portbase", str(PORTBASE), "--receivers", "2", "--wait", "0",
         ]  # fmt: skip
         environ = {**os.environ, "PYTHONPATH": str(REPO)}
         with (directory / "seed.log").open("wb") as log:

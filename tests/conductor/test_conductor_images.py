@@ -20,7 +20,7 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def cable(ironic):
-    made = Cable(ironic)
+    made = Cable(ironic, ends=2)
     yield made
     made.close()
 
@@ -46,9 +46,18 @@ class Told:
 
 
 def deploy(machine, seed, instance_info):
+    begin(machine, instance_info)
+    return end(machine, seed)
+
+
+def begin(machine, instance_info):
+    machine.prepare(Told(instance_info))
+    machine.node.ask("active", configdrive={"meta_data": {"hostname": "web-7"}})
+
+
+def end(machine, seed):
     """With a config drive, which is looked for behind the moved backup of the GPT; returns what the step said."""
-    node = machine.deploy(Told(instance_info), configdrive={"meta_data": {"hostname": "web-7"}})
-    assert node["last_error"] is None
+    assert machine.node.reach("active")["last_error"] is None
     assert machine.goes_off()
     disk = machine.disks[0].backing
     assert part_digest(disk) == seed.partition
@@ -78,10 +87,15 @@ def test_a_swarm(machine, seed):
     assert said.endswith("by torrent")
 
 
-def test_multicast(machine, seed):
+def test_two_machines_by_one_multicast_session(rack, cable, seed):
+    """The seed waits for two: to one alone udpcast would send by unicast."""
     assert f"udpcast://:{PORTBASE}" in seed.fetch("disk.raw.meta4")
-    said = deploy(machine, seed, seed.instance_info("disk.raw.meta4"))
-    assert said.endswith("by multicast")
+    machines = [rack(addresses=(address,), kind=functools.partial(FarMachine, cable, end=number))
+                for number, address in enumerate(("52:54:00:77:00:01", "52:54:00:77:00:02"))]  # fmt: skip
+    for machine in machines:
+        begin(machine, seed.instance_info("disk.raw.meta4"))
+    for machine in machines:
+        assert end(machine, seed).endswith("by multicast")
 
 
 def test_a_damaged_image_of_a_swarm_is_told_and_boots_nothing(machine, seed):

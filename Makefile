@@ -13,7 +13,7 @@ IMAGE_PACKAGES = aria2 bmap-tools bzip2 cpio iptables lbzip2 lz4 mktorrent nginx
 # What the benchmarks measure against, or compile.
 BENCH_PACKAGES = gcc libc6-dev webhook wrk
 BENCH_IMAGE_PACKAGES = aria2 bmap-tools curl e2fsprogs fdisk gdisk gzip nginx-light parted qemu-utils zstd
-BENCH_FLEET_PACKAGES = iproute2 iptables udpcast util-linux
+BENCH_FLEET_PACKAGES = iproute2 iptables udpcast util-linux zstd
 
 # What building the ramdisk takes, and running it in a virtual machine.
 RAMDISK_PACKAGES = cpio kmod mmdebstrap squashfs-tools xz-utils zstd

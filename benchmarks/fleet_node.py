@@ -97,6 +97,10 @@ class Node:
             result.answer = command.get("command_result") or {}
             result.why = result.why or (command.get("command_error") or {}).get("message", "")
 
+    def forget(self) -> None:
+        """A new disk: what is there from the run before would not be fetched again."""
+        subprocess.run(["blkdiscard", "--force", self.device], check=True)
+
     def holds(self, image: Path) -> bool:
         argv = ["cmp", "--quiet", f"--bytes={image.stat().st_size}", str(image), self.device]
         return subprocess.run(argv, check=False).returncode == 0

@@ -195,6 +195,22 @@ def test_this_session_keeps_to_the_data_centre():
     assert session.settings(lt, session.Limits("fd00::1"))["listen_interfaces"] == "[fd00::1]:6881"
 
 
+def test_a_session_that_could_bind_but_not_listen_takes_another_port():
+    asked = []
+
+    class Session:
+        def listen_port(self):
+            return 7003 if len(asked) == 3 else 0
+
+        def apply_settings(self, given):
+            asked.append(given["listen_interfaces"])
+
+    params = SimpleNamespace()
+    fake = SimpleNamespace(session_params=lambda: params, session=lambda given: Session(), alert=lt.alert)
+    session.make(fake, session.Limits("fd00::1", 7000))
+    assert asked == ["[fd00::1]:7001", "[fd00::1]:7002", "[fd00::1]:7003"]
+
+
 def test_the_address_that_faces_the_servers():
     assert session.facing(["magnet:?x", "http://127.0.0.1:80/x"]) == "127.0.0.1"
     assert session.facing(["/a/file.torrent", "http://[::1"[:7]]) == ""

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-FIRST_PORT = 6881
+FIRST_PORT, PORTS = 6881, 100
 WEB_SEED_REQUEST = 256 << 10  # larger ones leave peers nothing to give: the origin would send the image to everybody
 DISCOVER_PORT = 9  # nothing is ever sent there
 
@@ -33,20 +33,33 @@ def make(lt: Any, limits: Limits) -> Any:
     params.disk_io_constructor = "posix_disk_io_constructor"
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
     try:
-        return lt.session(params)
+        return _listening(lt.session(params), limits)
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
+def _listening(session: Any, limits: Limits) -> Any:
+    """Two sessions that begin at once can bind one port, and only one of them listens: without a port no tracker is
+    asked. libtorrent looks for another one by itself only where binding fails."""
+    for port in range(limits.port + 1, limits.port + PORTS):
+        if session.listen_port():
+            break
+        session.apply_settings({"listen_interfaces": interfaces(limits.listen, port)})
+    return session
+
+
+def interfaces(listen: str, port: int) -> str:
+    host = f"[{listen}]" if ":" in listen else listen
+    return f"{host}:{port}" if host else f"0.0.0.0:{port},[::]:{port}"
+
+
 def settings(lt: Any, limits: Limits) -> dict[str, Any]:
     alerts = lt.alert.category_t
-    host = f"[{limits.listen}]" if ":" in limits.listen else limits.listen
-    everywhere = f"0.0.0.0:{limits.port},[::]:{limits.port}"
     return {
         "user_agent": "agent-router", "alert_queue_size": 2000,
         "alert_mask": alerts.error_notification | alerts.status_notification | alerts.storage_notification,
-        "listen_interfaces": f"{host}:{limits.port}" if host else everywhere,
-        "max_retry_port_bind": 100, "listen_system_port_fallback": True,
+        "listen_interfaces": interfaces(limits.listen, limits.port),
+        "max_retry_port_bind": PORTS, "listen_system_port_fallback": True,
         # Trackers, neighbours that shout (LSD) and those that others tell of (PEX): all of them within the data
         # centre. Nothing of a node is told to the internet, and no gateway is asked to let it in.
         "enable_lsd": True, "enable_dht": False, "enable_upnp": False, "enable_natpmp": False,

@@ -20,6 +20,22 @@ REMOVE_PATIENCE_S = 5.0
 SHOWN = 3  # troubles in one sentence
 
 
+class Counter:
+    """Bytes of which libtorrent forgets those before a connection ended, or a torrent paused, and begins at 0 again."""
+
+    def __init__(self) -> None:
+        self._before = self._now = 0
+
+    def see(self, now: int) -> None:
+        if now < self._now:
+            self._before += self._now
+        self._now = now
+
+    @property
+    def total(self) -> int:
+        return self._before + self._now
+
+
 class Swarm:
     """Fetch the `wanted` pieces into `device`, give away what is there; poll() now and then, close() in the end.
     Those that it is known to `have` are not fetched.
@@ -45,8 +61,8 @@ class Swarm:
         self._wrong = 0
         self._troubles: dict[str, str] = {}
         self._failure: plugin.Failed | None = None
-        self._by_connection: dict[tuple[Any, bool], int] = {}
-        self._ended = {True: 0, False: 0}
+        self._received, self._given = Counter(), Counter()
+        self._by_web_seed: dict[Any, Counter] = {}  # by address
         self._status: Any = None
         self.poll()
 
@@ -88,6 +104,8 @@ class Swarm:
         if self._failure is not None:
             raise self._failure
         self._status = self._handle.status(0)
+        self._received.see(self._status.total_payload_download)
+        self._given.see(self._status.total_payload_upload)
         self._count_connections()
 
     def _note(self, kind: str, alert: Any) -> None:
@@ -106,14 +124,10 @@ class Swarm:
         return "; ".join(found + [f"{url}: {reason}" for url, reason in list(self._troubles.items())[-SHOWN:]])
 
     def _count_connections(self) -> None:
-        # libtorrent forgets what came over a connection when it ends; a new one of the same peer begins at 0.
-        web = self._lt.peer_info.web_seed
+        # Peers come and go between two looks, so what they gave is the rest of all.
         for peer in self._handle.get_peer_info():
-            key = peer.ip, peer.connection_type == web
-            before = self._by_connection.get(key, 0)
-            if peer.total_download < before:
-                self._ended[key[1]] += before
-            self._by_connection[key] = peer.total_download
+            if peer.connection_type == self._lt.peer_info.web_seed:
+                self._by_web_seed.setdefault(peer.ip, Counter()).see(peer.total_download)
 
     def have(self, piece: int) -> bool:
         return bool(self._handle.have_piece(piece))
@@ -154,7 +168,7 @@ class Swarm:
 
     @property
     def uploaded(self) -> int:
-        return int(self._status.total_payload_upload)
+        return self._given.total
 
     @property
     def peers(self) -> int:
@@ -166,11 +180,10 @@ class Swarm:
 
     def stats(self) -> dict[str, int]:
         """Bytes that came, by what kind of peer, that came in vain, and that were given away."""
-        sums = dict(self._ended)
-        for (_, web), count in self._by_connection.items():
-            sums[web] += count
+        web = sum(counter.total for counter in self._by_web_seed.values())
+        peers = max(self._received.total - web, 0)
         return {
-            "bytes_by_web_seeds": sums[True], "bytes_by_peers": sums[False], "bytes_given": self.uploaded,
+            "bytes_by_web_seeds": web, "bytes_by_peers": peers, "bytes_given": self.uploaded,
             "bytes_wasted": int(self._status.total_redundant_bytes + self._status.total_failed_bytes),
         }  # fmt: skip
 

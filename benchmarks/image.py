@@ -98,7 +98,8 @@ def rounds(site: Site, work: Path, args: argparse.Namespace, ipa: Path | None,
     count = len(peers(site, "/dev/null", ipa))
     for number in range(args.rounds):
         for index in range(count):
-            if args.only and args.only not in peers(site, "/dev/null", ipa)[index].key:
+            unmade = peers(site, "/dev/null", ipa)[index]
+            if args.only not in unmade.key or (number and unmade.once):
                 continue
             peer, done = bench(lambda device, at=index: peers(site, device, ipa)[at], check=number == 0)
             runs.setdefault(peer.key, []).append(done)
@@ -149,8 +150,8 @@ def compare(runs: Runs) -> list[Figure]:
         mine, other = runs.get(f"{OURS} {what}"), runs.get(f"{peer} {what}")
         if not mine or not other:
             continue
-        # qemu-img's reader of HTTP hangs now and then; such a round has no ratio.
-        both = [(a, b) for a, b in zip(mine, other, strict=True) if a.good and b.good]
+        # qemu-img's reader of HTTP hangs now and then; such a round has no ratio. Some take part in the first only.
+        both = [(a, b) for a, b in zip(mine, other, strict=False) if a.good and b.good]
         pairs = [(getattr(a, key), getattr(b, key)) for a, b in both]
         if not pairs:
             continue

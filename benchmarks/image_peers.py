@@ -25,6 +25,7 @@ class Peer:
     argv: list[str]
     env: dict[str, str]
     stdin: str = ""
+    once: bool = False  # takes so long that one round must do
 
     @property
     def key(self) -> str:
@@ -87,7 +88,9 @@ def aria2(what: str, source: str, checked: Form | None, device: str) -> Peer:
     """Into a link that leads to the disk. Of a torrent it checks the pieces, and no digest."""
     options = "--quiet --file-allocation=none --allow-overwrite=true --enable-dht=false --seed-time=0 --no-conf"
     check = f"--checksum=sha-256={checked.sha256}" if checked else ""
-    return shell("aria2", what, f"ln -s {device} disk.raw; aria2c {options} {check} {source}; sync {device}")
+    made = shell("aria2", what, f"ln -s {device} disk.raw; aria2c {options} {check} {source}; sync {device}")
+    made.once = True
+    return made
 
 
 def pipe(form: Form, unpack: str, device: str) -> str:

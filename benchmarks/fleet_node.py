@@ -99,7 +99,8 @@ class Node:
 
     def forget(self) -> None:
         """A new disk: what is there from the run before would not be fetched again."""
-        subprocess.run(["blkdiscard", "--force", self.device], check=True)
+        # It warns of what --force does, on stderr.
+        subprocess.run(["blkdiscard", "--force", self.device], capture_output=True, check=True)
 
     def holds(self, image: Path) -> bool:
         argv = ["cmp", "--quiet", f"--bytes={image.stat().st_size}", str(image), self.device]

@@ -14,7 +14,7 @@ from tree_fakes import fill, found, pack
 
 pytest.importorskip("libtorrent", minversion="2.1")
 
-from torrent_box import Leecher, wait_for, write
+from torrent_box import assert_given_on, wait_for, write
 
 from agent_router.image.formats.unpackers import zstd_module
 
@@ -203,10 +203,7 @@ def test_it_gives_the_packed_file_to_others_until_told_to_end(call, box, image, 
     wait_for(lambda: any("seeding" in e.get("message", "") for e in running.events), "it seeds")
     assert content(disk)[: len(image)] == image
     first.kill()
-    one.tracker.peers = [("127.0.0.1", int(asked["port"])) for asked in one.tracker.asked]
-    other = Leecher(one, tmp_path)
-    wait_for(other.complete, "another node got all from this one")
-    assert other.path.read_bytes() == one.body
+    assert_given_on(one, tmp_path)
     running.terminate()
     running.finish()
     assert_written(disk, image, one)

@@ -95,6 +95,14 @@ class Leecher(Seeder):
         return bool(self._handle.status().is_seeding)
 
 
+def assert_given_on(box: "Box", directory: Path) -> None:
+    """Another node gets all of it from those that have told the tracker that they are there."""
+    box.tracker.peers = [("127.0.0.1", int(asked["port"])) for asked in box.tracker.asked]
+    other = Leecher(box, directory)
+    wait_for(other.complete, "another node got all")
+    assert other.path.read_bytes() == box.body
+
+
 class Tracker(ThreadingHTTPServer):
     """Tells everybody of `peers`, as (address, port), and keeps who asked in `asked`."""
 

@@ -10,7 +10,7 @@ from typing import Any
 from agent_router import plugin
 from agent_router.image.torrent import magnet, plain_metainfo
 from agent_router.image.torrent.aria2_process import Aria2Process
-from agent_router.image.torrent.engine import Fetch
+from agent_router.image.torrent.engine import Fetch, read_back
 from agent_router.image.torrent.metainfo import Metainfo
 from agent_router.image.torrent.session import Limits
 
@@ -90,11 +90,7 @@ class Aria2Swarm:
         """It cannot be told."""
 
     def read(self, view: memoryview, offset: int) -> None:
-        while view:
-            count = os.preadv(self._fd, [view], offset)
-            if count == 0:
-                raise plugin.Failed("write_failed", f"what was written at byte {offset} cannot be read back")
-            view, offset = view[count:], offset + count
+        read_back(self._fd, view, offset)
 
     def ask_web_seeds(self) -> None:
         """It does so from the beginning."""

@@ -1,6 +1,7 @@
 """Who does BitTorrent here: libtorrent, or aria2 where only that is installed."""
 
 import importlib
+import os
 import shutil
 from collections.abc import Callable, Iterable, Set
 from typing import Any, Protocol
@@ -84,6 +85,15 @@ def choose() -> Engine:
             raise plugin.Incompatible(error.code, f"{error.message}; aria2 would do as well") from None
         return _made("aria2.Aria2")
     return _made("by_libtorrent.Libtorrent", lt)
+
+
+def read_back(fd: int, view: memoryview, offset: int) -> None:
+    """Fill `view` with what was written at `offset`."""
+    while view:
+        count = os.preadv(fd, [view], offset)
+        if count == 0:
+            raise plugin.Failed("write_failed", f"what was written at byte {offset} cannot be read back")
+        view, offset = view[count:], offset + count
 
 
 def _made(where: str, *args: Any) -> Engine:

@@ -70,7 +70,7 @@ bench: $(STAMP) packages $(if $(filter $(abspath $(IPA)),$(BENCH_IPA)),$(IPA)/.i
 bench-conductor: $(STAMP) packages $(IRONIC)/.installed $(if $(filter $(abspath $(IPA)),$(BENCH_IPA)),$(IPA)/.installed) ## flows of the real Ironic with our agent and with IPA, as root; BENCH_QUICK=1: one round
 	BENCH_QUICK=$(BENCH_QUICK) BENCH_IPA=$(BENCH_IPA) $(VENV)/bin/python benchmarks/conductor.py $(ARGS)
 
-bench-image: $(STAMP) packages $(if $(filter $(abspath $(IPA)),$(BENCH_IPA)),$(IPA)/.installed) ## write an image in all forms, beside curl, qemu-img, bmaptool and IPA, as root; BENCH_QUICK=1: one round
+bench-image: $(STAMP) packages $(if $(filter $(abspath $(IPA)),$(BENCH_IPA)),$(IPA)/.installed) ## write an image in all forms, beside curl, qemu-img, bmaptool, aria2 and IPA, as root; BENCH_QUICK=1: one round
 	@tools/need.sh $(BENCH_IMAGE_PACKAGES)
 	BENCH_QUICK=$(BENCH_QUICK) BENCH_IPA=$(BENCH_IPA) $(VENV)/bin/python benchmarks/image.py $(ARGS)
 

@@ -41,9 +41,12 @@ BENCH_IPA ?= $(abspath $(IPA))
 IPA_VERSION = 13.0.0
 # The conductor that tests/conductor talks with, and the programs that it and those tests call.
 IRONIC = .ironic
-IRONIC_PACKAGES = fdisk mount openssl qemu-utils util-linux
+IRONIC_PACKAGES = fdisk mount openssl qemu-utils util-linux xorriso
+# Test processes at the same time. They wait more than they work: for time limits, other programs, Ironic.
+WORKERS ?= 8
+PYTEST = tools/apart.sh $(VENV)/bin/python -m pytest
 
-.PHONY: help acceptance conductor demo test node lint bench bench-conductor bench-fleet bench-image bench-ramdisk run ramdisk ramdisk-dib docs packages clean
+.PHONY: help acceptance check conductor coverage demo fresh test node lint bench bench-conductor bench-fleet bench-image bench-ramdisk run ramdisk ramdisk-dib docs packages clean
 .DEFAULT_GOAL = help
 
 help: ## show this list
@@ -53,10 +56,19 @@ demo: $(STAMP) packages ## the router at work on this machine
 	$(VENV)/bin/python demo/run.py $(ARGS)
 
 test: $(STAMP) packages $(IRONIC)/.installed ## all tests except the linters and those in a virtual machine; ARGS="-k wipe" selects
-	$(VENV)/bin/python -m pytest -m "not lint and not ramdisk" $(ARGS)
+	$(PYTEST) --numprocesses $(WORKERS) -m "not lint and not ramdisk" $(ARGS)
+
+check: $(STAMP) ## what a change is tried with first: no root, no Ironic, no swarm; ARGS="-k wipe" selects
+	$(VENV)/bin/python -m pytest --numprocesses 2 -m "not root and not lint and not ramdisk and not slow" $(ARGS)
+
+coverage: $(STAMP) packages $(IRONIC)/.installed ## make test, and which branches of agent_router it goes through
+	tools/coverage.sh --numprocesses $(WORKERS) -m "not lint and not ramdisk" $(ARGS)
+
+fresh: ## run targets on a Debian that has nothing yet, as root; ARGS="demo test" names them
+	tools/fresh.sh $(ARGS)
 
 conductor: $(STAMP) packages $(IRONIC)/.installed ## only the flows with the real Ironic, as root; ARGS="-k deploy" selects
-	$(VENV)/bin/python -m pytest tests/conductor $(ARGS)
+	$(PYTEST) --numprocesses 3 tests/conductor $(ARGS)
 
 lint: $(STAMP) packages $(DIB)/.installed ## ruff, mypy, shellcheck, codespell, dib-lint and the rules of the house; none may be missing
 	@tools/need.sh file git
@@ -114,38 +126,22 @@ packages:
 	@tools/need.sh $(PACKAGES)
 
 $(STAMP): setup.py pyproject.toml
-	@tools/python.sh >/dev/null 2>&1 || tools/need.sh python3 python3-venv
-	test -x $(VENV)/bin/pip || "$$(tools/python.sh)" -m venv --clear $(VENV)
-	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[fast,dev]'
-	@touch $@
+	@tools/venv.sh $(VENV) --editable '.[fast,dev]'
 
-# An environment of its own: the incumbent's dependencies must not decide ours.
+# Environments of their own: the dependencies of others must not decide ours. dib-lint comes with diskimage-builder.
 $(IPA)/.installed:
-	@tools/python.sh >/dev/null 2>&1 || tools/need.sh python3 python3-venv
-	"$$(tools/python.sh)" -m venv --clear $(IPA)
-	$(IPA)/bin/python -m pip install --quiet --disable-pip-version-check ironic-python-agent==$(IPA_VERSION)
-	@touch $@
+	@tools/venv.sh $(IPA) ironic-python-agent==$(IPA_VERSION)
 
 $(PLOT)/.installed:
-	@tools/python.sh >/dev/null 2>&1 || tools/need.sh python3 python3-venv
-	"$$(tools/python.sh)" -m venv --clear $(PLOT)
-	$(PLOT)/bin/python -m pip install --quiet --disable-pip-version-check matplotlib
-	@touch $@
+	@tools/venv.sh $(PLOT) matplotlib
 
-# And one for diskimage-builder; dib-lint comes with it.
 $(DIB)/.installed:
-	@tools/python.sh >/dev/null 2>&1 || tools/need.sh python3 python3-venv
-	test -x $(DIB)/bin/pip || "$$(tools/python.sh)" -m venv $(DIB)
-	$(DIB)/bin/python -m pip install --quiet --disable-pip-version-check diskimage-builder==$(DIB_VERSION)
-	@touch $@
+	@tools/venv.sh $(DIB) diskimage-builder==$(DIB_VERSION)
 
-# In its own environment as well: Ironic's some hundred dependencies are pinned to what the tests were written with.
+# Ironic's some hundred dependencies are pinned to what the tests were written with.
 $(IRONIC)/.installed: tests/conductor/requirements.txt
-	@tools/python.sh >/dev/null 2>&1 || tools/need.sh python3 python3-venv
 	@tools/need.sh $(IRONIC_PACKAGES)
-	"$$(tools/python.sh)" -m venv --clear $(IRONIC)
-	$(IRONIC)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --requirement $<
-	@touch $@
+	@tools/venv.sh $(IRONIC) --no-deps --requirement $<
 
 clean: ## remove everything that the other targets made
 	rm -rf $(VENV) $(IRONIC) .bench .ramdisk build dist *.egg-info .coverage .coverage.* htmlcov .tox .mypy_cache .ruff_cache .pytest_cache

@@ -53,6 +53,7 @@ setup(
             "openapi-spec-validator",
             "pytest>=8",
             "pytest-timeout",
+            "pytest-xdist",
             "pyyaml",
             "ruff",
             "tox>=4",

@@ -16,7 +16,7 @@ from pathlib import Path
 import conductor_box
 import meters
 import report
-from conductor_box import Bench, IronicBox
+from conductor_box import Bench, Ironic
 from report import Figure, median
 
 from agent_router.conductor import reach
@@ -74,7 +74,7 @@ class Watch:
         self.sample[f"{what}cpu"] = self._machine.meter.seconds()
 
 
-def measure(box: IronicBox, place: Path, flow: str, ipa: Path | None, new_meter: Callable[[], meters.Meter]) -> Sample:
+def measure(box: Ironic, place: Path, flow: str, ipa: Path | None, new_meter: Callable[[], meters.Meter]) -> Sample:
     """One flow on a new node; wall time counts from power on."""
     options = {"fast_track": True} if flow == "fast" else {}
     machine = Bench(box, place, new_meter(), reach.macs(), ipa, **options)
@@ -96,7 +96,7 @@ def measure(box: IronicBox, place: Path, flow: str, ipa: Path | None, new_meter:
         shutil.rmtree(place, ignore_errors=True)
 
 
-def rounds(box: IronicBox, work: Path, ipa: Path, count: int, new_meter: Callable[[], meters.Meter]) -> Samples:
+def rounds(box: Ironic, work: Path, ipa: Path, count: int, new_meter: Callable[[], meters.Meter]) -> Samples:
     """Pairs of ours and the peer's; who goes first changes."""
     samples: Samples = {flow: [] for flow in FLOWS}
     for number in range(count):
@@ -132,7 +132,7 @@ def main() -> int:
     quick = os.environ.get("BENCH_QUICK", "") not in ("", "0")
     facts = {"quick": quick, "cpu_by": cpu_by, "versions": report.versions(ipa), "load_before": os.getloadavg()}
     work = Path(tempfile.mkdtemp(prefix="agent-router-bench-", dir="/dev/shm"))
-    box, begin = IronicBox(work / "ironic"), time.monotonic()
+    box, begin = Ironic(work / "ironic"), time.monotonic()
     try:
         found = figures(rounds(box.start(), work, ipa, 1 if quick else 3, new_meter))
     finally:

@@ -11,12 +11,11 @@ import meters
 from servers import HERE, ROOT
 
 # The machine and the real Ironic are those of the tests.
-sys.path[:0] = [str(ROOT / "tests/integration"), str(ROOT / "tests/conductor")]
+sys.path.insert(0, str(ROOT))
 
-from ironic_box import VENV, IronicBox, Node  # noqa: E402
-from machine_box import Boot, Disk, Machine  # noqa: E402
-
-from agent_router.conductor import reach  # noqa: E402
+from agent_router.conductor import reach
+from tests.support.ironic import VENV, Ironic, Node
+from tests.support.machine import Boot, Disk, Machine
 
 TESTS = ROOT / "tests/conductor"
 DISK_MIB = 5 << 10
@@ -72,7 +71,7 @@ class IpaBoot(MeteredBoot):
 class Bench(Machine):
     """One node with its machine; `meter` has the CPU time of the agent so far."""
 
-    def __init__(self, box: IronicBox, place: Path, meter: meters.CgroupMeter, macs: list[str], ipa: Path | None,
+    def __init__(self, box: Ironic, place: Path, meter: meters.CgroupMeter, macs: list[str], ipa: Path | None,
                  **driver_info: Any) -> None:  # fmt: skip
         place.mkdir()
         names: dict[str, Any] = {"group": meter.path}

@@ -26,7 +26,7 @@ class AgentApp(Flask):
     def __init__(self, dispatcher: Dispatcher) -> None:
         super().__init__("agent_router", static_folder=None)
         self.agent_dispatcher = dispatcher
-        self.agent_token = auth.Token(dispatcher.settings.token, dispatcher.settings.token_file)
+        self.agent_token = auth.Token(dispatcher.settings)
         self._local = threading.local()
 
     def ask(self, head: Head, body: bytes = b"") -> tuple[Head, bytes]:

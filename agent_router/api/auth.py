@@ -1,11 +1,15 @@
 """The token: as query parameter (Ironic's way) or as Authorization: Bearer. Never logged."""
 
 import hmac
+import logging
 import os
 import re
 from urllib.parse import parse_qs, unquote_plus
 
 from agent_router.core.problems import RequestError
+from agent_router.core.settings import Settings, SettingsError, token_in, token_warning
+
+log = logging.getLogger("agent_router")
 
 # Ironic takes the word agent_token in an error text for "this agent is too old for tokens",
 # so it must not stand there.
@@ -18,10 +22,11 @@ _IN_QUERY = re.compile(r"(agent_token=)[^&\s]*")
 class Token:
     """What requests must carry: a text, or what stands in a file, which may change while we run."""
 
-    def __init__(self, text: str, path: str = "") -> None:
-        self._text = text
-        self._path = path
-        self._key: tuple[int, int] = (0, 0)
+    def __init__(self, settings: Settings) -> None:
+        self._text = settings.token
+        self._path = settings.token_file
+        self._host = settings.host
+        self._key: tuple[int, ...] = ()
 
     def check(self, path: str, query: str, authorization: str) -> None:
         """RequestError 401 unless the request carries the token; an empty one lets everybody in."""
@@ -33,24 +38,35 @@ class Token:
             return
         try:
             info = os.stat(self._path)
-            key = info.st_mtime_ns, info.st_ino
-            if key != self._key:
-                with open(self._path) as file:
-                    self._text, self._key = file.read().strip() or self._text, key
         except OSError:
-            pass  # it was there when the agent started: that one goes on to hold
+            return  # it was there when the agent started: that one goes on to hold
+        key = info.st_mtime_ns, info.st_ino, info.st_size
+        if key != self._key:
+            self._key = key
+            self._take()
+
+    def _take(self) -> None:
+        try:
+            found = token_in(self._path, self._host)
+        except SettingsError as error:
+            log.warning("%s; the token from before goes on to hold", error)
+            return
+        warning = token_warning(found)
+        if warning and found != self._text:
+            log.warning("%s", warning)
+        self._text = found
 
 
 def check(token: str, path: str, query: str, authorization: str) -> None:
     """RequestError 401 unless the request carries `token`; an empty `token` lets everybody in."""
     if not token or path in PUBLIC:
         return
-    given = ""
+    given = b""
     if authorization[:7].lower() == "bearer ":
-        given = authorization[7:].strip()
+        given = authorization[7:].strip(" \t").encode("latin-1", "replace")  # a header is bytes, shown as Latin-1
     elif "agent_token=" in query:
-        given = _from_query(query)
-    if not hmac.compare_digest(given.encode(), token.encode()):
+        given = _from_query(query).encode()
+    if not hmac.compare_digest(given, token.encode()):
         raise RequestError(401, "token_invalid", REFUSED)
 
 

@@ -23,7 +23,7 @@ class Hot:
     def __init__(self, dispatcher: Dispatcher, front: Front) -> None:
         self._dispatcher = dispatcher
         self._front = front
-        self._token = auth.Token(dispatcher.settings.token, dispatcher.settings.token_file)
+        self._token = auth.Token(dispatcher.settings)
 
     def serves(self, method: str, path: str, length: int) -> bool:
         if path == "/v1/status":

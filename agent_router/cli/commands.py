@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+import uuid
 from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import quote
@@ -91,7 +92,7 @@ def agent(options: dict[str, Any], url: str = "") -> Iterator[Transport]:
 
 def _settings(options: dict[str, Any]) -> settings_module.Settings:
     # Nothing listens here, so what the settings say about that need not be good, or even readable.
-    flags: dict[str, Any] = {"host": "127.0.0.1", "token": "", "cert": "", "key": ""}
+    flags: dict[str, Any] = {"host": "127.0.0.1", "token": "", "token_file": "", "cert": "", "key": ""}
     flags |= {name: list(options[name]) for name in ("plugins", "schemas", "devices") if options.get(name)}
     if options.get("no_bundled"):
         flags["bundled"] = False
@@ -137,9 +138,13 @@ def call(name: str, pairs: tuple[str, ...], file: str, plan: bool, timeout: floa
         shared = {**manifest.get("$defs", {}), **schema.get("$defs", {})}
         params = arguments.request(pairs, file, {**schema, "$defs": shared})
         body = {"name": name, "params": params}
-        started = transport.request("POST", "/v1/commands/", body, plan=plan, timeout_s=timeout)
         log = sys.stderr.isatty() if log is None else log
-        command = live.follow(transport, started["id"], log)
+        id, interrupted = str(uuid.uuid4()), False
+        try:
+            transport.request("POST", "/v1/commands/", body, id=id, plan=plan, timeout_s=timeout)
+        except KeyboardInterrupt:  # it may have begun before we heard of it
+            interrupted = True
+        command = live.follow(transport, id, log, interrupted)
     finish(command, as_json, log)
 
 

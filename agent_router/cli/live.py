@@ -18,8 +18,17 @@ LAST_LINES_S = 5.0
 RESTARTING = 503
 
 
-def follow(transport: Transport, id: str, show_log: bool) -> dict[str, Any]:
-    """Wait for the end of a command and return it. The first Ctrl-C cancels, a second one leaves."""
+def follow(transport: Transport, id: str, show_log: bool, interrupted: bool = False) -> dict[str, Any]:
+    """Wait for the end of a command and return it. The first Ctrl-C cancels, a second one leaves.
+
+    `interrupted`: the first Ctrl-C came already, while the command was sent.
+    """
+    if interrupted:
+        _cancel(transport, id)
+        try:
+            transport.request("GET", f"/v1/commands/{id}")
+        except RequestError:  # it was not sent
+            raise KeyboardInterrupt from None
     if sys.stderr.isatty():
         return _with_bar(transport, id, show_log)
     with _log(transport, id, show_log, lambda line: print(line, file=sys.stderr, flush=True)):

@@ -167,6 +167,9 @@ def _front(settings: Settings, listener: socket.socket, started_at: float) -> No
 
 
 def _announce(settings: Settings) -> None:
+    warning = settings_module.token_warning(settings.token)
+    if warning:
+        print(f"agent-router: {warning}", file=sys.stderr, flush=True)
     scheme = "https" if settings.cert else "http"
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     guard = "token" if settings.token else "no token"

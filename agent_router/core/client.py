@@ -51,6 +51,9 @@ class Client:
                     raise RunnerGone(f"the runner does not answer on {self._path}: {error}") from None
                 time.sleep(RETRY_S)
                 head = {**head, "again": True}
+            except BaseException:  # Ctrl-C: the answer to come must not be taken for that to the next message
+                self.close()
+                raise
 
     def send(self, head: Head, body: bytes = b"") -> None:
         """Send without waiting for an answer."""

@@ -16,7 +16,7 @@ from agent_router.core.client import Client, RunnerGone
 from agent_router.core.dispatch import Dispatcher
 from agent_router.core.settings import Settings
 
-START_S = 10.0
+START_S = 60.0
 
 
 class Judge(threading.Thread):

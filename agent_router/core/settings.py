@@ -7,6 +7,8 @@ from typing import Any
 
 MIB = 1 << 20
 MAX_REQUEST_MIB = 512  # a request is held in memory several times
+LEAST_TOKEN = 16  # characters
+GOOD_TOKEN = "`openssl rand -hex 24` makes a good one"
 
 
 class SettingsError(Exception):
@@ -64,10 +66,10 @@ class Settings:
             raise SettingsError("cert and key go together: give both, or neither for plain HTTP")
         if self.cert:
             _check_pair(self.cert, self.key)
-        if self.token_file:
-            self.token = self.token or _token_in(self.token_file)
-        if self.token and len(self.token) < 16:
-            raise SettingsError("token is shorter than 16 characters; take for example `openssl rand -hex 24`")
+        if self.token:
+            check_token(self.token, self.host)
+        elif self.token_file:
+            self.token = token_in(self.token_file, self.host)
         lacking = [name for name, value in (("token", self.token), ("cert and key", self.cert)) if not value]
         if lacking and not self.insecure and not is_loopback(self.host):
             raise SettingsError(
@@ -79,12 +81,32 @@ class Settings:
 KINDS: dict[str, Any] = dict(Settings.__annotations__)
 
 
-def _token_in(path: str) -> str:
+def check_token(token: str, host: str, name: str = "token") -> None:
+    """Refuse a token that no header can carry, or that is too short for `host`; the message calls it `name`."""
+    if not token.isprintable() or token != token.strip():
+        raise SettingsError(f"{name} has white space around it, or a control character in it; {GOOD_TOKEN}")
+    if len(token) < LEAST_TOKEN and not is_loopback(host):
+        raise SettingsError(f"{name} is shorter than {LEAST_TOKEN} characters, too short beyond loopback; {GOOD_TOKEN}")
+
+
+def token_in(path: str, host: str) -> str:
+    """What stands in the file `path`, checked; nothing is a mistake there, since it would let everybody in."""
     try:
         with open(path) as file:
-            return file.read().strip()
+            found = file.read().strip()
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"token_file {path} cannot be read: {error}; give the path of a text file") from None
+    if not found:
+        raise SettingsError(f"token_file {path} is empty; {GOOD_TOKEN}")
+    check_token(found, host, f"the token in {path}")
+    return found
+
+
+def token_warning(token: str) -> str:
+    """A sentence about a token that is good enough for loopback only; "" for a longer one, or none."""
+    if not token or len(token) >= LEAST_TOKEN:
+        return ""
+    return f"token is shorter than {LEAST_TOKEN} characters, which will do on loopback only; {GOOD_TOKEN}"
 
 
 def _check_pair(cert: str, key: str) -> None:

@@ -55,10 +55,12 @@ class Runner:
     def listen(self) -> None:
         path = self.state + "/runner.sock"
         with contextlib.suppress(FileNotFoundError):
-            os.unlink(path)
+            os.unlink(path + ".new")
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self._listener.bind(path)
+        self._listener.bind(path + ".new")
         self._listener.listen(1024)
+        # The name appears when somebody listens: between bind() and listen() a client would be refused.
+        os.rename(path + ".new", path)
         self._listener.setblocking(False)
         self.loop.watch(self._listener.fileno(), self._accept)
 

@@ -16,6 +16,7 @@ from agent_router.runner import libc, strays
 from agent_router.runner.clock import boottime
 
 SHORT_LIFE_S = 0.2
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 Main = Callable[[], None]
 
 
@@ -61,18 +62,23 @@ class Supervisor:
     def _start(self, name: str) -> None:
         self._born[name] = time.monotonic()
         sys.stdout.flush()
-        pid = os.fork()
-        if pid == 0:
-            self._become(name)
-        self._pids[pid] = name
+        # A request to stop comes before the fork, and nothing is started, or when the child is known, and it is ended.
+        signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+        if not self._stopping:
+            pid = os.fork()
+            if pid == 0:
+                self._become(name)
+            self._pids[pid] = name
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
 
     def _become(self, name: str) -> None:
         status = 1
         try:
             os.close(self._orphans)
             os.close(self._lock)
-            for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
+            for number in STOP_SIGNALS:
                 signal.signal(number, signal.SIG_DFL)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
             libc.set_title(f"agent-router: {name}")
             self._mains[name]()
             status = 0

@@ -8,7 +8,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,10 +15,9 @@ from typing import Any
 
 import pytest
 
-# pytest's importlib mode puts no test directory on sys.path; Box lies beside this file.
-sys.path.insert(0, str(Path(__file__).parent))
-
-from overlay_box import Box
+from tests.support import processes
+from tests.support.certificates import self_signed
+from tests.support.overlay import OverlayTree
 
 COMMAND = Path(sys.executable).with_name("agent-router")
 ARGV = [str(COMMAND)] if COMMAND.exists() else [sys.executable, "-m", "agent_router"]
@@ -199,15 +197,8 @@ def make_server(tmp_path: Path) -> Iterator[Callable[..., Server]]:
 @pytest.fixture(scope="session")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """A self-signed certificate for localhost and 127.0.0.1: paths of cert and key."""
-    root = tmp_path_factory.mktemp("tls")
-    paths = {name: str(root / f"{name}.pem") for name in ("cert", "key")}
-    names = "subjectAltName=DNS:localhost,IP:127.0.0.1"
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
-         "-subj", "/CN=localhost", "-addext", names, "-keyout", paths["key"], "-out", paths["cert"]],
-        check=True, capture_output=True,
-    )  # fmt: skip
-    return paths
+    cert, key = self_signed(tmp_path_factory.mktemp("tls"))
+    return {"cert": str(cert), "key": str(key)}
 
 
 @pytest.fixture(scope="session")
@@ -218,28 +209,6 @@ def secure(directories: list[str], certificate: dict[str, str],
     made = Server(tmp_path_factory.mktemp("state"), [*directories, *options])
     yield made
     made.stop()
-
-
-@pytest.fixture
-def wait_for() -> Callable[[Callable[[], Any], str], Any]:
-    """`wait_for(condition, what)` polls until the condition is true, and returns its value."""
-
-    def wait(condition: Callable[[], Any], what: str, timeout_s: float = 20.0) -> Any:
-        give_up = time.monotonic() + timeout_s
-        while not (value := condition()):
-            assert time.monotonic() < give_up, f"not within {timeout_s:g} s: {what}"
-            time.sleep(0.02)
-        return value
-
-    return wait
-
-
-def alive(pid: int) -> bool:
-    """A zombie is not alive."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
-    except OSError:
-        return False
 
 
 class Trace:
@@ -253,12 +222,12 @@ class Trace:
         return self.path.exists() and self.path.read_text().endswith("\n")
 
     def plugin_gone(self) -> bool:
-        return not alive(int(self.path.read_text().split()[0]))
+        return not processes.alive(int(self.path.read_text().split()[0]))
 
     def all_gone(self) -> bool:
         """Also the private runner and its directory."""
         _, runner, home = self.path.read_text().split()
-        return self.plugin_gone() and not alive(int(runner)) and not Path(home).parents[2].exists()
+        return self.plugin_gone() and not processes.alive(int(runner)) and not Path(home).parents[2].exists()
 
 
 @pytest.fixture
@@ -267,7 +236,7 @@ def trace(tmp_path: Path) -> Trace:
 
 
 @pytest.fixture
-def box(tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch) -> Box:
-    """`box.plugin("area.verb")`, `box.file("root/opt/tool")`, then `box()`: see Box."""
+def tree(tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch) -> OverlayTree:
+    """`tree.plugin("area.verb")`, `tree.file("root/opt/tool")`, then `tree()`: see OverlayTree."""
     monkeypatch.delenv("SOURCE_DATE_EPOCH", raising=False)
-    return Box(tmp_path, capsys)
+    return OverlayTree(tmp_path, capsys)

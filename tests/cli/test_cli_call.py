@@ -173,9 +173,9 @@ def test_a_device_that_is_not_allowed(cli):
 
 
 def test_settings_of_a_server_do_not_disturb_local_calls(cli, tmp_path):
-    """A machine's settings file may name a token, and certificates that only root can read."""
+    """A machine's settings file may name a token and certificates that only root can read."""
     path = tmp_path / "agent.toml"
-    path.write_text(f'host = "0.0.0.0"\ntoken = "{"x" * 30}"\ncert = "/root/no"\nkey = "/root/no"\n')
+    path.write_text('host = "0.0.0.0"\ntoken_file = "/root/no"\ncert = "/root/no"\nkey = "/root/no"\n')
     done = cli.local("call", "demo.echo", "n=1", AGENT_ROUTER_CONFIG=str(path), AGENT_ROUTER_TOKEN="short")
     assert (done.status, done.err) == (0, "")
     path.write_text("prot = 5\n")

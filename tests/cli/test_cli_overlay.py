@@ -6,98 +6,100 @@ import stat
 import subprocess
 
 import pytest
-from overlay_box import SCRIPT
 
 from agent_router.cli import overlay, overlay_check
+from tests.support.overlay import SCRIPT
 
 pytestmark = pytest.mark.skipif(shutil.which("cpio") is None, reason="cpio is not installed")
 HOME = "extra/etc/agent-router"
 
 
-def test_the_command(cli, box):
-    box.plugin("acme.show")
-    done = cli("overlay", str(box.path), "-o", str(box.output))
+def test_the_command(cli, tree):
+    tree.plugin("acme.show")
+    done = cli("overlay", str(tree.path), "-o", str(tree.output))
     assert (done.status, done.err) == (0, "")
-    size = f"{box.output.stat().st_size / 1024:.1f} KiB"
+    size = f"{tree.output.stat().st_size / 1024:.1f} KiB"
     assert done.out.splitlines() == [
-        f"{box.output}: {size}, 1 method", "  acme.show",
+        f"{tree.output}: {size}, 1 method", "  acme.show",
         "Boot with it as a second initrd, after the ramdisk's own; in iPXE: initrd out.cpio.gz",
     ]  # fmt: skip
-    box.plugin("acme.bad", "echo\n")
-    done = cli("overlay", str(box.path), "-o", str(box.output))
+    tree.plugin("acme.bad", "echo\n")
+    done = cli("overlay", str(tree.path), "-o", str(tree.output))
     assert (done.status, done.out, "--force" in done.err) == (2, "", True)
-    assert cli("overlay", str(box.path), "-o", str(box.output), "--force").status == 0
+    assert cli("overlay", str(tree.path), "-o", str(tree.output), "--force").status == 0
 
 
-def test_the_archive(box):
-    box.plugin("acme.show")
-    box.plugin("acme.set", SCRIPT, effects="change")
-    box.file("root/opt/acme/my tool", "x", 0o775)
-    box.file("root/opt/acme/ünï~", "x", 0o600)
-    box.link("root/opt/acme/link", "/opt/elsewhere")
-    assert box() == 0
+def test_the_archive(tree):
+    tree.plugin("acme.show")
+    tree.plugin("acme.set", SCRIPT, effects="change")
+    tree.file("root/opt/acme/my tool", "x", 0o775)
+    tree.file("root/opt/acme/ünï~", "x", 0o600)
+    tree.link("root/opt/acme/link", "/opt/elsewhere")
+    assert tree() == 0
     directories = ["extra", "extra/etc", HOME, f"{HOME}/plugins.d", f"{HOME}/schemas", "extra/opt", "extra/opt/acme"]
-    assert box.rows() == {
+    assert tree.rows() == {
         **dict.fromkeys(directories, "drwxr-xr-x"),
         f"{HOME}/plugins.d/acme.show": "-rwxr-xr-x", f"{HOME}/plugins.d/acme.set": "-rwxr-xr-x",
         f"{HOME}/schemas/acme.show.json": "-rw-r--r--", f"{HOME}/schemas/acme.set.json": "-rw-r--r--",
         "extra/opt/acme/my tool": "-rwxr-xr-x", "extra/opt/acme/ünï~": "-rw-------",
         "extra/opt/acme/link": " -> /opt/elsewhere",
     }  # fmt: skip
-    assert box.out.splitlines()[1:3] == ["  acme.set", "  acme.show"]
+    assert tree.out.splitlines()[1:3] == ["  acme.set", "  acme.show"]
 
 
-def test_an_agent_takes_what_was_unpacked(box, cli):
-    box.plugin("acme.show", "#!/bin/sh\necho '{\"it\": \"works\"}'\n")
-    box.path.chmod(0o777)
-    assert box() == 0
-    home = box.unpack() / HOME
+def test_an_agent_takes_what_was_unpacked(tree, cli):
+    tree.plugin("acme.show", "#!/bin/sh\necho '{\"it\": \"works\"}'\n")
+    tree.path.chmod(0o777)
+    assert tree() == 0
+    home = tree.unpack() / HOME
     done = cli("call", "acme.show", f"--plugins={home}/plugins.d", f"--schemas={home}/schemas", "--no-bundled")
     assert done.json == {"it": "works"}
 
 
-def test_it_is_reproducible(box, monkeypatch):
-    box.plugin("acme.show")
-    box.file("root/a", "x")
-    os.link(box.path / "root/a", box.path / "root/b")
-    assert box() == 0
-    first = box.output.read_bytes()
-    copy = box.root / "copy"
-    shutil.copytree(box.path, copy)
+def test_it_is_reproducible(tree, monkeypatch):
+    tree.plugin("acme.show")
+    tree.file("root/a", "x")
+    os.link(tree.path / "root/a", tree.path / "root/b")
+    assert tree() == 0
+    first = tree.output.read_bytes()
+    copy = tree.root / "copy"
+    shutil.copytree(tree.path, copy)
     (copy / "root/b").unlink()
     os.link(copy / "root/a", copy / "root/b")
     os.utime(copy / "root/a", (5, 5))
-    assert overlay.main(str(copy), str(box.output), False) == 0
-    assert box.output.read_bytes() == first
+    assert overlay.main(str(copy), str(tree.output), False) == 0
+    assert tree.output.read_bytes() == first
     monkeypatch.setenv("SOURCE_DATE_EPOCH", str(86400 * 365))
-    assert box() == 0
-    assert box.output.read_bytes() != first
+    assert tree() == 0
+    assert tree.output.read_bytes() != first
     for bad in ("yesterday", "-1", str(1 << 32)):
         monkeypatch.setenv("SOURCE_DATE_EPOCH", bad)
-        assert box() == 2
-        assert "SOURCE_DATE_EPOCH is" in box.err
+        assert tree() == 2
+        assert "SOURCE_DATE_EPOCH is" in tree.err
 
 
 @pytest.mark.parametrize(("make", "word"), [
-    (lambda box: box.plugin("acme.show", response=5), "acme.show is invalid: {box}/schemas/acme.show.json: $.response"),
-    (lambda box: box.file("plugins.d/acme.show", SCRIPT), "is incomplete: there is {box}/plugins.d/acme.show"),
-    (lambda box: box.plugin("acme.show", None), "is incomplete: there is {box}/schemas/acme.show.json but no"),
-    (lambda box: box.plugin("disk.wipe"), "disk.wipe is invalid: two files claim this name"),
-    (lambda box: box.plugin("Acme.Show"), "'Acme.Show' is no method name"),
-    (lambda box: box.plugin("acme.show", "echo\n"), "plugins.d/acme.show: it is neither a binary (ELF) nor a script"),
-    (lambda box: box.plugin("acme.show", "#!/bin/sh\r\necho\r\n"), "plugins.d/acme.show: its lines end as on Windows"),
-    (lambda box: box.file("root/run/acme"), "/run is a file system of its own on the ramdisk"),
+    (lambda tree: tree.plugin("acme.show", response=5),
+     "acme.show is invalid: {tree}/schemas/acme.show.json: $.response"),
+    (lambda tree: tree.file("plugins.d/acme.show", SCRIPT), "is incomplete: there is {tree}/plugins.d/acme.show"),
+    (lambda tree: tree.plugin("acme.show", None), "is incomplete: there is {tree}/schemas/acme.show.json but no"),
+    (lambda tree: tree.plugin("disk.wipe"), "disk.wipe is invalid: two files claim this name"),
+    (lambda tree: tree.plugin("Acme.Show"), "'Acme.Show' is no method name"),
+    (lambda tree: tree.plugin("acme.show", "echo\n"), "plugins.d/acme.show: it is neither a binary (ELF) nor a script"),
+    (lambda tree: tree.plugin("acme.show", "#!/bin/sh\r\necho\r\n"),
+     "plugins.d/acme.show: its lines end as on Windows"),
+    (lambda tree: tree.file("root/run/acme"), "/run is a file system of its own on the ramdisk"),
 ])  # fmt: skip
-def test_what_an_agent_would_refuse(box, make, word):
-    make(box)
-    box.refused(word.format(box=box.path))
+def test_what_an_agent_would_refuse(tree, make, word):
+    make(tree)
+    tree.refused(word.format(tree=tree.path))
 
 
-def test_every_bad_plugin_has_its_sentence(box):
-    box.plugin("acme.good")
-    box.plugin("acme.a", None)
-    box.plugin("acme.b", effects="none")
-    rows = box.refused("acme.a is incomplete", "acme.b is invalid")
+def test_every_bad_plugin_has_its_sentence(tree):
+    tree.plugin("acme.good")
+    tree.plugin("acme.a", None)
+    tree.plugin("acme.b", effects="none")
+    rows = tree.refused("acme.a is incomplete", "acme.b is invalid")
     assert f"{HOME}/schemas/acme.a.json" in rows
 
 
@@ -113,80 +115,80 @@ def test_the_start_of_a_program(head, words):
     assert bool(found) == bool(words)
 
 
-def test_what_is_only_not_here_is_a_note(box):
-    box.plugin("acme.a", needs={"commands": ["acme-flash"]})
-    box.plugin("acme.b", match=[{"modalias": "acme:v1*"}])
-    box.plugin("acme.c", "#!/opt/acme/sh\n")
-    assert box() == 0
-    assert [line.partition(": ")[2] for line in box.err.splitlines()] == [
+def test_what_is_only_not_here_is_a_note(tree):
+    tree.plugin("acme.a", needs={"commands": ["acme-flash"]})
+    tree.plugin("acme.b", match=[{"modalias": "acme:v1*"}])
+    tree.plugin("acme.c", "#!/opt/acme/sh\n")
+    assert tree() == 0
+    assert [line.partition(": ")[2] for line in tree.err.splitlines()] == [
         "note: acme.a is unavailable on this machine: the command acme-flash is not installed",
         "note: acme.b is not_for_this_hardware on this machine: this machine has none of: acme:v1*",
         "note: acme.c is unavailable on this machine: its interpreter /opt/acme/sh is not installed",
     ]  # fmt: skip
 
 
-def test_what_comes_with_the_overlay_is_not_missed(box):
-    box.plugin("acme.a", needs={"commands": ["acme-flash"]})
-    box.file("root/usr/sbin/acme-flash", "x", 0o755)
-    box.plugin("acme.c", "#!/opt/acme/sh\n")
-    box.link("root/opt/acme", "/opt/acme-2")
-    box.file("root/opt/acme-2/sh", "x", 0o755)
-    assert (box(), box.err) == (0, "")
+def test_what_comes_with_the_overlay_is_not_missed(tree):
+    tree.plugin("acme.a", needs={"commands": ["acme-flash"]})
+    tree.file("root/usr/sbin/acme-flash", "x", 0o755)
+    tree.plugin("acme.c", "#!/opt/acme/sh\n")
+    tree.link("root/opt/acme", "/opt/acme-2")
+    tree.file("root/opt/acme-2/sh", "x", 0o755)
+    assert (tree(), tree.err) == (0, "")
 
 
-def test_files_left_out_are_named(box):
-    box.plugin("acme.show")
+def test_files_left_out_are_named(tree):
+    tree.plugin("acme.show")
     for place in ("plugins.d/.hidden", "plugins.d/acme.show~", "schemas/notes.txt", "README.md", "plugin.d/acme.set"):
-        box.file(place)
-    assert box() == 0
-    assert [line.partition("note: ")[2] for line in box.err.splitlines()] == [
+        tree.file(place)
+    assert tree() == 0
+    assert [line.partition("note: ")[2] for line in tree.err.splitlines()] == [
         "README.md is left out: only plugins.d/, schemas/, root/ are looked at",
         "plugin.d is left out: only plugins.d/, schemas/, root/ are looked at",
         "plugins.d/.hidden is left out: it has the name of a hidden or backup file",
         "plugins.d/acme.show~ is left out: it has the name of a hidden or backup file",
         "schemas/notes.txt is left out: a manifest is called NAME.json",
     ]
-    assert not any(name.endswith(("~", ".txt", ".hidden")) for name in box.rows())
+    assert not any(name.endswith(("~", ".txt", ".hidden")) for name in tree.rows())
 
 
 @pytest.mark.parametrize("place", [".", "x.cpio.gz", "plugins.d/acme.show", "root/x"])
-def test_the_output_is_never_in_the_directory(box, place):
-    box.plugin("acme.show")
-    (box.root / "linked").mkdir()
-    box.link("root", box.root / "linked")
-    assert box(output=box.path / place) == 2
-    assert "name a file elsewhere with -o" in box.err
-    assert (box.path / "plugins.d/acme.show").read_text() == SCRIPT
+def test_the_output_is_never_in_the_directory(tree, place):
+    tree.plugin("acme.show")
+    (tree.root / "linked").mkdir()
+    tree.link("root", tree.root / "linked")
+    assert tree(output=tree.path / place) == 2
+    assert "name a file elsewhere with -o" in tree.err
+    assert (tree.path / "plugins.d/acme.show").read_text() == SCRIPT
 
 
-def test_an_output_that_is_no_file(box):
-    box.plugin("acme.show")
-    for place in (box.root, "/dev/null"):
-        assert box(output=place) == 2
-        assert f"{place} is not a regular file" in box.err
+def test_an_output_that_is_no_file(tree):
+    tree.plugin("acme.show")
+    for place in (tree.root, "/dev/null"):
+        assert tree(output=place) == 2
+        assert f"{place} is not a regular file" in tree.err
     assert stat.S_ISCHR(os.stat("/dev/null").st_mode)
 
 
-def test_an_output_that_cannot_be_written(box):
-    box.plugin("acme.show")
-    assert box(output=box.root / "none/x") == 1
-    assert box.err == f"agent-router: {box.root}/none/x: No such file or directory; nothing was written\n"
+def test_an_output_that_cannot_be_written(tree):
+    tree.plugin("acme.show")
+    assert tree(output=tree.root / "none/x") == 1
+    assert tree.err == f"agent-router: {tree.root}/none/x: No such file or directory; nothing was written\n"
 
 
-def test_a_full_disk_leaves_the_old_archive(box, cli):
-    box.plugin("acme.show")
-    assert box() == 0
-    old = box.output.read_bytes()
-    box.file("root/opt/large", os.urandom(1 << 20))
-    line = ["sh", "-c", 'ulimit -f 100; exec "$@"', "sh", *cli.argv, "overlay", str(box.path), "-o", str(box.output)]
+def test_a_full_disk_leaves_the_old_archive(tree, cli):
+    tree.plugin("acme.show")
+    assert tree() == 0
+    old = tree.output.read_bytes()
+    tree.file("root/opt/large", os.urandom(1 << 20))
+    line = ["sh", "-c", 'ulimit -f 100; exec "$@"', "sh", *cli.argv, "overlay", str(tree.path), "-o", str(tree.output)]
     done = subprocess.run(line, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (1, f"agent-router: {box.output}: File too large; nothing was written\n")
-    assert box.output.read_bytes() == old
-    assert sorted(os.listdir(box.root)) == ["box", "out.cpio.gz"]
+    assert (done.returncode, done.stderr) == (1, f"agent-router: {tree.output}: File too large; nothing was written\n")
+    assert tree.output.read_bytes() == old
+    assert sorted(os.listdir(tree.root)) == ["out.cpio.gz", "tree"]
 
 
-def test_an_unreadable_file(box, monkeypatch):
-    box.file("root/secret", "x")
+def test_an_unreadable_file(tree, monkeypatch):
+    tree.file("root/secret", "x")
     known = os.open
 
     def refuse(path, *rest, **keys):
@@ -195,20 +197,20 @@ def test_an_unreadable_file(box, monkeypatch):
         return known(path, *rest, **keys)
 
     monkeypatch.setattr(os, "open", refuse)
-    assert box() == 1
-    assert box.err == f"agent-router: {box.path}/root/secret: Permission denied; nothing was written\n"
-    assert not box.output.exists()
+    assert tree() == 1
+    assert tree.err == f"agent-router: {tree.path}/root/secret: Permission denied; nothing was written\n"
+    assert not tree.output.exists()
 
 
-def test_a_noexec_directory_for_temporary_files_is_named(box, monkeypatch):
-    box.plugin("acme.show")
+def test_a_noexec_directory_for_temporary_files_is_named(tree, monkeypatch):
+    tree.plugin("acme.show")
     monkeypatch.setattr(os, "access", lambda *rest: False)
-    box.impossible("is mounted noexec")
+    tree.impossible("is mounted noexec")
 
 
-def test_names_that_are_no_text(box):
-    box.file(os.fsdecode(b"root/\xff\x1b[31m"), "x")
-    box.file(os.fsdecode(b"plugins.d/\xff.x\x1b"), SCRIPT)
-    rows = box.refused("is invalid")
+def test_names_that_are_no_text(tree):
+    tree.file(os.fsdecode(b"root/\xff\x1b[31m"), "x")
+    tree.file(os.fsdecode(b"plugins.d/\xff.x\x1b"), SCRIPT)
+    rows = tree.refused("is invalid")
     assert len(rows) == 6
-    assert all(char.isprintable() or char == "\n" for char in box.err + box.out)
+    assert all(char.isprintable() or char == "\n" for char in tree.err + tree.out)

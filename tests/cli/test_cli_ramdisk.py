@@ -139,7 +139,7 @@ def test_a_certificate_of_the_operator_is_used(config, tmp_path):
 @pytest.mark.parametrize(("token", "sentence"), [("short", "token is shorter than 16 characters")])
 def test_a_bad_parameter_is_named(config, token, sentence):
     with pytest.raises(SettingsError, match=sentence):
-        ramdisk.prepare(str(config), {"ipa-agent-token": token})
+        ramdisk.prepare(str(config), {"ipa-agent-token": token, "ipa-listen-host": "::"})
 
 
 def test_without_ipv6_it_listens_on_ipv4(config, monkeypatch):
@@ -183,7 +183,7 @@ def test_a_settings_file_that_is_wrong_stops_it_with_a_sentence(config, cli):
 
 
 def test_the_console_is_told_why_it_does_not_start(config, console, capsys):
-    config.write_text('token = "short"\n')
+    config.write_text('host = "::"\ntoken = "short"\n')
     assert ramdisk.main([f"--config={config}"]) == 2
     assert console.read_text().startswith("does not start: token is shorter than 16 characters")
     assert "token is shorter" in capsys.readouterr().err

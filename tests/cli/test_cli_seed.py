@@ -15,6 +15,8 @@ from urllib.parse import quote
 
 import pytest
 
+from tests.support.waiting import wait_for
+
 MIB = 1 << 20
 
 
@@ -193,7 +195,7 @@ def test_bmaptool_takes_the_block_map(seed, image, tmp_path):
 
 
 @needs("udp-sender")
-def test_multicast_sessions_follow_each_other(seed, image, tmp_path, wait_for):
+def test_multicast_sessions_follow_each_other(seed, image, tmp_path):
     one = seed(image, "--multicast", "--interface", "lo", "--portbase", "9120", "--wait", "1", "--drop-after", "5",
                "--no-torrent")  # fmt: skip
     assert "udpcast://:9120" in one.lines
@@ -215,7 +217,7 @@ def test_multicast_sessions_follow_each_other(seed, image, tmp_path, wait_for):
 
 
 @needs("udp-sender")
-def test_a_seed_that_is_killed_takes_its_sender_along(seed, image, wait_for):
+def test_a_seed_that_is_killed_takes_its_sender_along(seed, image):
     one = seed(image, "--multicast", "--interface", "lo", "--portbase", "9130", "--no-torrent")
     try:
         wait_for(lambda: senders(image), "the session")

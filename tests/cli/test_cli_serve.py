@@ -24,7 +24,7 @@ def get(url, path):
     (["--port=70000"], "port 70000 is not between 0 (any free one) and 65535"),
     (["--host=0.0.0.0"], "refusing to listen on 0.0.0.0 without token and without cert and key: "),
     (["--host=::", f"--token={TOKEN}"], "refusing to listen on :: without cert and key: "),
-    (["--token=short"], "token is shorter than 16 characters; "),
+    (["--host=::", "--insecure", "--token=short"], "token is shorter than 16 characters, too short beyond loopback; "),
     (["--cert=/no/such.pem", "--key=/no/such.pem"], "cert /no/such.pem cannot be read; give the path of a PEM file"),
     (["--cert=/no/such.pem"], "cert and key go together: "),
     (["--history=0"], "history 0 is not a number of commands above 0"),
@@ -105,6 +105,14 @@ def test_the_state_directory_is_private(make_server):
     assert stat.S_IMODE(os.stat(server.state).st_mode) == 0o700
     assert get(server.url, "/v1/status")["version"]
     assert server.greeting == f"agent-router: {server.url}/ (no token, state in {server.state})\n"
+
+
+@pytest.mark.parametrize(("token", "warned"), [("678123", True), ("0123456789abcdef", False), ("", False)])
+def test_a_short_token_is_warned_of_on_standard_error(make_server, capfd, token, warned):
+    server = make_server(f"--token={token}")
+    assert get(server.url, "/v1/status")["version"]
+    warning = "token is shorter than 16 characters, which will do on loopback only; `openssl rand -hex 24` makes"
+    assert capfd.readouterr().err == (f"agent-router: {warning} a good one\n" if warned else "")
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -10,6 +10,7 @@ import threading
 import pytest
 
 from agent_router.cli.transport import with_query
+from tests.support.waiting import wait_for
 
 TOKEN = "a-token-of-24-characters"
 
@@ -67,7 +68,7 @@ def running(cli, server):
     return [item["id"] for item in cli("commands", server.option).json if item["command_status"] == "RUNNING"]
 
 
-def test_watch(cli, server, trace, wait_for):
+def test_watch(cli, server, trace):
     cli.start("call", "demo.works", server.option)
     id = wait_for(lambda: running(cli, server), "the command runs")[0]
     done = cli("watch", id, server.option)
@@ -77,7 +78,7 @@ def test_watch(cli, server, trace, wait_for):
     assert (again.json["command_status"], again.json["warnings"]) == ("SUCCEEDED", ["one step was slow"])
 
 
-def test_cancel(cli, server, trace, wait_for):
+def test_cancel(cli, server, trace):
     caller = cli.start("call", "demo.waits", trace.argument, server.option)
     wait_for(trace.written, "the plugin runs")
     id = running(cli, server)[0]

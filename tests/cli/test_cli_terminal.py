@@ -13,6 +13,8 @@ import time
 
 import pytest
 
+from tests.support.waiting import wait_for
+
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
@@ -130,7 +132,7 @@ def test_a_failing_call(cli, directories):
 
 
 @pytest.mark.parametrize("where", ["local", "server"])
-def test_ctrl_c_cancels_the_command(cli, directories, server, trace, wait_for, where):
+def test_ctrl_c_cancels_the_command(cli, directories, server, trace, where):
     options = directories if where == "local" else [server.option]
     process = cli.start("call", "demo.waits", trace.argument, *options)
     wait_for(trace.written, "the plugin runs")
@@ -146,7 +148,7 @@ def test_ctrl_c_cancels_the_command(cli, directories, server, trace, wait_for, w
         assert trace.all_gone()
 
 
-def test_ctrl_c_typed_in_a_terminal_reaches_the_command_line_only(cli, directories, trace, wait_for):
+def test_ctrl_c_typed_in_a_terminal_reaches_the_command_line_only(cli, directories, trace):
     """The terminal sends SIGINT to its whole foreground group; runner and plugin are in sessions of their own."""
     terminal = Terminal(cli, "call", "demo.waits", trace.argument, *directories)
     wait_for(trace.written, "the plugin runs")
@@ -157,7 +159,7 @@ def test_ctrl_c_typed_in_a_terminal_reaches_the_command_line_only(cli, directori
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_whatever_ends_a_local_call_ends_its_plugin(cli, directories, trace, wait_for, number):
+def test_whatever_ends_a_local_call_ends_its_plugin(cli, directories, trace, number):
     process = cli.start("call", "demo.waits", trace.argument, *directories)
     wait_for(trace.written, "the plugin runs")
     process.send_signal(number)
@@ -166,7 +168,7 @@ def test_whatever_ends_a_local_call_ends_its_plugin(cli, directories, trace, wai
     assert trace.all_gone()
 
 
-def test_a_second_ctrl_c_leaves_nothing_behind_locally(cli, directories, trace, wait_for):
+def test_a_second_ctrl_c_leaves_nothing_behind_locally(cli, directories, trace):
     process = cli.start("call", "demo.stubborn", trace.argument, *directories)
     wait_for(trace.written, "the plugin runs")
     for _ in range(3):
@@ -179,7 +181,7 @@ def test_a_second_ctrl_c_leaves_nothing_behind_locally(cli, directories, trace, 
     assert trace.all_gone()
 
 
-def test_a_second_ctrl_c_leaves_the_command_to_the_server(cli, server, trace, wait_for):
+def test_a_second_ctrl_c_leaves_the_command_to_the_server(cli, server, trace):
     process = cli.start("call", "demo.stubborn", trace.argument, server.option, "--timeout", "30")
     wait_for(trace.written, "the plugin runs")
     process.send_signal(signal.SIGINT)
@@ -192,7 +194,7 @@ def test_a_second_ctrl_c_leaves_the_command_to_the_server(cli, server, trace, wa
     wait_for(trace.plugin_gone, "the server ends it after its grace time")
 
 
-def test_a_server_that_is_restarted_is_waited_for(cli, directories, trace, wait_for, make_server):
+def test_a_server_that_is_restarted_is_waited_for(cli, directories, trace, make_server):
     first = make_server(*directories)
     process = cli.start("call", "demo.waits", trace.argument, first.option, "--timeout", "4")
     wait_for(trace.written, "the plugin runs")

@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,12 +10,8 @@ from typing import Any
 
 import pytest
 
-# pytest's importlib mode puts no test directory on sys.path; the harnesses lie here and with the integration tests.
-sys.path.insert(0, str(Path(__file__).parents[1] / "integration"))
-sys.path.insert(0, str(Path(__file__).parent))
-
-from ironic_box import VENV, IronicBox, Node
-from machine_box import Disk, Machine
+from tests.support.ironic import VENV, Ironic, Node
+from tests.support.machine import Disk, Machine
 
 HERE = Path(__file__).parent
 DISK_MIB = 5 << 10  # sparse; Ironic's agents install onto no disk below 4 GiB
@@ -43,8 +38,8 @@ def needs_a_machine() -> None:
 
 
 @pytest.fixture(scope="session")
-def ironic(tmp_path_factory: pytest.TempPathFactory, needs_a_machine: None) -> Iterator[IronicBox]:
-    box = IronicBox(tmp_path_factory.mktemp("ironic"))
+def ironic(tmp_path_factory: pytest.TempPathFactory, needs_a_machine: None) -> Iterator[Ironic]:
+    box = Ironic(tmp_path_factory.mktemp("ironic"))
     try:
         yield box.start()
     finally:
@@ -65,7 +60,7 @@ def vendor(into: Path, *groups: Path) -> str:
 
 
 @pytest.fixture
-def rack(ironic: IronicBox, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Rack]:
+def rack(ironic: Ironic, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Rack]:
     """`rack()` gives a machine with one disk whose node is manageable; keywords are the node's driver_info.
 
     `addresses`: the second machine of a test needs others; `automatic`: the ramdisk has a vendor's step of automated

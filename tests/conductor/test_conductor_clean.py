@@ -2,8 +2,9 @@
 
 import signal
 
-import procs
 import pytest
+
+from tests.support import processes
 
 pytestmark = [pytest.mark.conductor, pytest.mark.root]
 
@@ -100,7 +101,7 @@ def test_killed_processes_of_the_agent_do_not_disturb_the_conductor(rack):
     machine.node.until(lambda node: (node["clean_step"] or {}).get("step") == "acme_burn_in" and
                        node["provision_state"] == "clean wait", "the step runs")  # fmt: skip
     for role in ("link", "runner", "front"):
-        procs.kill(machine.ramdisk.pid(role), signal.SIGKILL)
+        processes.kill(machine.ramdisk.pid(role), signal.SIGKILL)
     machine.node.reach("manageable")
     [boot] = machine.boots
     burnt = boot.commands()[1]

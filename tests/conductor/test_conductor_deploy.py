@@ -1,7 +1,8 @@
 """Deployment, by the real Ironic: what is on the disk afterwards, and what the user is told if it fails."""
 
 import pytest
-from images import IMAGE_MIB, MIB, Image, config_drive, part_digest, partitions
+
+from tests.support.disk_images import IMAGE_MIB, MIB, Image, config_drive, part_digest, partitions
 
 pytestmark = [pytest.mark.conductor, pytest.mark.root]
 

@@ -6,9 +6,10 @@ import shutil
 import subprocess
 
 import pytest
-from cable_box import Cable, FarMachine
-from images import MIB, config_drive, part_digest, partitions
-from seed_box import PORTBASE, Seed
+
+from tests.support.cable import Cable, FarMachine
+from tests.support.disk_images import MIB, config_drive, part_digest, partitions
+from tests.support.seed import PORTBASE, Seed
 
 pytestmark = [
     pytest.mark.conductor,

@@ -1,9 +1,9 @@
 """Inspection and what may follow without a reboot (fast track), by the real Ironic."""
 
 import pytest
-from images import IMAGE_MIB, MIB, Image
 
 from agent_router.conductor import reach
+from tests.support.disk_images import IMAGE_MIB, MIB, Image
 
 pytestmark = [pytest.mark.conductor, pytest.mark.root]
 

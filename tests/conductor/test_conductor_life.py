@@ -4,8 +4,9 @@ import json
 import subprocess
 
 import pytest
-from agent_harness import wait_for
-from images import IMAGE_MIB, MIB, Image
+
+from tests.support.disk_images import IMAGE_MIB, MIB, Image
+from tests.support.waiting import wait_for
 
 pytestmark = [pytest.mark.conductor, pytest.mark.root]
 

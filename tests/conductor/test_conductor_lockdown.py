@@ -1,7 +1,8 @@
 """A machine that Ironic must not switch off: the agent is locked down before the instance boots."""
 
 import pytest
-from images import Image
+
+from tests.support.disk_images import Image
 
 pytestmark = [pytest.mark.conductor, pytest.mark.root]
 

@@ -5,8 +5,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from ironic_box import HERE
-from machine_box import REPO, Disk
+
+from tests.support.ironic import HERE
+from tests.support.machine import REPO, Disk
 
 pytestmark = [pytest.mark.conductor, pytest.mark.root]
 

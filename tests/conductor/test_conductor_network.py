@@ -4,9 +4,10 @@ import functools
 import time
 
 import pytest
-from agent_harness import wait_for
-from cable_box import Cable, FarMachine
-from images import IMAGE_MIB, MIB, Image
+
+from tests.support.cable import Cable, FarMachine
+from tests.support.disk_images import IMAGE_MIB, MIB, Image
+from tests.support.waiting import wait_for
 
 pytestmark = [pytest.mark.conductor, pytest.mark.root, pytest.mark.slow]
 

@@ -1,7 +1,8 @@
 """RAID steps of a vendor's plugins, by the real Ironic: what the controller has is what Ironic remembers."""
 
 import pytest
-from images import Image
+
+from tests.support.disk_images import Image
 
 pytestmark = [pytest.mark.conductor, pytest.mark.root]
 

@@ -3,7 +3,8 @@
 import json
 
 import pytest
-from images import Image
+
+from tests.support.disk_images import Image
 
 pytestmark = [pytest.mark.conductor, pytest.mark.root]
 

@@ -1,26 +1,20 @@
 """Fixtures of the integration tests: agent (one for all), drop, fresh_agent."""
 
-import json
 import os
 import shutil
-import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-# pytest's importlib mode puts no test directory on sys.path; the harness lies beside this file.
-sys.path.insert(0, str(Path(__file__).parent))
-
-import procs
-from agent_harness import Agent, wait_for
+from tests.support import processes
+from tests.support.agent import Agent, Drop, FreshAgent, drop_into
+from tests.support.certificates import self_signed
+from tests.support.waiting import wait_for
 
 TESTS = Path(__file__).resolve().parents[1]
-
-Drop = Callable[..., Path]
-FreshAgent = Callable[..., Agent]
 
 
 @pytest.fixture(scope="session")
@@ -73,8 +67,8 @@ def agent(shared_agent: Agent) -> Iterator[Agent]:
 def assert_idle(agent: Agent) -> None:
     """No plugin, no stray, no zombie, no working directory is left."""
     pids = agent.pids
-    wait_for(lambda: procs.children(pids["runner"]) == [], "the runner has no child")
-    assert procs.zombies(pids["supervisor"]) == []
+    wait_for(lambda: processes.children(pids["runner"]) == [], "the runner has no child")
+    assert processes.zombies(pids["supervisor"]) == []
     known = set(pids.values())
     left = [text for text in agent.leftovers() if int(text.split()[0]) not in known]
     assert left == []
@@ -88,21 +82,6 @@ def drop(agent: Agent) -> Iterator[Drop]:
     for directory in (agent.plugins, agent.schemas):
         for path in directory.iterdir():
             path.unlink()
-
-
-def drop_into(agent: Agent, name: str, script: str | bytes, **keys: Any) -> Path:
-    path = agent.plugins / name
-    path.write_bytes(script if isinstance(script, bytes) else script.encode())
-    path.chmod(0o700)
-    (agent.schemas / f"{name}.json").write_text(json.dumps(manifest(**keys)))
-    return path
-
-
-def manifest(**keys: Any) -> dict[str, Any]:
-    return {
-        "protocol": 1, "title": "Dropped in by a test", "version": "1", "effects": "read",
-        "request": {"type": "object"}, "response": {}, **keys,
-    }  # fmt: skip
 
 
 @pytest.fixture
@@ -124,3 +103,8 @@ def fresh_agent(memory_dir: Path, test_plugins: tuple[str, str]) -> Iterator[Fre
         for one in made:
             one.kill_all()
             shutil.rmtree(one.root, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    return self_signed(tmp_path_factory.mktemp("tls"))

@@ -7,25 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from agent_harness import Agent
-from conftest import FreshAgent
+
+from tests.support.agent import Agent, FreshAgent
+from tests.support.certificates import client_context
 
 TOKEN = "0123456789abcdef-the-token-Äß"
 QUOTED = "0123456789abcdef-the-token-%C3%84%C3%9F"
 PLAIN = "fedcba9876543210-the-token"
-
-
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    directory = tmp_path_factory.mktemp("tls")
-    cert, key = directory / "agent.crt", directory / "agent.key"
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days",
-         "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1",
-         "-keyout", key, "-out", cert],
-        check=True, capture_output=True,
-    )  # fmt: skip
-    return cert, key
 
 
 @pytest.fixture(scope="module")
@@ -103,10 +91,6 @@ def test_a_token_may_come_from_the_environment(fresh_agent: FreshAgent, monkeypa
 
 
 TOO_LONG = b"POST /v1/commands/ HTTP/1.1\r\nContent-Length: 99999999\r\n\r\n"
-
-
-def client_context(cert: Path) -> ssl.SSLContext:
-    return ssl.create_default_context(cafile=str(cert))
 
 
 def test_the_whole_api_over_tls(fresh_agent: FreshAgent, certificate):
@@ -200,7 +184,7 @@ def test_it_listens_beyond_loopback_when_guarded_or_told_so(fresh_agent: FreshAg
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--token=short"], "16 characters"),
+        (["--host=0.0.0.0", "--insecure", "--token=short"], "16 characters"),
         (["--cert=/nothing.pem"], "go together"),
         (["--cert=/nothing.pem", "--key=/nothing.pem"], "cannot be read"),
         (["--config=/nothing.toml"], "/nothing.toml"),

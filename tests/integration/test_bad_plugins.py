@@ -4,10 +4,11 @@ import signal
 import time
 from pathlib import Path
 
-import procs
 import pytest
-from agent_harness import Agent, wait_for
-from conftest import Drop
+
+from tests.support import processes
+from tests.support.agent import Agent, Drop
+from tests.support.waiting import wait_for
 
 
 def failed(command: dict, kind: str, code: int = 500) -> str:
@@ -44,11 +45,11 @@ def test_one_that_ignores_sigterm_is_killed_after_its_grace(agent: Agent):
     ("name", "kind"), [("bad.floods_stdout", "OutputLimit"), ("bad.floods_stderr", "LogLimit")]
 )
 def test_a_flood_is_ended_and_neither_memory_nor_disk_suffers(agent: Agent, name, kind):
-    before = procs.rss_kib(agent.pids["runner"])
+    before = processes.rss_kib(agent.pids["runner"])
     command = agent.post(name)
     message = failed(command, kind)
     assert "0.5 MiB" in message
-    assert procs.rss_kib(agent.pids["runner"]) < before + 4096
+    assert processes.rss_kib(agent.pids["runner"]) < before + 4096
     base = agent.state / "c" / command["id"]
     wait_for(lambda: not (base / "stdin").exists(), "its files are closed")
     assert sum(path.stat().st_size for path in base.glob("*")) < 1 << 20
@@ -62,25 +63,25 @@ def test_a_log_that_grew_unseen_is_cut_to_its_limit(agent: Agent, drop: Drop, tm
     id = agent.post("dropped.bursts", wait=False)["id"]
     log = agent.state / "c" / id / "log"
     runner = agent.pids["runner"]
-    procs.kill(runner, signal.SIGSTOP)
+    processes.kill(runner, signal.SIGSTOP)
     go.touch()
     try:
         wait_for(lambda: log.stat().st_size == 20 << 20, "the burst")
     finally:
-        procs.kill(runner, signal.SIGCONT)
+        processes.kill(runner, signal.SIGCONT)
     failed(agent.command(id, wait=True), "LogLimit")
     assert log.stat().st_size == 1 << 19
 
 
 def test_a_flood_of_events_is_thinned_and_the_plugin_succeeds(agent: Agent):
-    before = procs.rss_kib(agent.pids["runner"])
+    before = processes.rss_kib(agent.pids["runner"])
     command = agent.post("bad.floods_events")
     assert command["command_status"] == "SUCCEEDED", command
     assert command["events_dropped"] > 1000
     assert "heard" in command["warnings"]
     events = agent.events(command["id"])
     assert 1 <= len([event for event, _ in events if event == "progress"]) <= 200
-    assert procs.rss_kib(agent.pids["runner"]) < before + 4096
+    assert processes.rss_kib(agent.pids["runner"]) < before + 4096
     assert (agent.state / "c" / command["id"] / "stream").stat().st_size < 2 << 20
 
 
@@ -156,13 +157,13 @@ def test_python_that_does_not_compile_fails_with_the_line(agent: Agent, drop: Dr
 def test_what_a_plugin_leaves_behind_delays_no_answer_and_is_killed(agent: Agent, name):
     command = agent.post(name)
     assert command["command_status"] == "SUCCEEDED", command
-    assert procs.gone(command["command_result"]["pid"])
+    assert processes.gone(command["command_result"]["pid"])
 
 
 def test_a_daemon_is_killed_also_while_another_command_runs(agent: Agent):
     other = agent.post("stop.polite", wait=False)
     command = agent.post("bad.double_forks")
-    assert procs.gone(command["command_result"]["pid"])
+    assert processes.gone(command["command_result"]["pid"])
     assert agent.command(other["id"])["command_status"] == "RUNNING"
 
 
@@ -173,7 +174,7 @@ def test_a_python_plugin_leaves_nothing_behind_either(agent: Agent, drop: Drop):
         "if not (pid := os.fork()):\n    os.setsid()\n    time.sleep(1000)\nprint(json.dumps({'pid': pid}))\n",
     )
     other = agent.post("stop.polite", wait=False)
-    assert procs.gone(agent.post("dropped.daemon")["command_result"]["pid"])
+    assert processes.gone(agent.post("dropped.daemon")["command_result"]["pid"])
     assert agent.command(other["id"])["command_status"] == "RUNNING"
 
 
@@ -189,16 +190,16 @@ exec sleep 1000
     agent.post("dropped.helper", wait=False, id="kin-2")
     [helper] = wait_for(lambda: agent.command("kin-2").get("warnings"), "the helper runs")
     left = agent.post("bad.double_forks", id="kin")["command_result"]["pid"]
-    assert procs.gone(left)
-    assert procs.alive(int(helper))
+    assert processes.gone(left)
+    assert processes.alive(int(helper))
     agent.delete("/v1/commands/kin-2")
-    assert procs.gone(int(helper))
+    assert processes.gone(int(helper))
 
 
 def test_a_child_in_another_process_group_dies_with_its_plugin(agent: Agent):
     command = agent.post("bad.changes_group")
     failed(command, "Timeout", 504)
-    assert procs.gone(int(command["warnings"][0]))
+    assert processes.gone(int(command["warnings"][0]))
 
 
 def test_a_fork_bomb_of_daemons_leaves_nothing(agent: Agent, drop: Drop):

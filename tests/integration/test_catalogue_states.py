@@ -8,8 +8,9 @@ import time
 from pathlib import Path
 
 import pytest
-from agent_harness import Agent, wait_for
-from conftest import Drop, FreshAgent, manifest
+
+from tests.support.agent import Agent, Drop, FreshAgent, manifest
+from tests.support.waiting import wait_for
 
 OK = "#!/bin/sh\necho '{}'\n"
 

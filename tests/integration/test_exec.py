@@ -1,8 +1,8 @@
 """Unmodified programs: the exec part of a manifest."""
 
 import pytest
-from agent_harness import Agent
-from conftest import Drop
+
+from tests.support.agent import Agent, Drop
 
 # Prints what it is told on standard output, then its arguments on standard error, and ends as it is told.
 TOOL = """#!/bin/sh

@@ -4,10 +4,11 @@ import signal
 import time
 from pathlib import Path
 
-import procs
 import pytest
-from agent_harness import Agent, wait_for
-from conftest import Drop, FreshAgent
+
+from tests.support import processes
+from tests.support.agent import Agent, Drop, FreshAgent
+from tests.support.waiting import wait_for
 
 FLOW = "flow.start_flow"
 NOTE = '#!/bin/sh\necho "$AGENT_METHOD" >>"$PARAM_note"\necho "{}"\n'
@@ -141,7 +142,7 @@ def test_it_goes_on_while_the_agents_processes_are_killed(fresh_agent: FreshAgen
     id = agent.post(FLOW, flow(runs, runs, runs), wait=False)["id"]
     wait_for((tmp_path / "runs").exists, "the first command has begun")
     for role in ("worker", "runner", "master"):
-        procs.kill(agent.pids[role], signal.SIGKILL)
+        processes.kill(agent.pids[role], signal.SIGKILL)
         wait_for(lambda: len(agent.pids) == 4, "all processes are there again")
     command = agent.ended(id)
     assert command["command_error"] is None, command["command_error"]

@@ -7,8 +7,9 @@ import time
 from pathlib import Path
 
 import pytest
-from agent_harness import Agent, wait_for
-from conftest import FreshAgent
+
+from tests.support.agent import Agent, FreshAgent
+from tests.support.waiting import wait_for
 
 SIZE_KIB = 2048
 # A private mount namespace: the small file system is seen by this agent alone and goes with it.

@@ -4,9 +4,10 @@ import json
 import re
 import socket
 
-import procs
 import pytest
-from agent_harness import Agent
+
+from tests.support import processes
+from tests.support.agent import Agent
 
 GOOD = b'{"name": "lock.none", "params": {}}'
 
@@ -245,10 +246,10 @@ def test_none_of_this_grows_the_front(agent: Agent):
             with agent.connect(10) as sock:
                 sock.sendall(garbage)
     worker = agent.pids["worker"]
-    before = procs.rss_kib(worker)
+    before = processes.rss_kib(worker)
     for _ in range(20):
         for garbage in GARBAGE:
             with agent.connect(10) as sock:
                 sock.sendall(garbage)
     agent.get("/v1/status")
-    assert procs.rss_kib(worker) - before < 2000
+    assert processes.rss_kib(worker) - before < 2000

@@ -11,10 +11,11 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 
-import procs
 import pytest
-from agent_harness import Agent, wait_for
-from conftest import FreshAgent, manifest
+
+from tests.support import processes
+from tests.support.agent import Agent, FreshAgent, manifest
+from tests.support.waiting import wait_for
 
 GOOD = b'{"name": "lock.none", "params": {}}'
 # The real program with shorter patience; the last arguments are what the harness would have started.
@@ -148,9 +149,9 @@ def test_those_who_have_left_hold_nothing(fresh_agent: FreshAgent, what):
             sock.sendall(start.encode() + body)
     time.sleep(1.5)
     status = agent.request("GET", "/v1/methods").status
-    for pid in procs.children(agent.pids["runner"]):
-        procs.kill(pid, signal.SIGKILL)
-    wait_for(lambda: not procs.children(agent.pids["runner"]), "all plugins are over")
+    for pid in processes.children(agent.pids["runner"]):
+        processes.kill(pid, signal.SIGKILL)
+    wait_for(lambda: not processes.children(agent.pids["runner"]), "all plugins are over")
     assert status == 200
 
 
@@ -164,9 +165,9 @@ def test_more_clients_than_descriptors(fresh_agent: FreshAgent, crowd: ExitStack
     for _ in range(5):  # sooner than the idle are ended by time
         for path in ("/v1/status", "/v1/commands/", "/v1/methods"):
             assert agent.request("GET", path, timeout_s=10).status == 200
-    cpu = [int(text) for text in procs.stat(agent.pids["worker"])[11:13]]
+    cpu = [int(text) for text in processes.stat(agent.pids["worker"])[11:13]]
     time.sleep(0.5)
-    spent = sum(int(text) for text in procs.stat(agent.pids["worker"])[11:13]) - sum(cpu)
+    spent = sum(int(text) for text in processes.stat(agent.pids["worker"])[11:13]) - sum(cpu)
     assert spent < 30, "it spins"
 
 

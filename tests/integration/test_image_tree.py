@@ -4,20 +4,16 @@ import io
 import os
 import signal
 import subprocess
-import sys
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
-import procs
 import pytest
-from agent_harness import Agent, wait_for
-from conftest import FreshAgent
 
-# The web server with bad habits is the same that the plugins are tested with.
-sys.path.append(str(Path(__file__).resolve().parents[1] / "plugins"))
-
-from image_server import ImageServer
+from tests.support import processes
+from tests.support.agent import Agent, FreshAgent
+from tests.support.image_server import ImageServer
+from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.root
 MIB = 1 << 20
@@ -96,7 +92,7 @@ def test_what_a_command_that_had_to_be_killed_unpacked_is_cleaned_up(mounted, se
     _, place = mounted
     agent = fresh_agent("--devices=/dev/loop*")
     command = start(agent, place, server)
-    (group,) = procs.children(agent.pids["runner"])
+    (group,) = processes.children(agent.pids["runner"])
     os.killpg(group, signal.SIGSTOP)  # it does not obey SIGTERM
     agent.delete(f"/v1/commands/{command}")
     assert (place / "first").exists()

@@ -6,8 +6,9 @@ import uuid
 from pathlib import Path
 
 import pytest
-from agent_harness import Agent, wait_for
-from conftest import Drop, FreshAgent
+
+from tests.support.agent import Agent, Drop, FreshAgent
+from tests.support.waiting import wait_for
 
 SCHEMAS = Path(__file__).resolve().parents[2] / "schemas"
 TOKEN = "a-token-of-Ironic-with-43-characters-in-it-"

@@ -3,7 +3,8 @@
 import json
 
 import pytest
-from agent_harness import Agent, Reply
+
+from tests.support.agent import Agent, Reply
 
 BOTH = pytest.mark.parametrize("echo", ["test.echo", "test.echo_python"])
 

@@ -13,10 +13,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import procs
 import pytest
-from agent_harness import MARK, Agent
-from test_access import certificate, client_context  # noqa: F401
+
+from tests.support import processes
+from tests.support.agent import MARK, Agent
+from tests.support.certificates import client_context
 
 pytestmark = [pytest.mark.root, pytest.mark.slow]
 
@@ -68,8 +69,8 @@ class Memory(threading.Thread):
 
     def run(self) -> None:
         while not self._over.wait(0.03):
-            pids = procs.marked(MARK, str(self._agent.root))
-            shares = {f"{pid} {procs.title(pid)[-30:]}": pss_mib(pid) for pid in pids}
+            pids = processes.marked(MARK, str(self._agent.root))
+            shares = {f"{pid} {processes.title(pid)[-30:]}": pss_mib(pid) for pid in pids}
             shares["state"] = files_mib(self._agent.state)
             if (total := sum(shares.values())) > self.peak["all"]:
                 self.peak = {"all": total, **shares}
@@ -80,7 +81,7 @@ class Memory(threading.Thread):
 
 
 def pss_mib(pid: int) -> float:
-    lines = procs.read(pid, "smaps_rollup").decode().splitlines()
+    lines = processes.read(pid, "smaps_rollup").decode().splitlines()
     return sum(int(line.split()[1]) for line in lines if line.startswith("Pss:")) / 1024
 
 
@@ -114,7 +115,7 @@ def as_ironic_sends_it(url: str, image: bytes, drive: str, disk: str) -> bytes:
 
 
 @pytest.fixture
-def agent(fresh_agent, certificate, disk, tmp_path):  # noqa: F811
+def agent(fresh_agent, certificate, disk, tmp_path):
     cert, key = certificate
     made = fresh_agent(
         f"--cert={cert}", f"--key={key}", "--max-request-mib=320", f"--devices={disk}",

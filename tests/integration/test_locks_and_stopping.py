@@ -4,8 +4,9 @@ import time
 from pathlib import Path
 
 import pytest
-from agent_harness import Agent, wait_for
-from conftest import Drop, FreshAgent
+
+from tests.support.agent import Agent, Drop, FreshAgent
+from tests.support.waiting import wait_for
 
 
 def phase(agent: Agent, id: str) -> str:

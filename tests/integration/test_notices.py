@@ -5,9 +5,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-from conftest import FreshAgent
 from jsonschema import Draft202012Validator
 from referencing import Registry, Resource
+
+from tests.support.agent import FreshAgent
 
 SENTENCE = "plugins.cpio.zst cannot be unpacked: unknown compression"
 

@@ -1,9 +1,9 @@
 """The OpenAPI document is valid, and tells of every plugin that is ready."""
 
 import pytest
-from agent_harness import Agent
-from conftest import Drop
 from jsonschema import Draft202012Validator
+
+from tests.support.agent import Agent, Drop
 
 
 @pytest.fixture

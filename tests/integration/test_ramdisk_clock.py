@@ -4,7 +4,8 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from network_box import Box, why_not
+
+from tests.support.ramdisk_network import Box, why_not
 
 REASON = why_not()
 pytestmark = [pytest.mark.root, pytest.mark.skipif(bool(REASON), reason=REASON)]

@@ -6,8 +6,9 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from agent_harness import wait_for
-from network_box import Box, why_not
+
+from tests.support.ramdisk_network import Box, why_not
+from tests.support.waiting import wait_for
 
 REASON = why_not()
 pytestmark = [pytest.mark.root, pytest.mark.skipif(bool(REASON), reason=REASON)]

@@ -7,8 +7,9 @@ import time
 from pathlib import Path
 
 import pytest
-from agent_harness import wait_for
-from network_box import STATIC, Box, cable, serve_dhcp, why_not
+
+from tests.support.ramdisk_network import STATIC, Box, cable, serve_dhcp, why_not
+from tests.support.waiting import wait_for
 
 REASON = why_not()
 pytestmark = [pytest.mark.root, pytest.mark.skipif(bool(REASON), reason=REASON)]

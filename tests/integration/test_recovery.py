@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
-import procs
 import pytest
 
 from agent_router.core.jsontext import dumps
@@ -18,6 +17,7 @@ from agent_router.runner import recovery
 from agent_router.runner.clock import boottime
 from agent_router.runner.command import Command
 from agent_router.runner.service import Runner
+from tests.support import processes
 
 ID = "forged"
 
@@ -108,7 +108,7 @@ def test_a_stranger_with_the_pid_of_a_plugin_is_neither_trusted_nor_killed(state
     state.journal(f"P {ID} {stranger} {noted:.3f}")
     command = state.recover()
     assert command.reason == why.UNKNOWN
-    assert procs.alive(stranger)
+    assert processes.alive(stranger)
 
 
 def test_a_plugin_that_still_runs_is_adopted_with_its_locks(state: State, process):
@@ -116,7 +116,7 @@ def test_a_plugin_that_still_runs_is_adopted_with_its_locks(state: State, proces
     state.journal(f"P {ID} {plugin} {boottime():.3f}")
     command = state.recover(seconds=0.3)
     assert (command.running, command.pid) == (True, plugin)
-    assert procs.alive(plugin)
+    assert processes.alive(plugin)
 
 
 def test_the_note_of_an_end_is_believed(state: State):

@@ -3,9 +3,11 @@
 import json
 from pathlib import Path
 
-import procs
 import pytest
-from agent_harness import Agent, Reply, wait_for
+
+from tests.support import processes
+from tests.support.agent import Agent, Reply
+from tests.support.waiting import wait_for
 
 SECRETS = {
     "plain": "hunter2-swordfish",
@@ -35,7 +37,7 @@ def everything_kept(agent: Agent) -> str:
     """All files of the state directory, the agent's output, and the command lines of its processes."""
     files = [path for path in agent.state.rglob("*") if path.is_file()]
     texts = [path.read_bytes() for path in (*files, agent.output)]
-    texts += [procs.read(pid, "cmdline") + procs.read(pid, "environ") for pid in agent.pids.values()]
+    texts += [processes.read(pid, "cmdline") + processes.read(pid, "environ") for pid in agent.pids.values()]
     return b"\n".join(texts).decode(errors="replace")
 
 

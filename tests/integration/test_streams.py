@@ -7,7 +7,9 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from agent_harness import Agent, server_sent, wait_for
+
+from tests.support.agent import Agent, server_sent
+from tests.support.waiting import wait_for
 
 
 @pytest.fixture

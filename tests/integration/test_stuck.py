@@ -7,10 +7,11 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
-import procs
 import pytest
-from agent_harness import wait_for
-from conftest import FreshAgent, drop_into
+
+from tests.support import processes
+from tests.support.agent import FreshAgent, drop_into
+from tests.support.waiting import wait_for
 
 TOOLS = ("losetup", "mkfs.ext4", "fsfreeze", "mount", "umount")
 pytestmark = [
@@ -61,11 +62,11 @@ def test_a_stuck_plugin_fails_keeps_its_locks_and_is_forgotten_when_it_is_gone(f
     keys = {"effects": "destroy", "locks": ["disk:x"], "timeout_s": 0.3, "grace_s": 0.2}
     drop_into(agent, "dropped.writes", WRITES, request=request, **keys)
     id = agent.post("dropped.writes", {"file": str(frozen / "file")}, wait=False)["id"]
-    [plugin] = wait_for(lambda: procs.children(agent.pids["runner"]), "the plugin")
+    [plugin] = wait_for(lambda: processes.children(agent.pids["runner"]), "the plugin")
     ended = agent.command(id, wait=True)
     assert ended["command_error"]["type"] == "Stuck"
     assert "locks are kept" in ended["command_error"]["message"]
-    assert procs.stat(plugin)[0] == "D", "the test has lost its point"
+    assert processes.stat(plugin)[0] == "D", "the test has lost its point"
 
     assert agent.send("dropped.writes", {"file": "/dev/null"}).status == 409
     assert agent.post("lock.one", {"thing": "sda"})["command_status"] == "SUCCEEDED"
@@ -81,6 +82,6 @@ def test_a_stuck_plugin_fails_keeps_its_locks_and_is_forgotten_when_it_is_gone(f
     assert agent.command(id) == ended
 
     run("fsfreeze", "--unfreeze", str(frozen))
-    assert procs.gone(plugin)
+    assert processes.gone(plugin)
     wait_for(lambda: agent.send("dropped.writes", {"file": "/dev/null"}, wait=True).status == 200, "the lock is free")
     assert agent.command(id) == ended, "the verdict stays what it was"

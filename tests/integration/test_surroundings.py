@@ -7,12 +7,12 @@ import stat
 import sys
 from pathlib import Path
 
-import procs
 import pytest
-from agent_harness import Agent, wait_for
-from conftest import Drop, FreshAgent
 
 import agent_router.plugin
+from tests.support import processes
+from tests.support.agent import Agent, Drop, FreshAgent
+from tests.support.waiting import wait_for
 
 BOTH = pytest.mark.parametrize("probe", ["probe.warm", "probe.fresh"])
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -118,7 +118,7 @@ def test_signals_are_at_their_defaults_however_the_agent_was_started(fresh_agent
 
 def test_the_kernel_takes_a_running_plugin_before_the_agent(agent: Agent):
     command = agent.post("stop.polite", wait=False)
-    [pid] = procs.children(agent.pids["runner"])
+    [pid] = processes.children(agent.pids["runner"])
     assert Path(f"/proc/{agent.pids['runner']}/oom_score_adj").read_text() == "0\n"
     wait_for(lambda: Path(f"/proc/{pid}/oom_score_adj").read_text() == "500\n", "the kernel is told")
     agent.delete(f"/v1/commands/{command['id']}")

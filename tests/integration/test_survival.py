@@ -9,10 +9,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import procs
 import pytest
-from agent_harness import wait_for
-from conftest import FreshAgent
+
+from tests.support import processes
+from tests.support.agent import FreshAgent
+from tests.support.waiting import wait_for
 
 LANGUAGES = ("work.bash", "work.sh", "work.python")
 
@@ -58,13 +59,13 @@ def test_a_plugin_outlives_the_agents_processes(fresh_agent: FreshAgent, runs: P
         for name in LANGUAGES
     }  # fmt: skip
     wait_started(runs, 3)
-    plugins = procs.children(before["runner"])
+    plugins = processes.children(before["runner"])
     agent.kill(*victims)
     wait_for(lambda: set(agent.pids) == set(before), "every process is there again")
     after = agent.pids
     assert {role for role in before if before[role] != after[role]} >= set(victims)
     assert before["supervisor"] == after["supervisor"]
-    assert all(procs.alive(pid) for pid in plugins), "a plugin was disturbed"
+    assert all(processes.alive(pid) for pid in plugins), "a plugin was disturbed"
     for name, answer in clients.items():
         assert_right(answer(), 7)
         assert_right(agent.command(name.replace(".", "-")), 7)
@@ -76,10 +77,10 @@ def test_a_plugin_outlives_the_supervisor_and_the_next_agent_has_its_result(fres
     for name in LANGUAGES:
         agent.post(name, {"n": 9, "seconds": 1.0, "runs": str(runs)}, wait=False, id=name.replace(".", "-"))
     wait_started(runs, 3)
-    plugins = procs.children(agent.pids["runner"])
+    plugins = processes.children(agent.pids["runner"])
     agent.kill("supervisor")
     agent.start()
-    assert all(procs.alive(pid) for pid in plugins), "a plugin was disturbed"
+    assert all(processes.alive(pid) for pid in plugins), "a plugin was disturbed"
     for name in LANGUAGES:
         assert_right(agent.ended(name.replace(".", "-")), 9)
     assert len(runs.read_text().split()) == 3
@@ -93,9 +94,9 @@ def test_supervisor_and_runner_killed_together_never_guess(fresh_agent: FreshAge
     for name in LANGUAGES:
         agent.post(name, {"n": 5, "seconds": 0.5, "runs": str(runs)}, wait=False, id=name.replace(".", "-"))
     wait_started(runs, 3)
-    plugins = procs.children(agent.pids["runner"])
+    plugins = processes.children(agent.pids["runner"])
     agent.kill("supervisor", "runner")
-    assert all(procs.alive(plugin) for plugin in plugins), "a plugin was disturbed"
+    assert all(processes.alive(plugin) for plugin in plugins), "a plugin was disturbed"
     agent.start()
     for name in LANGUAGES:
         ended = agent.ended(name.replace(".", "-"))
@@ -104,7 +105,7 @@ def test_supervisor_and_runner_killed_together_never_guess(fresh_agent: FreshAge
             assert "nobody saw" in ended["command_error"]["message"]
         else:
             assert_right(ended, 5)
-    assert not any(procs.alive(plugin) for plugin in plugins), "an end was reported before it was there"
+    assert not any(processes.alive(plugin) for plugin in plugins), "an end was reported before it was there"
     assert sorted(runs.read_text().split()) == sorted(name.replace(".", "-") for name in LANGUAGES)
 
 
@@ -129,12 +130,12 @@ def test_what_ended_while_no_runner_was_there_is_reported_right(fresh_agent: Fre
         agent.post(name, {"n": n, "seconds": 0.3, "runs": str(runs)}, wait=False, id=f"c{n}")
     agent.post("bad.fails_silently", wait=True)
     wait_started(runs, 6)
-    plugins = procs.children(agent.pids["runner"])
+    plugins = processes.children(agent.pids["runner"])
     supervisor = agent.pids["supervisor"]
     os.kill(supervisor, signal.SIGSTOP)
     agent_runner = agent.pids["runner"]
     os.kill(agent_runner, signal.SIGKILL)
-    wait_for(lambda: not any(procs.alive(pid) for pid in plugins), "all plugins are over")
+    wait_for(lambda: not any(processes.alive(pid) for pid in plugins), "all plugins are over")
     os.kill(supervisor, signal.SIGCONT)
     for n in range(6):
         assert_right(agent.ended(f"c{n}"), n)
@@ -219,12 +220,12 @@ def test_a_stopped_agent_leaves_its_plugins_alone(fresh_agent: FreshAgent, runs:
     agent = fresh_agent()
     agent.post("work.sh", {"n": 3, "seconds": 1.0, "runs": str(runs)}, wait=False, id="flash")
     wait_started(runs)
-    [plugin] = procs.children(agent.pids["runner"])
+    [plugin] = processes.children(agent.pids["runner"])
     agent.stop()
-    assert procs.alive(plugin)
+    assert processes.alive(plugin)
     agent.start()
     ended = agent.ended("flash")
-    assert not procs.alive(plugin)
+    assert not processes.alive(plugin)
     assert ended["command_status"] == "SUCCEEDED" or ended["command_error"]["type"] == "OutcomeUnknown"
 
 

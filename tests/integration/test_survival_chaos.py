@@ -7,10 +7,11 @@ import uuid
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import procs
 import pytest
-from agent_harness import Agent, wait_for
-from conftest import FreshAgent
+
+from tests.support import processes
+from tests.support.agent import Agent, FreshAgent
+from tests.support.waiting import wait_for
 
 SEED = 20_250_707
 COMMANDS, CLIENTS = 60, 8
@@ -85,7 +86,7 @@ def test_a_kill_around_the_start_is_right_or_honestly_not_started(fresh_agent: F
         victim = agent.pids["runner"]
         client.start()
         time.sleep(delay_ms / 1000)
-        procs.kill(victim, 9)
+        processes.kill(victim, 9)
         client.join(30)
         ended = agent.ended(id)
         times = runs.read_text().split().count(id)
@@ -104,10 +105,10 @@ def test_thousands_of_commands_leave_memory_and_disk_flat(fresh_agent: FreshAgen
             list(pool.map(lambda n: agent.post("work.python", {"n": n, "runs": "/dev/null"}), range(count)))
 
     run(700)
-    before = {role: procs.rss_kib(agent.pids[role]) for role in ("supervisor", "runner", "worker")}
+    before = {role: processes.rss_kib(agent.pids[role]) for role in ("supervisor", "runner", "worker")}
     run(1500)
     for role, kib in before.items():
-        assert procs.rss_kib(agent.pids[role]) - kib < 3000, f"{role} grows"
+        assert processes.rss_kib(agent.pids[role]) - kib < 3000, f"{role} grows"
     assert len(agent.commands()) <= 300 * 1.25 + 1
     assert len(list((agent.state / "c").iterdir())) < 50
     sizes = {path.name: path.stat().st_size for path in agent.state.iterdir() if path.is_file()}

@@ -2,19 +2,15 @@
 
 import os
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-# pytest's importlib mode puts no test directory on sys.path; the harness lies beside this file.
-sys.path.insert(0, str(Path(__file__).parent))
-
-from deploy_fakes import disk_of_4k_sectors, root_disk, serve  # noqa: F401
-from plugin_harness import Caller, FakeTool
-from tree_fakes import mounted  # noqa: F401
+from tests.support.deployment import disk_of_4k_sectors, root_disk, serve  # noqa: F401
+from tests.support.plugin import Caller, FakeTool
+from tests.support.trees import mounted  # noqa: F401
 
 MIB = 1 << 20
 
@@ -89,17 +85,17 @@ def disk(loop_disk: Callable[..., str]) -> str:
 
 
 @pytest.fixture
-def box(tmp_path: Path) -> Iterator[Callable[..., Any]]:
-    """`box(body, **more)` is a torrent_box.Box."""
+def swarm(tmp_path: Path) -> Iterator[Callable[..., Any]]:
+    """`swarm(body, **more)` is a torrent_box.Swarm."""
     # Not at the top: without libtorrent all other tests run.
-    from torrent_box import Box
+    from tests.support.swarm import Swarm
 
     made: list[Any] = []
 
     def make(body: bytes, **more: Any) -> Any:
         directory = tmp_path / f"published{len(made)}"
         directory.mkdir()
-        made.append(Box(directory, body, **more))
+        made.append(Swarm(directory, body, **more))
         return made[-1]
 
     yield make

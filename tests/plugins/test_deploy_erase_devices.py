@@ -3,8 +3,9 @@ import time
 from pathlib import Path
 
 import pytest
-from disk_fakes import only_disks
-from plugin_harness import PluginFailed, problems
+
+from tests.support.disks import only_disks
+from tests.support.plugin import PluginFailed, problems
 
 STEP = "deploy.erase_devices"
 ZERO = {"agent_erase_devices_iterations": 0}

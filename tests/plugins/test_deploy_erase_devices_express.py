@@ -1,8 +1,9 @@
 from pathlib import Path
 
 import pytest
-from disk_fakes import MIB, only_disks
-from plugin_harness import PluginFailed, problems
+
+from tests.support.disks import MIB, only_disks
+from tests.support.plugin import PluginFailed, problems
 
 STEP = "deploy.erase_devices_express"
 

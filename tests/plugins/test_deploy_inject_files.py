@@ -5,9 +5,10 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from disk_fakes import MIB, only_disks, remembering
-from image_server import ImageServer
-from plugin_harness import PluginFailed, manifest, problems
+
+from tests.support.disks import MIB, only_disks, remembering
+from tests.support.image_server import ImageServer
+from tests.support.plugin import PluginFailed, manifest, problems
 
 STEP = "deploy.inject_files"
 

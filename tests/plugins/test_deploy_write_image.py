@@ -5,11 +5,11 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from deploy_fakes import STEP, deploy
-from disk_fakes import MIB, gpt_image, msdos_image, table_of
-from plugin_harness import PluginFailed, problems
 
 from agent_router.image import permitted
+from tests.support.deployment import STEP, deploy
+from tests.support.disks import MIB, gpt_image, msdos_image, table_of
+from tests.support.plugin import PluginFailed, problems
 
 URL = "http://192.0.2.1/x.raw"
 

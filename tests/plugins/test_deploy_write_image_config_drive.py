@@ -4,9 +4,10 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from deploy_fakes import config_drive, deploy, packed
-from disk_fakes import MIB, gpt_image, msdos_image, table_of
-from plugin_harness import PluginFailed
+
+from tests.support.deployment import config_drive, deploy, packed
+from tests.support.disks import MIB, gpt_image, msdos_image, table_of
+from tests.support.plugin import PluginFailed
 
 
 @pytest.fixture

@@ -4,7 +4,8 @@ import time
 from pathlib import Path
 
 import pytest
-from plugin_harness import PluginFailed, problems
+
+from tests.support.plugin import PluginFailed, problems
 
 MIB = 1 << 20
 

@@ -3,7 +3,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from plugin_harness import REPO, PluginFailed, problems
+
+from tests.support.plugin import REPO, PluginFailed, problems
 
 MIB = 1 << 20
 

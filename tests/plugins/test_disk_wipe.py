@@ -2,7 +2,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from plugin_harness import BadRequest, PluginFailed, problems
+
+from tests.support.plugin import BadRequest, PluginFailed, problems
 
 
 def run(*argv: str) -> str:

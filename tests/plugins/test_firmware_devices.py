@@ -3,7 +3,8 @@
 import json
 
 import pytest
-from plugin_harness import PLUGINS, REPO, manifest, problems
+
+from tests.support.plugin import PLUGINS, REPO, manifest, problems
 
 DATA = REPO / "tests/data/fwupdtool"
 

@@ -1,7 +1,8 @@
 """The plugin alone; what it does with an agent stands in tests/integration/test_flow.py."""
 
 import pytest
-from plugin_harness import BadRequest, PluginFailed, problems
+
+from tests.support.plugin import BadRequest, PluginFailed, problems
 
 COMMAND = "flow.start_flow"
 

@@ -2,7 +2,8 @@ import os
 from pathlib import Path
 
 import pytest
-from plugin_harness import problems
+
+from tests.support.plugin import problems
 
 TOOLS = ("dmidecode", "lshw", "ipmitool", "ip", "biosdevname")
 # dmidecode(8); type 17 twice, one slot empty.

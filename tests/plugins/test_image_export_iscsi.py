@@ -8,9 +8,10 @@ import time
 from pathlib import Path
 
 import pytest
-from image_fakes import MIB, content
-from iscsi_fakes import CHAP, NAME, PASSWORD, USER, cancelled, export, group_is_empty, port, tools  # noqa: F401
-from plugin_harness import PluginFailed, problems
+
+from tests.support.disk_content import MIB, content
+from tests.support.iscsi import CHAP, NAME, PASSWORD, USER, cancelled, export, group_is_empty, port, tools  # noqa: F401
+from tests.support.plugin import PluginFailed, problems
 
 
 def qemu_img(*argv: object) -> str:

@@ -2,11 +2,11 @@ import json
 import subprocess
 
 import pytest
-from disk_fakes import gpt_image, msdos_image, remembering
-from plugin_harness import problems
 
 from agent_router.boot import install
 from agent_router.plugin import Failed
+from tests.support.disks import gpt_image, msdos_image, remembering
+from tests.support.plugin import problems
 
 COMMAND = "image.install_bootloader"
 ESP_START = 1 << 20

@@ -4,8 +4,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from image_fakes import MIB, SHA, assert_boots_nothing, content, digest
-from plugin_harness import BadRequest, PluginFailed, problems
+
+from tests.support.disk_content import MIB, SHA, assert_boots_nothing, content, digest
+from tests.support.plugin import BadRequest, PluginFailed, problems
 
 
 @pytest.mark.parametrize("request_", [

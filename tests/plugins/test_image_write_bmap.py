@@ -5,9 +5,10 @@ import subprocess
 import sys
 
 import pytest
-from image_fakes import MIB, SHA, assert_boots_nothing, content, digest
-from plugin_harness import REPO, PluginFailed
-from tree_fakes import PACK
+
+from tests.support.disk_content import MIB, SHA, assert_boots_nothing, content, digest
+from tests.support.plugin import REPO, PluginFailed
+from tests.support.trees import PACK
 
 pytestmark = pytest.mark.root
 

@@ -1,8 +1,9 @@
 import time
 
 import pytest
-from image_fakes import MIB, SHA, assert_boots_nothing, assert_told_truly, content, digest
-from plugin_harness import PluginFailed
+
+from tests.support.disk_content import MIB, SHA, assert_boots_nothing, assert_told_truly, content, digest
+from tests.support.plugin import PluginFailed
 
 
 @pytest.mark.root

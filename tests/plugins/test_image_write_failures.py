@@ -2,8 +2,9 @@ import os
 import subprocess
 
 import pytest
-from image_fakes import MIB, SHA, assert_boots_nothing, content, digest
-from plugin_harness import PluginFailed
+
+from tests.support.disk_content import MIB, SHA, assert_boots_nothing, content, digest
+from tests.support.plugin import PluginFailed
 
 
 @pytest.mark.root

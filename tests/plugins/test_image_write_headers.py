@@ -1,8 +1,9 @@
 """The headers of image.write, which may be secrets: who gets them."""
 
 import pytest
-from image_fakes import digest
-from plugin_harness import PluginFailed
+
+from tests.support.disk_content import digest
+from tests.support.plugin import PluginFailed
 
 
 @pytest.mark.root

@@ -6,9 +6,10 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from image_fakes import MIB, assert_boots_nothing, content, digest
-from iscsi_fakes import CHAP, PASSWORD, USER, cancelled, export, port, tools  # noqa: F401
-from plugin_harness import PluginFailed
+
+from tests.support.disk_content import MIB, assert_boots_nothing, content, digest
+from tests.support.iscsi import CHAP, PASSWORD, USER, cancelled, export, port, tools  # noqa: F401
+from tests.support.plugin import PluginFailed
 
 pytestmark = [pytest.mark.root, tools]
 

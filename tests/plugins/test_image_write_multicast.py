@@ -5,9 +5,10 @@ import subprocess
 import time
 
 import pytest
-from image_fakes import MIB, SHA, assert_boots_nothing, content, digest
-from lan_fakes import PORTBASE, inside, lan, run  # noqa: F401
-from plugin_harness import PluginFailed
+
+from tests.support.disk_content import MIB, SHA, assert_boots_nothing, content, digest
+from tests.support.lan import PORTBASE, inside, lan, run  # noqa: F401
+from tests.support.plugin import PluginFailed
 
 pytestmark = pytest.mark.root
 URL = f"udpcast://:{PORTBASE}?wait_s=20"

@@ -4,9 +4,10 @@ import os
 import signal
 
 import pytest
-from image_fakes import MIB, content, digest
-from lan_fakes import PORTBASE, inside, lan  # noqa: F401
-from plugin_harness import PluginFailed
+
+from tests.support.disk_content import MIB, content, digest
+from tests.support.lan import PORTBASE, inside, lan  # noqa: F401
+from tests.support.plugin import PluginFailed
 
 pytestmark = pytest.mark.root
 URL = f"udpcast://:{PORTBASE}?wait_s=40"

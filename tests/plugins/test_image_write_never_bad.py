@@ -4,9 +4,10 @@ import shutil
 import subprocess
 
 import pytest
-from bad_images import DISK_MIB, SHORT, SIZE, UNTOUCHED, WIPED, bootable, every, zst
-from image_fakes import MIB, SHA, assert_boots_nothing, content, digest
-from plugin_harness import PluginFailed
+
+from tests.support.bad_images import DISK_MIB, SHORT, SIZE, UNTOUCHED, WIPED, bootable, every, zst
+from tests.support.disk_content import MIB, SHA, assert_boots_nothing, content, digest
+from tests.support.plugin import PluginFailed
 
 pytestmark = [
     pytest.mark.root, pytest.mark.skipif(not shutil.which("qemu-img"), reason="needs qemu-img (package qemu-utils)"),

@@ -6,8 +6,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from bad_images import SIZE, bootable, zst
-from image_fakes import MIB, content, digest
+
+from tests.support.bad_images import SIZE, bootable, zst
+from tests.support.disk_content import MIB, content, digest
 
 pytestmark = pytest.mark.root
 

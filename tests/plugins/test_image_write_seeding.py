@@ -10,9 +10,9 @@ import pytest
 
 pytest.importorskip("libtorrent", minversion="2.1")
 
-from lan_fakes import inside
-from seeding_host import ADDRESS, host_with, missing
-from torrent_box import wait_for
+from tests.support.lan import inside
+from tests.support.seeding_host import ADDRESS, host_with, missing
+from tests.support.swarm import wait_for
 
 MIB = 1 << 20
 IMAGE = os.urandom(3 * MIB + 12345)

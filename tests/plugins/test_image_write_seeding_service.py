@@ -10,8 +10,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from lan_fakes import inside
-from plugin_harness import REPO
+
+from tests.support.lan import inside
+from tests.support.plugin import REPO
 
 UNIT = REPO / "docs/agent-router-seed.service"
 EXPOSURE = "20"  # tenths: what systemd calls OK begins at 2.5 and below, the unit has 1.5
@@ -64,7 +65,7 @@ def host():
     if subprocess.run([*AS_NOBODY, sys.executable, "-c", "import agent_router"], cwd=REPO, check=False).returncode:
         pytest.skip("needs a checkout and an interpreter that the user nobody can read")
     pytest.importorskip("libtorrent", minversion="2.1")
-    from seeding_host import host_with
+    from tests.support.seeding_host import host_with
 
     with host_with(os.urandom(3 * MIB + 12345)) as made:
         yield made
@@ -72,7 +73,7 @@ def host():
 
 @pytest.mark.root
 def test_its_command_serves_where_it_may_do_no_more(call, host, loop_disk):
-    from torrent_box import wait_for
+    from tests.support.swarm import wait_for
 
     image = host.image.read_bytes()
     published = host.image.rename(host.images / "debian-13.raw.zst")  # named so for the pattern of the unit only

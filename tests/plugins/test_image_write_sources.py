@@ -3,8 +3,9 @@
 import os
 
 import pytest
-from image_fakes import MIB, assert_boots_nothing, content, digest
-from plugin_harness import PluginFailed
+
+from tests.support.disk_content import MIB, assert_boots_nothing, content, digest
+from tests.support.plugin import PluginFailed
 
 NOBODY = "http://127.0.0.1:1/disk.raw"
 

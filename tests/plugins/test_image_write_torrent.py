@@ -6,11 +6,12 @@ import time
 from pathlib import Path
 
 import pytest
-from image_fakes import MIB
+
+from tests.support.disk_content import MIB
 
 pytest.importorskip("libtorrent", minversion="2.1")
 
-from torrent_box import SLOW, assert_given_on, assert_written, wait_for, with_holes, write
+from tests.support.swarm import SLOW, assert_given_on, assert_written, wait_for, with_holes, write
 
 pytestmark = pytest.mark.root
 
@@ -26,8 +27,8 @@ def fetched(answer, kind):
 
 
 @pytest.mark.parametrize("kind", ["v1", "hybrid"])
-def test_from_a_web_seed_alone(call, box, image, loop_disk, kind):
-    disk, one = loop_disk(16), box(image, kind=kind, web_seed=True, tracked=False)
+def test_from_a_web_seed_alone(call, swarm, image, loop_disk, kind):
+    disk, one = loop_disk(16), swarm(image, kind=kind, web_seed=True, tracked=False)
     answer = write(call, disk, one.torrent_url, digest=one.digest)
     assert (answer["transport"], answer["source"], answer["bytes_written"]) == ("torrent", one.torrent_url, len(image))
     assert answer["digests"] == {"sha256": one.digest[7:]}
@@ -37,8 +38,8 @@ def test_from_a_web_seed_alone(call, box, image, loop_disk, kind):
 
 
 @pytest.mark.parametrize("kind", ["v1", "hybrid", "v2"])
-def test_from_peers_that_a_tracker_names(call, box, image, loop_disk, kind):
-    disk, one = loop_disk(16), box(image, kind=kind)
+def test_from_peers_that_a_tracker_names(call, swarm, image, loop_disk, kind):
+    disk, one = loop_disk(16), swarm(image, kind=kind)
     seeder = one.seeder()
     answer = write(call, disk, one.torrent_url, digest=one.digest)
     assert fetched(answer, "peers") >= len(image)
@@ -48,15 +49,15 @@ def test_from_peers_that_a_tracker_names(call, box, image, loop_disk, kind):
     assert any(asked["event"] == "started" for asked in one.tracker.asked)
 
 
-def test_from_a_peer_that_takes_one_connection_only_of_an_address(call, box, image, loop_disk):
-    disk, one = loop_disk(16), box(image)
+def test_from_a_peer_that_takes_one_connection_only_of_an_address(call, swarm, image, loop_disk):
+    disk, one = loop_disk(16), swarm(image)
     one.seeder(one_each=True)
     assert fetched(write(call, disk, one.torrent_url, digest=one.digest), "peers") >= len(image)
     assert_written(disk, image)
 
 
-def test_a_magnet_link_whose_torrent_comes_from_a_peer(call, box, image, loop_disk):
-    disk, one = loop_disk(16), box(image, tracked=False)
+def test_a_magnet_link_whose_torrent_comes_from_a_peer(call, swarm, image, loop_disk):
+    disk, one = loop_disk(16), swarm(image, tracked=False)
     magnet = one.seeder().magnet()
     answer = write(call, disk, magnet, digest=one.digest)
     assert answer["source"].startswith("magnet:?xt=urn:btih:")
@@ -64,16 +65,16 @@ def test_a_magnet_link_whose_torrent_comes_from_a_peer(call, box, image, loop_di
     assert_written(disk, image)
 
 
-def test_a_magnet_link_with_the_url_of_its_torrent_and_of_the_image(call, box, image, loop_disk):
-    disk, one = loop_disk(16), box(image, web_seed=True, tracked=False)
+def test_a_magnet_link_with_the_url_of_its_torrent_and_of_the_image(call, swarm, image, loop_disk):
+    disk, one = loop_disk(16), swarm(image, web_seed=True, tracked=False)
     link = one.seeder().magnet(xs=one.torrent_url, **{"as": one.url}).replace("x.pe=", "x.none=")
     one.seeders.pop().kill()
     write(call, disk, link, digest=one.digest)
     assert_written(disk, image)
 
 
-def test_a_torrent_file_on_this_machine(call, box, image, loop_disk, tmp_path):
-    disk, one = loop_disk(16), box(image)
+def test_a_torrent_file_on_this_machine(call, swarm, image, loop_disk, tmp_path):
+    disk, one = loop_disk(16), swarm(image)
     one.seeder()
     path = tmp_path / "disk.torrent"
     path.write_bytes(one.torrent)
@@ -84,17 +85,17 @@ def test_a_torrent_file_on_this_machine(call, box, image, loop_disk, tmp_path):
 @pytest.mark.parametrize(
     ("size", "piece"), [(8 * MIB, 1 << 18), (8 * MIB, 4 * MIB), (8 * MIB - 1, 1 << 20), (70000, 1 << 14)]
 )
-def test_sizes(call, box, loop_disk, size, piece):
+def test_sizes(call, swarm, loop_disk, size, piece):
     disk, body = loop_disk(8), os.urandom(size)
-    one = box(body, piece=piece, web_seed=True)
+    one = swarm(body, piece=piece, web_seed=True)
     answer = write(call, disk, one.torrent_url, digest=one.digest)
     assert answer["bytes_written"] == size
     assert_written(disk, body)
 
 
-def test_nothing_bootable_is_on_the_disk_before_the_verdict(call, box, loop_disk):
+def test_nothing_bootable_is_on_the_disk_before_the_verdict(call, swarm, loop_disk):
     body = os.urandom(16 * MIB)
-    disk, one = loop_disk(16), box(body)
+    disk, one = loop_disk(16), swarm(body)
     one.seeder(SLOW)
     running = call.start("image.write", device=disk, sources=[one.torrent_url], digest=one.digest)
     seen = 0
@@ -113,9 +114,9 @@ def test_nothing_bootable_is_on_the_disk_before_the_verdict(call, box, loop_disk
     assert_written(disk, body)
 
 
-def test_memory_does_not_grow_with_the_image(call, box, loop_disk):
+def test_memory_does_not_grow_with_the_image(call, swarm, loop_disk):
     block = os.urandom(MIB)
-    disk, one = loop_disk(210, garbage=False), box(block * 200, piece=MIB, web_seed=True)
+    disk, one = loop_disk(210, garbage=False), swarm(block * 200, piece=MIB, web_seed=True)
     for _ in range(3):
         one.seeder()
     running, peak_kib = call.start("image.write", device=disk, sources=[one.torrent_url], digest=one.digest), 0
@@ -128,8 +129,8 @@ def test_memory_does_not_grow_with_the_image(call, box, loop_disk):
     assert 10 << 10 < peak_kib < 44 << 10
 
 
-def test_it_gives_to_others_afterwards_until_told_to_end(call, box, image, loop_disk, tmp_path):
-    disk, one = loop_disk(16), box(image)
+def test_it_gives_to_others_afterwards_until_told_to_end(call, swarm, image, loop_disk, tmp_path):
+    disk, one = loop_disk(16), swarm(image)
     first = one.seeder()
     running = call.start("image.write", device=disk, sources=[one.torrent_url], digest=one.digest, linger_s=40)
     wait_for(lambda: any("seeding" in e.get("message", "") for e in running.events), "it seeds")

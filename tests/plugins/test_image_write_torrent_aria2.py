@@ -6,16 +6,16 @@ import signal
 from pathlib import Path
 
 import pytest
-from image_fakes import MIB, assert_boots_nothing, content
-from plugin_harness import REPO, PluginFailed
+
+from tests.support.disk_content import MIB, assert_boots_nothing, content
+from tests.support.plugin import REPO, PluginFailed
 
 pytest.importorskip("libtorrent", minversion="2.1", reason="the other peers are libtorrent's")
 if shutil.which("aria2c") is None:
     pytest.skip("aria2c is not installed; make packages does that", allow_module_level=True)
 
-from torrent_box import assert_given_on, wait_for
-
 from agent_router.image.formats.unpackers import zstd_module
+from tests.support.swarm import assert_given_on, wait_for
 
 pytestmark = pytest.mark.root
 SLOW = 2 * MIB
@@ -57,8 +57,8 @@ def running_aria2c(running):
     return found
 
 
-def test_a_raw_image_from_peers(call, box, image, loop_disk):
-    disk, one = loop_disk(24), box(image)
+def test_a_raw_image_from_peers(call, swarm, image, loop_disk):
+    disk, one = loop_disk(24), swarm(image)
     seeder = one.seeder()
     answer = write(call, disk, one.torrent_url, digest=one.digest)
     assert (answer["transport"], answer["bytes_written"]) == ("torrent", len(image))
@@ -67,37 +67,37 @@ def test_a_raw_image_from_peers(call, box, image, loop_disk):
     assert_written(disk, image)
 
 
-def test_a_compressed_image_from_a_web_seed(call, box, image, loop_disk):
-    disk, one = loop_disk(24), box(zstd_module().compress(image), web_seed=True, tracked=False)
+def test_a_compressed_image_from_a_web_seed(call, swarm, image, loop_disk):
+    disk, one = loop_disk(24), swarm(zstd_module().compress(image), web_seed=True, tracked=False)
     write(call, disk, one.torrent_url, format="zst", digest=one.digest)
     assert_written(disk, image)
 
 
-def test_a_magnet_link_with_the_url_of_its_torrent(call, box, image, loop_disk):
-    disk, one = loop_disk(24), box(image)
+def test_a_magnet_link_with_the_url_of_its_torrent(call, swarm, image, loop_disk):
+    disk, one = loop_disk(24), swarm(image)
     link = one.seeder().magnet(xs=one.torrent_url).replace("x.pe=", "x.none=")
     write(call, disk, link, digest=one.digest)
     assert_written(disk, image)
 
 
-def test_a_magnet_link_whose_torrent_comes_from_a_peer(call, box, image, loop_disk):
-    disk, one = loop_disk(24), box(image)
+def test_a_magnet_link_whose_torrent_comes_from_a_peer(call, swarm, image, loop_disk):
+    disk, one = loop_disk(24), swarm(image)
     link = one.seeder().magnet(tr=one.tracker.url)
     write(call, disk, link, digest=one.digest)
     assert_written(disk, image)
 
 
 @pytest.mark.parametrize("kind", ["v2", "hybrid"])
-def test_a_torrent_of_version_2_comes_from_the_next_source(call, box, image, loop_disk, kind):
-    disk, one = loop_disk(24), box(image, kind=kind)
+def test_a_torrent_of_version_2_comes_from_the_next_source(call, swarm, image, loop_disk, kind):
+    disk, one = loop_disk(24), swarm(image, kind=kind)
     one.serve_image()
     answer = write(call, disk, one.torrent_url, one.url, digest=one.digest)
     assert answer["transport"] == "http"
     assert "version 2 or a hybrid, which aria2 does not know" in answer["failed"][0]["message"]
 
 
-def test_a_raw_image_without_room_beside_it(call, box, image, loop_disk):
-    disk, one = loop_disk(12), box(image)
+def test_a_raw_image_without_room_beside_it(call, swarm, image, loop_disk):
+    disk, one = loop_disk(12), swarm(image)
     before = content(disk)
     with pytest.raises(PluginFailed, match="no room for the image") as failed:
         write(call, disk, one.torrent_url, digest=one.digest)
@@ -105,8 +105,8 @@ def test_a_raw_image_without_room_beside_it(call, box, image, loop_disk):
     assert content(disk) == before
 
 
-def test_wrong_digest(call, box, image, loop_disk):
-    disk, one = loop_disk(24), box(image)
+def test_wrong_digest(call, swarm, image, loop_disk):
+    disk, one = loop_disk(24), swarm(image)
     one.seeder()
     with pytest.raises(PluginFailed) as failed:
         write(call, disk, one.torrent_url, digest="9" * 64)
@@ -114,16 +114,16 @@ def test_wrong_digest(call, box, image, loop_disk):
     assert_boots_nothing(disk)
 
 
-def test_nobody_there(call, box, image, loop_disk):
-    disk, one = loop_disk(24), box(image)
+def test_nobody_there(call, swarm, image, loop_disk):
+    disk, one = loop_disk(24), swarm(image)
     with pytest.raises(PluginFailed, match="nobody gave a byte within") as failed:
         write(call, disk, one.torrent_url, digest=one.digest, patience_s=2)
     assert failed.value.code == "no_source"
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
-def test_nothing_is_left_of_aria2_when_the_command_ends(call, box, image, loop_disk, how):
-    disk, one = loop_disk(24), box(image)
+def test_nothing_is_left_of_aria2_when_the_command_ends(call, swarm, image, loop_disk, how):
+    disk, one = loop_disk(24), swarm(image)
     seeder = one.seeder(SLOW)
     running = call.start("image.write", device=disk, sources=[one.torrent_url], digest=one.digest)
     wait_for(lambda: seeder.uploaded > MIB, "the swarm gave a MiB")
@@ -134,8 +134,8 @@ def test_nothing_is_left_of_aria2_when_the_command_ends(call, box, image, loop_d
     assert_boots_nothing(disk)
 
 
-def test_a_killed_aria2_leads_to_the_next_source(call, box, image, loop_disk):
-    disk, one = loop_disk(24), box(image)
+def test_a_killed_aria2_leads_to_the_next_source(call, swarm, image, loop_disk):
+    disk, one = loop_disk(24), swarm(image)
     seeder = one.seeder(SLOW)
     one.serve_image()
     both = [one.torrent_url, one.url]
@@ -148,8 +148,8 @@ def test_a_killed_aria2_leads_to_the_next_source(call, box, image, loop_disk):
     assert content(disk)[: len(image)] == image
 
 
-def test_it_gives_to_others_afterwards(call, box, image, loop_disk, tmp_path):
-    disk, one = loop_disk(24), box(image)
+def test_it_gives_to_others_afterwards(call, swarm, image, loop_disk, tmp_path):
+    disk, one = loop_disk(24), swarm(image)
     first = one.seeder()
     running = call.start("image.write", device=disk, sources=[one.torrent_url], digest=one.digest, linger_s=40)
     wait_for(lambda: any("seeding" in e.get("message", "") for e in running.events), "it seeds")
@@ -160,8 +160,8 @@ def test_it_gives_to_others_afterwards(call, box, image, loop_disk, tmp_path):
     assert running.finish()["stats"]["bytes_given"] >= len(image)
 
 
-def test_without_either_it_comes_from_the_next_source(call, box, image, loop_disk):
-    disk, one = loop_disk(24), box(image)
+def test_without_either_it_comes_from_the_next_source(call, swarm, image, loop_disk):
+    disk, one = loop_disk(24), swarm(image)
     one.serve_image()
     call.hide_tools()
     answer = write(call, disk, one.torrent_url, one.url, digest=one.digest)

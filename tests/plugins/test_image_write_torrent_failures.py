@@ -4,12 +4,13 @@ import os
 import subprocess
 
 import pytest
-from image_fakes import MIB, assert_boots_nothing, content
-from plugin_harness import PluginFailed
+
+from tests.support.disk_content import MIB, assert_boots_nothing, content
+from tests.support.plugin import PluginFailed
 
 pytest.importorskip("libtorrent", minversion="2.1")
 
-from torrent_box import SLOW, assert_written, wait_for, with_holes, write
+from tests.support.swarm import SLOW, assert_written, wait_for, with_holes, write
 
 pytestmark = pytest.mark.root
 
@@ -19,8 +20,8 @@ def image():
     return with_holes()
 
 
-def test_wrong_digest(call, box, image, loop_disk):
-    disk, one = loop_disk(16), box(image)
+def test_wrong_digest(call, swarm, image, loop_disk):
+    disk, one = loop_disk(16), swarm(image)
     one.seeder()
     with pytest.raises(PluginFailed) as failed:
         write(call, disk, one.torrent_url, digest="9" * 64)
@@ -30,8 +31,8 @@ def test_wrong_digest(call, box, image, loop_disk):
     assert_boots_nothing(disk)
 
 
-def test_a_killed_seeder_leads_to_the_next_source(call, box, image, loop_disk):
-    disk, one = loop_disk(16), box(image)
+def test_a_killed_seeder_leads_to_the_next_source(call, swarm, image, loop_disk):
+    disk, one = loop_disk(16), swarm(image)
     seeder = one.seeder(SLOW)
     one.serve_image()
     both = [one.torrent_url, one.url]
@@ -45,8 +46,8 @@ def test_a_killed_seeder_leads_to_the_next_source(call, box, image, loop_disk):
     assert_written(disk, image)
 
 
-def test_nobody_there(call, box, image, loop_disk):
-    disk, one = loop_disk(16), box(image)
+def test_nobody_there(call, swarm, image, loop_disk):
+    disk, one = loop_disk(16), swarm(image)
     before = content(disk)
     with pytest.raises(PluginFailed, match="nobody gave a byte within") as failed:
         write(call, disk, one.torrent_url, digest=one.digest, patience_s=1.5)
@@ -54,8 +55,8 @@ def test_nobody_there(call, box, image, loop_disk):
     assert content(disk) == before, "not touched"
 
 
-def test_a_web_seed_with_other_bytes(call, box, image, loop_disk):
-    disk, one = loop_disk(16), box(image, web_seed=True)
+def test_a_web_seed_with_other_bytes(call, swarm, image, loop_disk):
+    disk, one = loop_disk(16), swarm(image, web_seed=True)
     one.serve_image(os.urandom(len(image)))
     with pytest.raises(PluginFailed) as failed:
         write(call, disk, one.torrent_url, digest=one.digest, patience_s=2)
@@ -63,8 +64,8 @@ def test_a_web_seed_with_other_bytes(call, box, image, loop_disk):
     assert "hash" in failed.value.message
 
 
-def test_too_large_for_the_disk(call, box, image, loop_disk):
-    disk, one = loop_disk(4), box(image)
+def test_too_large_for_the_disk(call, swarm, image, loop_disk):
+    disk, one = loop_disk(4), swarm(image)
     before = content(disk)
     with pytest.raises(PluginFailed) as failed:
         write(call, disk, one.torrent_url, digest=one.digest)
@@ -73,8 +74,8 @@ def test_too_large_for_the_disk(call, box, image, loop_disk):
     assert one.tracker.asked == [], "nobody was bothered"
 
 
-def test_a_compressed_image_in_a_raw_request(call, box, loop_disk):
-    disk, one = loop_disk(16), box(b"\x28\xb5\x2f\xfd" + os.urandom(3 * MIB))
+def test_a_compressed_image_in_a_raw_request(call, swarm, loop_disk):
+    disk, one = loop_disk(16), swarm(b"\x28\xb5\x2f\xfd" + os.urandom(3 * MIB))
     one.seeder()
     before = content(disk)
     with pytest.raises(PluginFailed) as failed:
@@ -83,8 +84,8 @@ def test_a_compressed_image_in_a_raw_request(call, box, loop_disk):
     assert content(disk) == before
 
 
-def test_cancelled(call, box, image, loop_disk):
-    disk, one = loop_disk(16), box(image)
+def test_cancelled(call, swarm, image, loop_disk):
+    disk, one = loop_disk(16), swarm(image)
     seeder = one.seeder(SLOW)
     running = call.start("image.write", device=disk, sources=[one.torrent_url], digest=one.digest)
     wait_for(lambda: seeder.uploaded > 3 * MIB, "the swarm gave 3 MiB")

@@ -8,15 +8,15 @@ import signal
 import subprocess
 
 import pytest
-from image_fakes import MIB, assert_boots_nothing, content
-from plugin_harness import PluginFailed
-from tree_fakes import fill, found, pack
+
+from tests.support.disk_content import MIB, assert_boots_nothing, content
+from tests.support.plugin import PluginFailed
+from tests.support.trees import fill, found, pack
 
 pytest.importorskip("libtorrent", minversion="2.1")
 
-from torrent_box import assert_given_on, wait_for, write
-
 from agent_router.image.formats.unpackers import zstd_module
+from tests.support.swarm import assert_given_on, wait_for, write
 
 pytestmark = pytest.mark.root
 SLOW = 2 * MIB
@@ -53,8 +53,8 @@ def qcow2(directory, image, *options):
 
 
 @pytest.mark.parametrize("form", PACK)
-def test_compressed_images(call, box, image, loop_disk, form):
-    disk, one = loop_disk(24), box(PACK[form](image))
+def test_compressed_images(call, swarm, image, loop_disk, form):
+    disk, one = loop_disk(24), swarm(PACK[form](image))
     one.seeder()
     answer = write(call, disk, one.torrent_url, format=form, digest=one.digest)
     assert (answer["transport"], answer["format"], answer["bytes_written"]) == ("torrent", form, len(image))
@@ -66,23 +66,23 @@ def test_compressed_images(call, box, image, loop_disk, form):
 
 
 @pytest.mark.parametrize("options", [(), ("-c",), ("-c", "-o", "compression_type=zstd")])
-def test_qcow2_whose_tables_are_fetched_out_of_order(call, box, image, loop_disk, tmp_path, options):
-    disk, one = loop_disk(24), box(qcow2(tmp_path, image, *options))
+def test_qcow2_whose_tables_are_fetched_out_of_order(call, swarm, image, loop_disk, tmp_path, options):
+    disk, one = loop_disk(24), swarm(qcow2(tmp_path, image, *options))
     one.seeder()
     answer = write(call, disk, one.torrent_url, format="qcow2", digest=one.digest)
     assert answer["bytes_written"] == len(image)
     assert_written(disk, image, one)
 
 
-def test_from_a_web_seed(call, box, image, loop_disk):
-    disk, one = loop_disk(24), box(PACK["zst"](image), web_seed=True, tracked=False)
+def test_from_a_web_seed(call, swarm, image, loop_disk):
+    disk, one = loop_disk(24), swarm(PACK["zst"](image), web_seed=True, tracked=False)
     answer = write(call, disk, one.torrent_url, format="zst", digest=one.digest)
     assert answer["stats"]["bytes_by_web_seeds"] >= len(one.body)
     assert_written(disk, image, one)
 
 
-def test_a_raw_image_with_a_block_map(call, box, image, loop_disk, tmp_path):
-    disk, one = loop_disk(24), box(image)
+def test_a_raw_image_with_a_block_map(call, swarm, image, loop_disk, tmp_path):
+    disk, one = loop_disk(24), swarm(image)
     one.seeder()
     (tmp_path / "bmap").write_text(
         f'<?xml version="1.0" ?>\n<bmap version="2.0"><ImageSize> {len(image)} </ImageSize>'
@@ -94,24 +94,24 @@ def test_a_raw_image_with_a_block_map(call, box, image, loop_disk, tmp_path):
 
 
 @pytest.mark.parametrize("size", [1000, 300 << 10])
-def test_an_image_of_few_pieces(call, box, loop_disk, size):
-    disk, one = loop_disk(8), box(gzip.compress(noise(size)))
+def test_an_image_of_few_pieces(call, swarm, loop_disk, size):
+    disk, one = loop_disk(8), swarm(gzip.compress(noise(size)))
     one.seeder()
     write(call, disk, one.torrent_url, format="gz", digest=one.digest)
     assert content(disk)[:size] == gzip.decompress(one.body)
 
 
-def test_after_a_discard_of_the_whole_disk(call, box, image, loop_disk):
-    disk, one = loop_disk(24), box(PACK["gz"](image))
+def test_after_a_discard_of_the_whole_disk(call, swarm, image, loop_disk):
+    disk, one = loop_disk(24), swarm(PACK["gz"](image))
     one.seeder()
     write(call, disk, one.torrent_url, format="gz", digest=one.digest, zero="discard")
     assert content(disk) == image + bytes(24 * MIB - len(image))
 
 
 @pytest.mark.parametrize("form", ["zst", "qcow2"])
-def test_no_room_beside_an_image_that_tells_its_size(call, box, image, loop_disk, tmp_path, form):
+def test_no_room_beside_an_image_that_tells_its_size(call, swarm, image, loop_disk, tmp_path, form):
     body = qcow2(tmp_path, image, "-c") if form == "qcow2" else PACK[form](image)
-    disk, one = loop_disk(9), box(body)
+    disk, one = loop_disk(9), swarm(body)
     before = content(disk)
     one.seeder()
     with pytest.raises(PluginFailed, match="no room for the image and, beside it") as failed:
@@ -125,8 +125,8 @@ def test_no_room_beside_an_image_that_tells_its_size(call, box, image, loop_disk
     assert content(disk)[: len(image)] == image
 
 
-def test_no_room_beside_an_image_that_turns_out_to_be_larger(call, box, image, loop_disk):
-    disk, one = loop_disk(9), box(PACK["gz"](image))
+def test_no_room_beside_an_image_that_turns_out_to_be_larger(call, swarm, image, loop_disk):
+    disk, one = loop_disk(9), swarm(PACK["gz"](image))
     one.seeder()
     one.serve_image()
     answer = write(call, disk, one.torrent_url, one.url, format="gz", digest=one.digest)
@@ -138,8 +138,8 @@ def test_no_room_beside_an_image_that_turns_out_to_be_larger(call, box, image, l
     assert_boots_nothing(disk)
 
 
-def test_what_is_no_such_file_leaves_the_disk_untouched(call, box, image, loop_disk):
-    disk, one = loop_disk(24), box(image)
+def test_what_is_no_such_file_leaves_the_disk_untouched(call, swarm, image, loop_disk):
+    disk, one = loop_disk(24), swarm(image)
     one.seeder()
     before = content(disk)
     with pytest.raises(PluginFailed) as failed:
@@ -148,8 +148,8 @@ def test_what_is_no_such_file_leaves_the_disk_untouched(call, box, image, loop_d
     assert content(disk) == before
 
 
-def test_wrong_digest(call, box, image, loop_disk):
-    disk, one = loop_disk(24), box(PACK["zst"](image))
+def test_wrong_digest(call, swarm, image, loop_disk):
+    disk, one = loop_disk(24), swarm(PACK["zst"](image))
     one.seeder()
     with pytest.raises(PluginFailed) as failed:
         write(call, disk, one.torrent_url, format="zst", digest="9" * 64)
@@ -158,8 +158,8 @@ def test_wrong_digest(call, box, image, loop_disk):
     assert one.body[3 * MIB : 3 * MIB + 4096] not in content(disk), "what was kept is gone"
 
 
-def test_an_image_that_was_cut_off_before_the_torrent_was_made(call, box, image, loop_disk):
-    disk, one = loop_disk(24), box(PACK["zst"](image)[:-MIB])
+def test_an_image_that_was_cut_off_before_the_torrent_was_made(call, swarm, image, loop_disk):
+    disk, one = loop_disk(24), swarm(PACK["zst"](image)[:-MIB])
     one.seeder()
     with pytest.raises(PluginFailed) as failed:
         write(call, disk, one.torrent_url, format="zst", digest=one.digest)
@@ -167,8 +167,8 @@ def test_an_image_that_was_cut_off_before_the_torrent_was_made(call, box, image,
     assert_boots_nothing(disk)
 
 
-def test_nothing_bootable_and_no_device_is_left_by_a_kill(call, box, image, loop_disk):
-    disk, one = loop_disk(24), box(PACK["gz"](image))
+def test_nothing_bootable_and_no_device_is_left_by_a_kill(call, swarm, image, loop_disk):
+    disk, one = loop_disk(24), swarm(PACK["gz"](image))
     seeder = one.seeder(SLOW)
     running = call.start("image.write", device=disk, sources=[one.torrent_url], format="gz", digest=one.digest)
     wait_for(lambda: seeder.uploaded > 2 * MIB, "the swarm gave 2 MiB")
@@ -182,8 +182,8 @@ def test_nothing_bootable_and_no_device_is_left_by_a_kill(call, box, image, loop
     assert content(disk)[: len(image)] == image
 
 
-def test_cancelled(call, box, image, loop_disk):
-    disk, one = loop_disk(24), box(PACK["gz"](image))
+def test_cancelled(call, swarm, image, loop_disk):
+    disk, one = loop_disk(24), swarm(PACK["gz"](image))
     seeder = one.seeder(SLOW)
     running = call.start("image.write", device=disk, sources=[one.torrent_url], format="gz", digest=one.digest)
     wait_for(lambda: seeder.uploaded > 2 * MIB, "the swarm gave 2 MiB")
@@ -195,8 +195,8 @@ def test_cancelled(call, box, image, loop_disk):
     assert not kept_on(disk)
 
 
-def test_it_gives_the_packed_file_to_others_until_told_to_end(call, box, image, loop_disk, tmp_path):
-    disk, one = loop_disk(24), box(PACK["zst"](image))
+def test_it_gives_the_packed_file_to_others_until_told_to_end(call, swarm, image, loop_disk, tmp_path):
+    disk, one = loop_disk(24), swarm(PACK["zst"](image))
     first = one.seeder()
     more = {"format": "zst", "digest": one.digest, "linger_s": 40}
     running = call.start("image.write", device=disk, sources=[one.torrent_url], **more)
@@ -209,12 +209,12 @@ def test_it_gives_the_packed_file_to_others_until_told_to_end(call, box, image, 
     assert_written(disk, image, one)
 
 
-def test_an_archive_into_a_tree(call, box, mounted, tmp_path):
+def test_an_archive_into_a_tree(call, swarm, mounted, tmp_path):
     origin = tmp_path / "origin"
     origin.mkdir()
     fill(origin)
     (origin / "noise").write_bytes(noise(3 * MIB))
-    place, one = mounted(), box(gzip.compress(pack(origin)))
+    place, one = mounted(), swarm(gzip.compress(pack(origin)))
     one.seeder()
     source = {"sources": one.torrent_url, "digest": one.digest, "format": "tar.gz"}
     answer = call("image.write", tree=str(place), **source)
@@ -222,8 +222,8 @@ def test_an_archive_into_a_tree(call, box, mounted, tmp_path):
     assert found(place) == found(origin)
 
 
-def test_an_archive_without_room_for_it_in_the_tree(call, box, mounted):
-    place, one = mounted(8), box(b"\x1f\x8b" + noise(9 * MIB))
+def test_an_archive_without_room_for_it_in_the_tree(call, swarm, mounted):
+    place, one = mounted(8), swarm(b"\x1f\x8b" + noise(9 * MIB))
     one.seeder()
     source = {"sources": one.torrent_url, "digest": one.digest, "format": "tar.gz"}
     with pytest.raises(PluginFailed, match="no room for the image") as failed:

@@ -5,11 +5,12 @@ import signal
 from pathlib import Path
 
 import pytest
-from image_fakes import MIB, content
+
+from tests.support.disk_content import MIB, content
 
 pytest.importorskip("libtorrent", minversion="2.1")
 
-from torrent_box import PIECE, assert_given_on, wait_for
+from tests.support.swarm import PIECE, assert_given_on, wait_for
 
 pytestmark = pytest.mark.root
 SLOW = 3 * MIB
@@ -28,8 +29,8 @@ def write(call, disk, one, **more):
 
 @pytest.mark.parametrize("zero", ["auto", "discard", "zeroout", "none"])
 @pytest.mark.parametrize("kind", ["v1", "hybrid"])
-def test_zeros_are_made_and_not_fetched(call, box, image, loop_disk, kind, zero):
-    disk, one = loop_disk(16), box(image, kind=kind)
+def test_zeros_are_made_and_not_fetched(call, swarm, image, loop_disk, kind, zero):
+    disk, one = loop_disk(16), swarm(image, kind=kind)
     seeder = one.seeder()
     answer = write(call, disk, one, zero=zero)
     assert answer["stats"]["bytes_of_zeros"] == 5 * MIB
@@ -37,23 +38,23 @@ def test_zeros_are_made_and_not_fetched(call, box, image, loop_disk, kind, zero)
     assert (answer["bytes_written"], answer["bytes_zeroed"] >= 5 * MIB) == (len(image), True)
 
 
-def test_a_torrent_of_version_2_alone_is_fetched_as_a_whole(call, box, image, loop_disk):
-    disk, one = loop_disk(16), box(image, kind="v2")
+def test_a_torrent_of_version_2_alone_is_fetched_as_a_whole(call, swarm, image, loop_disk):
+    disk, one = loop_disk(16), swarm(image, kind="v2")
     one.seeder()
     stats = write(call, disk, one)["stats"]
     assert (stats["bytes_of_zeros"], stats["bytes_there"]) == (0, 0)
     assert stats["bytes_by_peers"] >= len(image)
 
 
-def test_an_image_of_zeros(call, box, loop_disk):
-    disk, one = loop_disk(16), box(bytes(8 * MIB))
+def test_an_image_of_zeros(call, swarm, loop_disk):
+    disk, one = loop_disk(16), swarm(bytes(8 * MIB))
     one.seeder()
     # Only the two ends of the image come from the swarm.
     assert write(call, disk, one)["stats"]["bytes_by_peers"] <= 2 * MIB + 2 * PIECE
 
 
-def test_zeros_are_given_to_others_who_ask_for_them(call, box, image, loop_disk, tmp_path):
-    disk, one = loop_disk(16), box(image)
+def test_zeros_are_given_to_others_who_ask_for_them(call, swarm, image, loop_disk, tmp_path):
+    disk, one = loop_disk(16), swarm(image)
     first = one.seeder()
     more = {"sources": [one.torrent_url], "digest": one.digest, "linger_s": 40}
     running = call.start("image.write", device=disk, **more)
@@ -64,8 +65,8 @@ def test_zeros_are_given_to_others_who_ask_for_them(call, box, image, loop_disk,
     assert running.finish()["stats"]["bytes_wasted"] == 0
 
 
-def test_what_the_disk_has_from_the_last_time_is_not_fetched_again(call, box, image, loop_disk):
-    disk, one = loop_disk(16), box(image)
+def test_what_the_disk_has_from_the_last_time_is_not_fetched_again(call, swarm, image, loop_disk):
+    disk, one = loop_disk(16), swarm(image)
     one.seeder()
     write(call, disk, one)
     with open(disk, "r+b") as file:  # it has been in use since: some pieces are not what they were
@@ -77,26 +78,26 @@ def test_what_the_disk_has_from_the_last_time_is_not_fetched_again(call, box, im
     assert stats["bytes_there"] == len(image) // PIECE * PIECE - 5 * MIB - 2 * MIB + 0 * PIECE - 3 * PIECE
 
 
-def test_another_version_of_an_image_brings_what_changed(call, box, image, loop_disk):
-    disk, old = loop_disk(16), box(image)
+def test_another_version_of_an_image_brings_what_changed(call, swarm, image, loop_disk):
+    disk, old = loop_disk(16), swarm(image)
     old.seeder()
     write(call, disk, old)
     changed = image[: 8 * MIB] + os.urandom(MIB) + image[9 * MIB :]
-    new = box(changed)
+    new = swarm(changed)
     new.seeder()
     assert write(call, disk, new)["stats"]["bytes_by_peers"] <= 3 * MIB + 2 * PIECE
 
 
-def test_a_disk_with_something_else_is_looked_at_only_here_and_there(call, box, image, loop_disk):
-    disk, one = loop_disk(16), box(image)
+def test_a_disk_with_something_else_is_looked_at_only_here_and_there(call, swarm, image, loop_disk):
+    disk, one = loop_disk(16), swarm(image)
     one.seeder()
     running = call.start("image.write", device=disk, sources=[one.torrent_url], digest=one.digest)
     assert running.finish()["stats"]["bytes_there"] == 0
     assert not [event for event in running.events if event.get("unit") == "pieces"]
 
 
-def test_a_download_that_was_killed_goes_on_where_it_was(call, box, loop_disk):
-    disk, one = loop_disk(24), box(os.urandom(20 * MIB))
+def test_a_download_that_was_killed_goes_on_where_it_was(call, swarm, loop_disk):
+    disk, one = loop_disk(24), swarm(os.urandom(20 * MIB))
     seeder = one.seeder(SLOW)
     running = call.start("image.write", device=disk, sources=[one.torrent_url], digest=one.digest)
     wait_for(lambda: seeder.uploaded > 14 * MIB, "the swarm gave 14 MiB")

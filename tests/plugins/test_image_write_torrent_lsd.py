@@ -9,7 +9,8 @@ import time
 from pathlib import Path
 
 import pytest
-from plugin_harness import PLUGINS, REPO
+
+from tests.support.plugin import PLUGINS, REPO
 
 pytest.importorskip("libtorrent", minversion="2.1")
 pytestmark = pytest.mark.root
@@ -18,7 +19,7 @@ MIB = 1 << 20
 SEEDER = """
 import sys, time
 from pathlib import Path
-from torrent_box import Seeder
+from tests.support.swarm import Seeder
 seeder = Seeder(Path(sys.argv[1]).read_bytes(), Path(sys.argv[2]), listen="")
 time.sleep(120)
 """
@@ -46,7 +47,7 @@ def network():
 
 
 def test_local_service_discovery(network, loop_disk, tmp_path):
-    from torrent_box import torrent_of
+    from tests.support.swarm import torrent_of
 
     image, disk = os.urandom(5 * MIB), loop_disk(8)
     path = tmp_path / "disk.raw"

@@ -8,7 +8,7 @@ import pytest
 
 pytest.importorskip("libtorrent", minversion="2.1")
 
-from torrent_box import Box
+from tests.support.swarm import Swarm
 
 pytestmark = pytest.mark.root
 MIB = 1 << 20
@@ -23,7 +23,7 @@ def write(call, disk, one):
 
 @pytest.fixture
 def one(tmp_path):
-    with contextlib.closing(Box(tmp_path, IMAGE, web_seed=True)) as made:
+    with contextlib.closing(Swarm(tmp_path, IMAGE, web_seed=True)) as made:
         yield made
 
 

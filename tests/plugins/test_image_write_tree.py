@@ -7,11 +7,11 @@ from pathlib import Path
 from tarfile import BLKTYPE, CHRTYPE, LNKTYPE, REGTYPE, SYMTYPE
 
 import pytest
-from image_fakes import MIB, SHA, digest
-from plugin_harness import PluginFailed
-from tree_fakes import CAPABILITY, PACK, fill, found, members, pack
 
 from agent_router.image.tree import MARKER
+from tests.support.disk_content import MIB, SHA, digest
+from tests.support.plugin import PluginFailed
+from tests.support.trees import CAPABILITY, PACK, fill, found, members, pack
 
 pytestmark = pytest.mark.root
 

@@ -5,8 +5,9 @@ import os
 import subprocess
 
 import pytest
-from image_fakes import MIB, content, digest
-from plugin_harness import PluginFailed
+
+from tests.support.disk_content import MIB, content, digest
+from tests.support.plugin import PluginFailed
 
 GRAIN = 64 << 10
 

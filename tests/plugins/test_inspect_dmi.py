@@ -1,7 +1,8 @@
 from pathlib import Path
 
 import pytest
-from plugin_harness import problems
+
+from tests.support.plugin import problems
 
 DATA = Path(__file__).resolve().parents[1] / "data/dmidecode"
 

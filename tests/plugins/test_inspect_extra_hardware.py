@@ -1,7 +1,8 @@
 import json
 
 import pytest
-from plugin_harness import PluginFailed, manifest, problems
+
+from tests.support.plugin import PluginFailed, manifest, problems
 
 FACTS = [["disk", "sda", "size", "480"], ["cpu", "logical", "number", 64]]
 

@@ -1,7 +1,8 @@
 import os
 
 import pytest
-from plugin_harness import manifest, problems
+
+from tests.support.plugin import manifest, problems
 
 
 @pytest.mark.parametrize("request_", [{"lldp": 1}, {"fast": True}])

@@ -4,12 +4,13 @@ import json
 import os
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from plugin_harness import Caller, problems
+
+from tests.support.plugin import Caller, problems
+from tests.support.waiting import wait_for
 
 TLVS = [[1, "0452540000aaff"], [2, "0545746865726e65742f31"], [3, "0078"], [5, "737769746368"], [0, ""]]
 GOOD = "02070452540000aaff" + "040b0545746865726e65742f31" + "06020078" + "0a06737769746368" + "0000" + "00" * 10
@@ -90,13 +91,6 @@ def _clean(cables: Cables) -> None:
         subprocess.run(["ip", "netns", "del", name], capture_output=True, check=False)
 
 
-def wait_until(true: Callable[[], bool]) -> None:
-    end = time.monotonic() + 20
-    while not true():
-        assert time.monotonic() < end
-        time.sleep(0.02)
-
-
 @pytest.mark.parametrize("request_", [{"listen_s": 0}, {"listen_s": 601}, {"listen_s": "30"}, {"interfaces": []}])
 def test_schema_refuses(request_):
     assert problems("inspect.lldp", "request", request_)
@@ -141,7 +135,7 @@ def test_a_machine_without_ethernet(call, cables):
 def test_a_killed_listener_leaves_the_interface_as_it_was(call, cables):
     cables.plug(0)
     running = call.start("inspect.lldp", listen_s=FOR_EVER_S)
-    wait_until(lambda: cables.promiscuity(0) == 1)
+    wait_for(lambda: cables.promiscuity(0) == 1)
     running.process.kill()
     running.process.wait()
-    wait_until(lambda: cables.promiscuity(0) == 0)
+    wait_for(lambda: cables.promiscuity(0) == 0)

@@ -3,7 +3,8 @@ import io
 import tarfile
 
 import pytest
-from plugin_harness import manifest, problems
+
+from tests.support.plugin import manifest, problems
 
 
 @pytest.mark.parametrize("request_", [{"max_mib": 0}, {"max_mib": 12}, {"since": "today"}])

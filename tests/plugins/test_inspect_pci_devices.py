@@ -1,7 +1,8 @@
 from pathlib import Path
 
 import pytest
-from plugin_harness import problems
+
+from tests.support.plugin import problems
 
 DEVICE = {
     "vendor_id": "8086", "product_id": "1572", "bus": "0000:3b:00.0", "class": "020000", "revision": "02",

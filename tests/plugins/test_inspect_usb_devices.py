@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from plugin_harness import problems
+from tests.support.plugin import problems
 
 
 def test_schema_refuses_parameters():

@@ -1,11 +1,11 @@
 """What Ironic sends becomes calls of the bundled plugins: every step, and the node's part in it."""
 
 import pytest
-from plugin_harness import PLUGINS, REPO, manifest, problems
 
 from agent_router.conductor import bridge
 from agent_router.core.environment import search_path
 from agent_router.core.registry import Registry
+from tests.support.plugin import PLUGINS, REPO, manifest, problems
 
 NODE = {
     "uuid": "9588", "name": "node-17", "driver_info": {"x": "******"}, "extra": {},

@@ -4,7 +4,8 @@ import json
 import tarfile
 
 import pytest
-from plugin_harness import problems
+
+from tests.support.plugin import problems
 
 COLLECTORS = {
     "journal": "journalctl",

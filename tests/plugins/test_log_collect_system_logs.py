@@ -2,7 +2,7 @@ import base64
 import io
 import tarfile
 
-from plugin_harness import manifest, problems
+from tests.support.plugin import manifest, problems
 
 COMMAND = "log.collect_system_logs"
 

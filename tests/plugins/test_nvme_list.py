@@ -1,7 +1,8 @@
 """The manifest alone: how `exec` becomes a call is tested with the router."""
 
 import pytest
-from plugin_harness import PLUGINS, REPO, manifest, problems
+
+from tests.support.plugin import PLUGINS, REPO, manifest, problems
 
 DATA = REPO / "tests/data/nvme"
 

@@ -2,13 +2,14 @@
 
 from pathlib import Path
 
-import plugin_harness
 import pytest
+
+from tests.support import plugin
 
 
 @pytest.mark.parametrize("name", ["disk.wipe", "disk.erase", "image.write"])
 def test_no_test_can_point_a_writing_plugin_at_a_real_disk(monkeypatch, name):
     monkeypatch.setattr(Path, "is_block_device", lambda self: True)
     with pytest.raises(AssertionError, match="only at a loop device"):
-        plugin_harness.guard_devices(name, {"device": "/dev/no-such-disk"})
-    plugin_harness.guard_devices(name, {"device": "/dev/loop-of-a-test"})
+        plugin.guard_devices(name, {"device": "/dev/no-such-disk"})
+    plugin.guard_devices(name, {"device": "/dev/loop-of-a-test"})

@@ -1,4 +1,4 @@
-from plugin_harness import manifest, problems
+from tests.support.plugin import manifest, problems
 
 COMMAND = "poll.get_hardware_info"
 

@@ -1,9 +1,9 @@
 import json
 
 import pytest
-from plugin_harness import BadRequest, PluginFailed, problems
 
 from agent_router.storage import node
+from tests.support.plugin import BadRequest, PluginFailed, problems
 
 COMMAND = "poll.set_node_info"
 NODE = {

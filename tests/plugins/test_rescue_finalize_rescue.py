@@ -1,6 +1,7 @@
 import pytest
-from plugin_harness import BadRequest, PluginFailed, manifest, problems
-from ramdisk_fake import call_in_ramdisk
+
+from tests.support.fake_ramdisk import call_in_ramdisk
+from tests.support.plugin import BadRequest, PluginFailed, manifest, problems
 
 COMMAND = "rescue.finalize_rescue"
 HASH = "$6$saltsalt$abcDEF./"

@@ -1,8 +1,9 @@
 import json
 
 import pytest
-from disk_fakes import remembering
-from plugin_harness import PluginFailed, problems
+
+from tests.support.disks import remembering
+from tests.support.plugin import PluginFailed, problems
 
 COMMAND = "standby.get_partition_uuids"
 

@@ -2,11 +2,11 @@ import hashlib
 from pathlib import Path
 
 import pytest
-from disk_fakes import gpt_image, only_disks, remembering
-from image_server import ImageServer
-from plugin_harness import manifest, problems
 
 from agent_router.storage import node
+from tests.support.disks import gpt_image, only_disks, remembering
+from tests.support.image_server import ImageServer
+from tests.support.plugin import manifest, problems
 
 COMMAND = "standby.prepare_image"
 

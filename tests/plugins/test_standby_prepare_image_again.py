@@ -5,8 +5,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from deploy_fakes import config_drive, packed
-from disk_fakes import MIB, gpt_image
+
+from tests.support.deployment import config_drive, packed
+from tests.support.disks import MIB, gpt_image
 
 COMMAND = "standby.prepare_image"
 

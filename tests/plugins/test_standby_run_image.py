@@ -1,6 +1,7 @@
 import pytest
-from plugin_harness import PluginFailed, problems
-from ramdisk_fake import call_in_ramdisk
+
+from tests.support.fake_ramdisk import call_in_ramdisk
+from tests.support.plugin import PluginFailed, problems
 
 COMMAND = "standby.run_image"
 

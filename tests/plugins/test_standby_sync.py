@@ -1,5 +1,6 @@
 import pytest
-from plugin_harness import PluginFailed, manifest, problems
+
+from tests.support.plugin import PluginFailed, manifest, problems
 
 COMMAND = "standby.sync"
 

@@ -2,7 +2,8 @@ import os
 from pathlib import Path
 
 import pytest
-from plugin_harness import problems
+
+from tests.support.plugin import problems
 
 
 def test_schema_refuses_parameters():

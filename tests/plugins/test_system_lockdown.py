@@ -1,6 +1,7 @@
 import pytest
-from plugin_harness import BadRequest, PluginFailed, manifest
-from ramdisk_fake import call_in_ramdisk
+
+from tests.support.fake_ramdisk import call_in_ramdisk
+from tests.support.plugin import BadRequest, PluginFailed, manifest
 
 COMMAND = "system.lockdown"
 

@@ -6,37 +6,27 @@
 
 import hashlib
 import os
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pytest
-
-# pytest's importlib mode puts no test directory on sys.path. At its end, where nothing hides another's modules.
-sys.path.append(str(Path(__file__).resolve().parents[2] / "tools/ramdisk"))
-sys.path.append(str(Path(__file__).parent))
-# The real Ironic, and what it needs.
-sys.path += [str(Path(__file__).parents[1] / name) for name in ("conductor", "integration")]
-
-import deployments
 import machine_parts as parts
-import overlays
-import tap_lan
-import tiny_image
-from image_host import ImageHost
+import pytest
 from machine import Machine, missing_parts
 from machine_parts import Disk, Nic
-from rack import STATIC_ADDRESS, TOKEN, Guest, Rack
+
+from tests.support import guest_deployments, guest_overlays, tap_lan, tiny_image
+from tests.support.image_host import ImageHost
+from tests.support.rack import STATIC_ADDRESS, TOKEN, Guest, Rack
 
 ROOT = Path(__file__).resolve().parents[2]
 ORDER = ("inventory", "plugins", "disks", "logs", "image", "transports", "memory", "survival", "boot", "uefi", "ironic")
 # The first disk gets the image and is booted from; those that are erased are small, because erasing writes all of it.
 DISKS = (
     Disk("VIRTIO-ONE", 1024), Disk("VIRTIO-TWO", 512), Disk("NVME-ONE", 96, "nvme"), Disk("SATA-ONE", 64, "sata"),
-    *deployments.DISKS.values(), Disk("LARGE", 1040),
+    *guest_deployments.DISKS.values(), Disk("LARGE", 1040),
 )  # fmt: skip
 _begun = time.monotonic()
 _racks: list[Rack] = []
@@ -109,9 +99,9 @@ def bios_machine(ramdisk: Path, rack: Rack, secret: bytes, lan: tap_lan.TapLan |
         for disk in DISKS:
             if disk.size_mib < 100:
                 (work / f"{disk.serial}.raw").write_bytes(secret * (disk.size // len(secret)))
-        good = overlays.vendor_overlay(work / "vendor")
-        broken = overlays.broken_overlay(work / "broken")
-        stick = parts.make_stick(work / "stick.img", overlays.stick_content(work / "stick", "stick.at_boot"))
+        good = guest_overlays.vendor_overlay(work / "vendor")
+        broken = guest_overlays.broken_overlay(work / "broken")
+        stick = parts.make_stick(work / "stick.img", guest_overlays.stick_content(work / "stick", "stick.at_boot"))
         return Machine(
             work, Path(f"{ramdisk}.kernel"), (Path(f"{ramdisk}.initramfs"), good, broken),
             f"ipa-agent-token={TOKEN}", disks=DISKS, nics=nics, sticks=(stick,),
@@ -133,8 +123,8 @@ def uefi_guest(rack: Rack, ramdisk: Path) -> Guest:
 
     def make(work: Path) -> Machine:
         work.mkdir(parents=True)
-        overlay = overlays.vendor_overlay(work / "vendor")
-        data = overlays.network_data(work / "config", parts.NICS[0].mac, STATIC_ADDRESS)
+        overlay = guest_overlays.vendor_overlay(work / "vendor")
+        data = guest_overlays.network_data(work / "config", parts.NICS[0].mac, STATIC_ADDRESS)
         drive = parts.make_cd(work / "config.iso", data, "config-2")
         return Machine(
             work, Path(f"{ramdisk}.kernel"), (Path(f"{ramdisk}.initramfs"), overlay),
@@ -160,7 +150,7 @@ def tiny(ramdisk: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def deployed(rack: Rack, bios_machine: Any, lan: tap_lan.TapLan | None, tiny: Path) -> deployments.Deployments:
+def deployed(rack: Rack, bios_machine: Any, lan: tap_lan.TapLan | None, tiny: Path) -> guest_deployments.Deployments:
     """The tiny image as it comes by each transport."""
 
     def running() -> Guest:
@@ -168,11 +158,11 @@ def deployed(rack: Rack, bios_machine: Any, lan: tap_lan.TapLan | None, tiny: Pa
         return Guest(machine, machine.api(TOKEN))
 
     missing = tap_lan.obstacle()
-    if not missing and (elements := deployments.lacking(running())):
+    if not missing and (elements := guest_deployments.lacking(running())):
         missing = f"the ramdisk was built without {elements}: make acceptance builds it with them"
     if missing or lan is None:
         (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(missing)
-    return deployments.Deployments(deployments.Publication(lan, rack.root / "published", tiny), running)
+    return guest_deployments.Deployments(guest_deployments.Publication(lan, rack.root / "published", tiny), running)
 
 
 @pytest.fixture(scope="session")

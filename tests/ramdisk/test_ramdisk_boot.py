@@ -3,12 +3,13 @@
 from pathlib import Path
 from typing import Any
 
-import deployments
 import pytest
 from machine import Machine
 from machine_parts import NICS, Disk, MachineError
-from rack import Rack
-from tiny_image import MARKER
+
+from tests.support import guest_deployments
+from tests.support.rack import Rack
+from tests.support.tiny_image import MARKER
 
 
 @pytest.mark.parametrize("uefi", [False, True], ids=["bios", "uefi"])
@@ -16,7 +17,7 @@ def test_the_disk_boots(rack: Rack, written: Any, tmp_path: Path, uefi: bool):
     assert booted(rack, written.file, tmp_path, f"disk-{'uefi' if uefi else 'bios'}", uefi) == ("yes" if uefi else "no")
 
 
-@pytest.mark.parametrize("way", sorted(deployments.DISKS.keys() - {"magnet", "torrent zst"}))  # both as the torrent
+@pytest.mark.parametrize("way", sorted(guest_deployments.DISKS.keys() - {"magnet", "torrent zst"}))  # as torrent
 def test_what_came_by_each_transport_boots(rack: Rack, deployed: Any, tmp_path: Path, way: str):
     assert booted(rack, deployed.disk(way), tmp_path, f"disk-{way.replace(' ', '-')}") == "no"
 

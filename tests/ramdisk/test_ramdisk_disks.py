@@ -4,7 +4,8 @@ import subprocess
 
 import pytest
 from pinned import ApiError
-from rack import Guest
+
+from tests.support.rack import Guest
 
 PREPARE = """
 set -e

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from image_host import ImageHost
 from pinned import CommandFailed
-from rack import Guest, first_difference
+
+from tests.support.image_host import ImageHost
+from tests.support.rack import Guest, first_difference
 
 
 def test_a_bootable_image_is_written(written: Any, tiny: Path):

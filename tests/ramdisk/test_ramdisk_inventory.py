@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 from machine_parts import MIB
-from rack import Guest
+
+from tests.support.rack import Guest
 
 
 @pytest.fixture

@@ -13,21 +13,21 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import ironic_box
-import machine_box
-import overlays
 import pytest
-from agent_harness import free_port, wait_for
-from images import config_drive
 from machine import HOST, Machine
 from machine_parts import NICS, Disk
-from rack import Rack
-from tiny_image import MARKER
+
+from tests.support import guest_overlays, machine
+from tests.support import ironic as ironic_module
+from tests.support.disk_images import config_drive
+from tests.support.rack import Rack
+from tests.support.tiny_image import MARKER
+from tests.support.waiting import free_port, wait_for
 
 ON_DISK, FLOW_S = "disk", 400.0
 
 
-class Follower(machine_box.Machine):
+class Follower(machine.Machine):
     """Switches the machine in QEMU as Ironic wants it."""
 
     def __init__(self, node: Any, root: Path, rack: Rack, ramdisk: Path, hosts: Path) -> None:
@@ -80,10 +80,10 @@ class Follower(machine_box.Machine):
 
 @pytest.fixture(scope="module")
 def ironic(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    if not (ironic_box.VENV / "bin/ironic").exists():
-        reason = f"needs Ironic in {ironic_box.VENV}: make {ironic_box.VENV.name}/.installed"
+    if not (ironic.VENV / "bin/ironic").exists():
+        reason = f"needs Ironic in {ironic.VENV}: make {ironic.VENV.name}/.installed"
         (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(reason)
-    box = ironic_box.IronicBox(tmp_path_factory.mktemp("ironic"))
+    box = ironic.Ironic(tmp_path_factory.mktemp("ironic"))
     try:
         yield box.start()
     finally:
@@ -92,15 +92,15 @@ def ironic(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 
 @pytest.fixture
 def follower(ironic: Any, rack: Rack, ramdisk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    monkeypatch.setattr(ironic_box, "FLOW_S", FLOW_S)
+    monkeypatch.setattr(ironic_module, "FLOW_S", FLOW_S)
     rack.clear()
     # An address that is right on both sides: there, localhost is this computer.
     hosts = tmp_path / "hosts/root/etc/hosts"
     hosts.parent.mkdir(parents=True)
     hosts.write_text(f"127.0.0.1 utility-ramdisk\n{HOST} localhost\n")
-    overlays.plugin(tmp_path / "hosts", "acme.mark", overlays.ECHO_PLUGIN)
-    node = ironic_box.Node(ironic, [NICS[0].mac])
-    made = Follower(node, tmp_path, rack, ramdisk, overlays.packed(tmp_path / "hosts"))
+    guest_overlays.plugin(tmp_path / "hosts", "acme.mark", guest_overlays.ECHO_PLUGIN)
+    node = ironic.Node(ironic, [NICS[0].mac])
+    made = Follower(node, tmp_path, rack, ramdisk, guest_overlays.packed(tmp_path / "hosts"))
     try:
         yield made
     except BaseException:

@@ -1,6 +1,6 @@
 """log.collect brings along what is needed to understand what happened."""
 
-from rack import TOKEN, Guest, collected
+from tests.support.rack import TOKEN, Guest, collected
 
 
 def test_logs_of_machine_and_agent(guest: Guest):

@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import deployments
 import pytest
 from machine_parts import MIB
-from rack import Guest, Rack, first_difference
-from tap_lan import SERVER
+
+from tests.support import guest_deployments
+from tests.support.rack import Guest, Rack, first_difference
+from tests.support.tap_lan import SERVER
 
 SIZE_MIB, DATA_MIB, PORT = 1024, 150, 8001
 NAMES = {"raw": "large.raw", "zst": "large.raw.zst", "qcow2": "large.qcow2"}
@@ -76,7 +77,7 @@ def large(deployed: Any) -> Iterator[Path]:
     lan.run("zstd", "--quiet", "-T0", raw, "-o", packed)
     lan.run("qemu-img", "convert", "-f", "raw", "-O", "qcow2", raw, qcow2)
     images = [work / NAMES[form] for form in FORMS]
-    deployments.seed(lan, work / "large.log", *images, "--no-torrent", "--port", PORT)
+    guest_deployments.seed(lan, work / "large.log", *images, "--no-torrent", "--port", PORT)
     yield work
     for file in (raw, packed, qcow2):
         file.unlink()
@@ -88,7 +89,7 @@ def test_an_image_larger_than_memory(guest: Guest, rack: Rack, large: Path, form
     name = NAMES[form]
     with (large / name).open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    deployments.connect(guest)
+    guest_deployments.connect(guest)
     device = guest.device("LARGE")
     with watched(guest) as memory:
         before = guest.machine.cpu_seconds

@@ -5,11 +5,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-import overlays
 import pytest
 from machine_parts import make_fat_stick
 from pinned import Api, ApiError, WrongCertificate
-from rack import TOKEN, Guest
+
+from tests.support import guest_overlays
+from tests.support.rack import TOKEN, Guest
 
 
 def test_a_vendors_plugin_and_its_binary_from_an_overlay(guest: Guest):
@@ -42,7 +43,7 @@ def test_a_stick_that_was_there_at_boot(guest: Guest):
 
 @pytest.fixture
 def plugged(guest: Guest, tmp_path: Path) -> Any:
-    stick = make_fat_stick(tmp_path / "stick.img", overlays.stick_content(tmp_path / "stick", "stick.plugged"))
+    stick = make_fat_stick(tmp_path / "stick.img", guest_overlays.stick_content(tmp_path / "stick", "stick.plugged"))
     guest.machine.plug_stick(stick)
     yield "STICK-plugged"
     guest.machine.unplug_stick()

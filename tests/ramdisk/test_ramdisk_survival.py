@@ -4,9 +4,10 @@ import hashlib
 import os
 
 import pytest
-from agent_processes import ROLES, kill, processes, wait_for_new
-from image_host import ImageHost
-from rack import Guest
+
+from tests.support.guest_processes import ROLES, kill, processes, wait_for_new
+from tests.support.image_host import ImageHost
+from tests.support.rack import Guest
 
 SIZE, HELD_AT = 12 << 20, 4 << 20
 

@@ -2,15 +2,16 @@
 
 from typing import Any
 
-import deployments
 import pytest
-from rack import Guest, first_difference
+
+from tests.support import guest_deployments
+from tests.support.rack import Guest, first_difference
 
 TRANSPORTS = {"http zst": "http", "http qcow2": "http", "torrent": "torrent",
               "torrent zst": "torrent", "magnet": "torrent", "multicast": "multicast", "iscsi": "iscsi"}  # fmt: skip
 
 
-@pytest.mark.parametrize("way", deployments.DISKS)
+@pytest.mark.parametrize("way", guest_deployments.DISKS)
 def test_the_image_arrives(deployed: Any, secret: bytes, way: str):
     image, disk = deployed.publication.raw, deployed.disk(way)
     size = image.stat().st_size

@@ -1,8 +1,9 @@
 """The ramdisk with its lean init on a UEFI machine without BMC, with one disk and a static address."""
 
 import pytest
-from agent_processes import ROLES, kill, processes, wait_for_new
-from rack import STATIC_ADDRESS, Guest, collected
+
+from tests.support.guest_processes import ROLES, kill, processes, wait_for_new
+from tests.support.rack import STATIC_ADDRESS, Guest, collected
 
 
 def test_inventory_of_this_machine(uefi_guest: Guest):

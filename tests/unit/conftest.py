@@ -5,23 +5,16 @@ second one; running, which starts the link; web servers; mounted file systems.
 import contextlib
 import http.server
 import json
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-# The web server with bad habits is the same that the plugins are tested with.
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "plugins"))
-# Helpers that lie beside this file; pytest's importlib mode puts no test directory on sys.path.
-sys.path.insert(0, str(Path(__file__).parent))
-
-from deploy_fakes import serve  # noqa: F401
-from link_process import BEAT, LOOKUP, NODE, TOKEN, Running, node
-from mounts import loop_file_system, mounted_tmpfs  # noqa: F401
+from tests.support.deployment import serve  # noqa: F401
+from tests.support.link import BEAT, LOOKUP, NODE, TOKEN, Running, node
+from tests.support.mounts import loop_file_system, mounted_tmpfs  # noqa: F401
 
 ROOT = {"name": "OpenStack Ironic API", "default_version": {"id": "v1", "min_version": "1.1", "version": "1.115"}}
 

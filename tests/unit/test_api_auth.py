@@ -1,7 +1,11 @@
+import logging
+import os
+
 import pytest
 
 from agent_router.api import auth
 from agent_router.core.problems import RequestError
+from agent_router.core.settings import Settings
 
 TOKEN = "a+token/of&24=characters"
 QUOTED = "a%2Btoken%2Fof%2624%3Dcharacters"
@@ -25,6 +29,13 @@ def allowed(query="", authorization="", path="/v1/methods", token=TOKEN):
 ])  # fmt: skip
 def test_the_token_opens(query, authorization):
     assert allowed(query, authorization)
+
+
+def test_a_token_beyond_ascii_opens_as_the_bytes_that_curl_sends():
+    token = "0123456789-Äß€à"
+    assert allowed("", f"Bearer {token.encode().decode('latin-1')}", token=token)
+    assert allowed("agent_token=0123456789-%C3%84%C3%9F%E2%82%AC%C3%A0", token=token)
+    assert not allowed("", f"Bearer {token}", token=token)
 
 
 @pytest.mark.parametrize(("query", "authorization"), [
@@ -89,7 +100,7 @@ def test_a_token_in_a_file_may_change(tmp_path):
     """The first lookup brings Ironic's own while the agent listens already."""
     path = tmp_path / "token"
     path.write_text("the first token of all\n")
-    token = auth.Token("the first token of all", str(path))
+    token = auth.Token(Settings(token="the first token of all", token_file=str(path)))
     token.check("/v1/methods", "", "Bearer the first token of all")
     new = tmp_path / "new"
     new.write_text("the second token of all")
@@ -101,9 +112,62 @@ def test_a_token_in_a_file_may_change(tmp_path):
     token.check("/v1/methods", "", "Bearer the second token of all")
 
 
+def test_a_file_that_is_filled_within_one_tick_of_the_clock_is_read_again(tmp_path):
+    path = tmp_path / "token"
+    path.write_text("")
+    token = auth.Token(Settings(token="the first token of all", token_file=str(path)))
+    token.check("/v1/methods", "", "Bearer the first token of all")
+    before = path.stat()
+    path.write_text("the second token of all")
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    token.check("/v1/methods", "", "Bearer the second token of all")
+
+
 def test_an_empty_file_lets_nobody_in(tmp_path):
     path = tmp_path / "token"
     path.write_text("")
-    token = auth.Token("the first token of all", str(path))
+    token = auth.Token(Settings(token="the first token of all", token_file=str(path)))
     with pytest.raises(RequestError):
         token.check("/v1/methods", "", "")
+
+
+@pytest.fixture
+def changed(tmp_path, caplog):
+    """Whether the token that a file has got later opens, and whether the one before still does, and what was logged."""
+
+    def change(data, host):
+        caplog.clear()
+        path = tmp_path / "token"
+        path.write_text(TOKEN)
+        token = auth.Token(Settings(token=TOKEN, token_file=str(path), host=host))
+        token.check("/v1/methods", "", f"Bearer {TOKEN}")
+        path.write_bytes(data)
+        with caplog.at_level(logging.WARNING):
+            return [opens(token, text) for text in (data.decode(errors="replace"), TOKEN)], caplog.messages
+
+    return change
+
+
+def opens(token, text):
+    try:
+        token.check("/v1/methods", "", f"Bearer {text}")
+    except RequestError:
+        return False
+    return True
+
+
+def test_a_file_that_gets_a_short_token_is_heard_on_loopback_with_a_warning(changed):
+    opened, [said] = changed(b"678123", "127.0.0.1")
+    assert opened == [True, False]
+    assert said.startswith("token is shorter than 16 characters, which will do on loopback only; ")
+
+
+@pytest.mark.parametrize(("data", "host", "sentence"), [
+    (b"678123", "::", "is shorter than 16 characters, too short beyond loopback"),
+    (b"0123456789\0abcdef", "127.0.0.1", "has white space around it, or a control character in it"),
+    (b"", "127.0.0.1", "is empty"), (b"\xff" * 20, "::", "cannot be read"),
+])  # fmt: skip
+def test_a_file_that_gets_what_no_start_would_take_leaves_the_token_as_it_was(changed, data, host, sentence):
+    opened, [said] = changed(data, host)
+    assert opened == [False, True]
+    assert (sentence in said, "goes on to hold" in said, "678123" in said) == (True, True, False)

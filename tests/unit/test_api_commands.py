@@ -10,6 +10,7 @@ from agent_router.core.jsontext import parse
 from agent_router.core.method import Method
 from agent_router.core.problems import RequestError
 from agent_router.runner.history import SEPARATOR
+from tests.support.seeds import seeds
 
 SECRETS = {"s": ["hidden"]}
 
@@ -89,7 +90,7 @@ def test_the_text_of_params(body, text):
     assert params_text(body) == text
 
 
-@pytest.mark.parametrize("seed", range(500))
+@seeds(500)
 def test_the_text_of_params_is_params_or_not_found(seed):
     """Whatever the plugin gets is exactly what was validated."""
     source = random.Random(seed)

@@ -4,6 +4,7 @@ import pytest
 
 from agent_router.api import http
 from agent_router.api.http import MAX_HEADER, Arrival, TooLarge, response
+from tests.support.seeds import seeds
 
 LIMIT = 1000
 LINE = b"POST /v1/commands/ HTTP/1.1\r\nHost: a\r\n"
@@ -54,7 +55,7 @@ def test_split_at_every_byte(data):
         assert arrival.data == data
 
 
-@pytest.mark.parametrize("seed", range(100))
+@seeds(100)
 def test_random_chunks_in_random_pieces(seed):
     source = random.Random(seed)
     chunks = [bytes(source.choices(b"\r\n0a;x", k=source.randrange(1, 60))) for _ in range(source.randrange(8))]

@@ -10,7 +10,9 @@ import urllib.error
 import urllib.request
 
 import pytest
-from link_process import BEAT, LOOKUP, NODE, TOKEN, eventually, node
+
+from tests.support.link import BEAT, LOOKUP, NODE, TOKEN, node
+from tests.support.waiting import wait_for
 
 MANIFEST = {
     "protocol": 1, "title": "A slow inventory", "version": "1.0.0", "effects": "read",
@@ -86,7 +88,7 @@ def boot(ironic_api, tmp_path):
 
 def test_the_agent_listens_and_is_idle_before_its_first_heartbeat(boot, ironic_api):
     conductor = boot("ipa-inspection-collectors=default")
-    eventually(lambda: conductor.saw, 60)
+    wait_for(lambda: conductor.saw, 60)
     assert ironic_api.at("POST")[0].path == "/v1/continue_inspection"
     statuses, steps = conductor.saw[0]
     assert statuses == ["SUCCEEDED"], "the collector, which took its time, is done"
@@ -95,7 +97,7 @@ def test_the_agent_listens_and_is_idle_before_its_first_heartbeat(boot, ironic_a
 
 def test_tls_is_what_ironic_wants_from_the_first_heartbeat_on(boot, ironic_api):
     conductor = boot()
-    eventually(lambda: conductor.saw, 60)
+    wait_for(lambda: conductor.saw, 60)
     assert conductor.saw[0] == ([], "SUCCEEDED")
     with pytest.raises(urllib.error.URLError, match=r"(?i)protocol.version|alert"):
         conductor.ask(conductor.beat(), "/v1/commands/", most=ssl.TLSVersion.TLSv1_2)

@@ -3,7 +3,8 @@
 import json
 import time
 
-from link_process import BEAT, LOCKED, LOOKUP, OTHER, TOKEN, eventually, node
+from tests.support.link import BEAT, LOCKED, LOOKUP, OTHER, TOKEN, node
+from tests.support.waiting import wait_for
 
 REFUSED = (400, {"error_message": json.dumps({"faultstring": "Invalid or missing agent token received."})})
 MASKED = node("******")
@@ -23,13 +24,13 @@ def test_a_new_token_is_taken_and_kept(ironic_api, running):
     ironic_api.answers[LOOKUP] = [node(TOKEN), node(OTHER), MASKED]
     ironic_api.answers[BEAT] = [(202, b""), REFUSED, (202, b"")]
     one = running()
-    eventually(lambda: tokens(ironic_api) == [TOKEN])
+    wait_for(lambda: tokens(ironic_api) == [TOKEN])
     one.command_ends()
-    eventually(lambda: tokens(ironic_api) == [TOKEN, TOKEN, OTHER])
+    wait_for(lambda: tokens(ironic_api) == [TOKEN, TOKEN, OTHER])
     assert held(one) == (OTHER, OTHER)
     one.kill()
     one.start()
-    eventually(lambda: tokens(ironic_api)[3:] == [OTHER])
+    wait_for(lambda: tokens(ironic_api)[3:] == [OTHER])
     first, last = ironic_api.at("POST")[0].body, ironic_api.at("POST")[-1].body
     assert first["callback_url"] == last["callback_url"], "Ironic would refuse another one"
 
@@ -39,20 +40,20 @@ def test_a_token_that_another_agent_got_is_told_once_and_tried_again_slowly(iron
     ironic_api.answers[BEAT] = [REFUSED]
     began = time.monotonic()
     one = running(SLOWLY)
-    eventually(lambda: len(ironic_api.at("POST")) == 6)
+    wait_for(lambda: len(ironic_api.at("POST")) == 6)
     assert time.monotonic() - began > 5 * 0.1, "not in the pace of a heartbeat that failed"
     assert abs(len(ironic_api.at("GET")) - 1 - len(ironic_api.at("POST"))) <= 1, "one lookup for each refusal"
     assert one.said.read_text().count("to an agent before this one; power the node off and on") == 1
     assert held(one) == (TOKEN, TOKEN)
     ironic_api.answers[BEAT] = [(202, b"")]
-    eventually(lambda: "heartbeats are sent" in one.said.read_text())
+    wait_for(lambda: "heartbeats are sent" in one.said.read_text())
 
 
 def test_tokens_that_are_never_good_make_no_storm(ironic_api, running):
     ironic_api.answers[LOOKUP] = [node(f"{number:043}") for number in range(100)]
     ironic_api.answers[BEAT] = [REFUSED]
     running(SLOWLY)
-    eventually(lambda: ironic_api.at("POST"))
+    wait_for(lambda: ironic_api.at("POST"))
     time.sleep(1.5)
     assert 3 <= len(ironic_api.at("POST")) <= 16
 
@@ -61,7 +62,7 @@ def test_a_lookup_that_fails_then_is_told_and_the_heartbeats_go_on(ironic_api, r
     ironic_api.answers[LOOKUP] = [node(TOKEN), LOCKED]
     ironic_api.answers[BEAT] = [REFUSED, REFUSED, (202, b"")]
     one = running()
-    eventually(lambda: "heartbeats are sent" in one.said.read_text())
+    wait_for(lambda: "heartbeats are sent" in one.said.read_text())
     assert one.said.read_text().count("refuses the token") == 1
     assert "409 Node is locked" in one.said.read_text()
     assert tokens(ironic_api) == [TOKEN] * 3
@@ -71,7 +72,7 @@ def test_the_token_of_virtual_media_is_kept_where_the_lookup_masks_it(ironic_api
     ironic_api.answers[LOOKUP] = [MASKED]
     ironic_api.answers[BEAT] = [REFUSED]
     one = running(ipa_agent_token=OTHER)
-    eventually(lambda: len(ironic_api.at("POST")) == 3)
+    wait_for(lambda: len(ironic_api.at("POST")) == 3)
     assert set(tokens(ironic_api)) == {OTHER}
     assert held(one) == (OTHER, OTHER)
 
@@ -80,7 +81,7 @@ def test_the_token_of_virtual_media_is_tried_again_when_a_newer_one_is_refused(i
     ironic_api.answers[LOOKUP] = [MASKED, node(THIRD), MASKED]
     ironic_api.answers[BEAT] = [REFUSED, REFUSED, (202, b"")]
     one = running(ipa_agent_token=OTHER)
-    eventually(lambda: "heartbeats are sent" in one.said.read_text())
+    wait_for(lambda: "heartbeats are sent" in one.said.read_text())
     assert tokens(ironic_api) == [OTHER, THIRD, OTHER]
     assert held(one) == (OTHER, OTHER)
 
@@ -88,14 +89,14 @@ def test_the_token_of_virtual_media_is_tried_again_when_a_newer_one_is_refused(i
 def test_another_refusal_asks_for_no_token(ironic_api, running):
     ironic_api.answers[BEAT] = [(400, {"error_message": '{"faultstring": "TLS is required by configuration"}'})]
     running()
-    eventually(lambda: len(ironic_api.at("POST")) == 3)
+    wait_for(lambda: len(ironic_api.at("POST")) == 3)
     assert len(ironic_api.at("GET")) == 1
 
 
 def test_no_token_in_the_answer_is_told_apart_from_a_masked_one(ironic_api, running):
     ironic_api.answers[LOOKUP] = [node(None), node(TOKEN)]
     one = running()
-    eventually(lambda: ironic_api.at("POST"))
+    wait_for(lambda: ironic_api.at("POST"))
     assert "brings no token: that API is older than version 1.62" in one.said.read_text()
 
 
@@ -103,7 +104,7 @@ def test_no_token_is_ever_said(ironic_api, running):
     ironic_api.answers[LOOKUP] = [node(TOKEN), node(OTHER), MASKED]
     ironic_api.answers[BEAT] = [REFUSED]
     one = running()
-    eventually(lambda: len(ironic_api.at("POST")) == 4)
+    wait_for(lambda: len(ironic_api.at("POST")) == 4)
     assert TOKEN not in one.said.read_text()
     assert OTHER not in one.said.read_text()
 
@@ -114,7 +115,7 @@ def test_the_node_is_kept_for_plugins_without_secrets(ironic_api, running):
                        "driver_internal_info": {"agent_secret_token": TOKEN}}  # fmt: skip
     ironic_api.answers[LOOKUP] = [(status, answer)]
     one = running()
-    eventually(lambda: ironic_api.at("POST"))
+    wait_for(lambda: ironic_api.at("POST"))
     kept = json.loads((one.state / "node.json").read_text())
     assert kept["properties"] == {"root_device": {"serial": "S1"}}
     assert TOKEN not in (one.state / "node.json").read_text()
@@ -123,7 +124,7 @@ def test_the_node_is_kept_for_plugins_without_secrets(ironic_api, running):
 def test_what_ironic_permits_of_images_is_kept_for_plugins(ironic_api, running):
     ironic_api.answers[LOOKUP] = [node(TOKEN, permitted_image_formats=["raw"])]
     one = running()
-    eventually(lambda: ironic_api.at("POST"))
+    wait_for(lambda: ironic_api.at("POST"))
     assert json.loads((one.state / "image-policy.json").read_text()) == {"permitted_image_formats": ["raw"]}
 
 
@@ -131,6 +132,6 @@ def test_tls_as_ironic_wants_it_is_told_to_the_server_and_what_is_wrong_once(iro
     ironic_api.answers[LOOKUP] = [node(TOKEN, tls_min_version="1.3", tls_cipher_suites="NO-SUCH")]
     ironic_api.answers[BEAT] = [REFUSED]
     one = running(ipa_tls_min_version="1.2")
-    eventually(lambda: len(ironic_api.at("POST")) == 3)
+    wait_for(lambda: len(ironic_api.at("POST")) == 3)
     assert json.loads((one.state / "tls.json").read_text()) == {"minimum": "1.3", "ciphers": None}
     assert one.said.read_text().count("'NO-SUCH' names no cipher of TLS 1.2") == 1

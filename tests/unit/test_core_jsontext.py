@@ -5,6 +5,7 @@ from decimal import Decimal
 import pytest
 
 from agent_router.core.jsontext import MAX_DEPTH, BadJSON, dumps, parse, pretty
+from tests.support.seeds import seeds
 
 
 @pytest.mark.parametrize(("raw", "value"), [
@@ -106,7 +107,7 @@ def same(one: object, other: object) -> bool:
     return repr(one) == repr(other)
 
 
-@pytest.mark.parametrize("seed", range(300))
+@seeds(300)
 def test_what_is_written_is_read_the_same(seed):
     value = any_value(random.Random(seed))
     assert same(parse(dumps(value)), value)
@@ -114,7 +115,7 @@ def test_what_is_written_is_read_the_same(seed):
     assert b"\n" not in dumps(value)
 
 
-@pytest.mark.parametrize("seed", range(200))
+@seeds(200)
 def test_damaged_text_is_refused_or_read_but_never_breaks_the_reader(seed):
     source = random.Random(seed)
     text = bytearray(dumps(any_value(source)))

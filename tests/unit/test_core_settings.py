@@ -1,9 +1,9 @@
 import shutil
-import subprocess
 
 import pytest
 
-from agent_router.core.settings import Settings, SettingsError, bundled_dir, is_loopback, load
+from agent_router.core.settings import Settings, SettingsError, bundled_dir, is_loopback, load, token_warning
+from tests.support.certificates import self_signed
 
 TOKEN = "a-token-of-24-characters"
 
@@ -21,14 +21,8 @@ def config(tmp_path):
 @pytest.fixture(scope="module")
 def pem(tmp_path_factory):
     """Paths of a certificate and its key."""
-    root = tmp_path_factory.mktemp("tls")
-    paths = {name: str(root / f"{name}.pem") for name in ("cert", "key")}
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
-         "-subj", "/CN=localhost", "-keyout", paths["key"], "-out", paths["cert"]],
-        check=True, capture_output=True,
-    )  # fmt: skip
-    return paths
+    cert, key = self_signed(tmp_path_factory.mktemp("tls"))
+    return {"cert": str(cert), "key": str(key)}
 
 
 def test_defaults():
@@ -83,6 +77,52 @@ def test_a_token_in_a_file(tmp_path):
         load({"token_file": "/no/such"}, {})
 
 
+SHORT, LEAST = "678123", "0123456789abcdef"
+
+
+@pytest.fixture(params=["token", "token_file"])
+def token_flags(request, tmp_path):
+    """The flags for a token that is given as it is, or in a file."""
+
+    def flags(token):
+        (tmp_path / "token").write_text(token + "\n")
+        return {"token": token} if request.param == "token" else {"token_file": str(tmp_path / "token")}
+
+    return flags
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.5", "localhost", "::1", "[::1]"])
+def test_a_short_token_will_do_on_loopback_but_for_a_warning(token_flags, host):
+    settings = load({"host": host, **token_flags(SHORT)}, {})
+    assert settings.token == SHORT
+    assert token_warning(settings.token) == (
+        "token is shorter than 16 characters, which will do on loopback only; `openssl rand -hex 24` makes a good one"
+    )
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "node-17", ""])
+def test_beyond_loopback_a_token_has_16_characters_insecure_or_not(token_flags, pem, host):
+    for more in (pem, {"insecure": True}):
+        for short in (SHORT, LEAST[1:], "Ä" * 15):
+            with pytest.raises(SettingsError, match="is shorter than 16 characters, too short beyond loopback; `ope"):
+                load({"host": host, **more, **token_flags(short)}, {})
+        assert token_warning(load({"host": host, **more, **token_flags(LEAST)}, {}).token) == ""
+
+
+@pytest.mark.parametrize("text", [f" {TOKEN}", f"{TOKEN}\n", " " * 20, f"a\n{TOKEN}", f"\0{TOKEN}", f"\udcff{TOKEN}"])
+def test_a_token_that_no_header_can_carry_is_refused(text):
+    with pytest.raises(SettingsError, match="token has white space around it, or a control character in it; `openssl"):
+        load({}, {"AGENT_ROUTER_TOKEN": text})
+
+
+def test_no_token_is_none_but_an_empty_file_is_a_mistake(tmp_path):
+    assert load({"token": ""}, {}).token == ""
+    assert token_warning("") == ""
+    (tmp_path / "token").write_text(" \n")
+    with pytest.raises(SettingsError, match=f"token_file {tmp_path}/token is empty; `openssl"):
+        load({"token_file": f"{tmp_path}/token"}, {})
+
+
 def test_the_types_of_the_environment():
     settings = load({}, {
         "AGENT_ROUTER_PORT": "1234", "AGENT_ROUTER_DEVICES": "/dev/loop1,!/dev/loop2,", "AGENT_ROUTER_BUNDLED": "No",
@@ -109,7 +149,8 @@ def test_the_types_of_the_environment():
     ("max_request_mib = nan", "max_request_mib nan is not between"),
     ("max_request_mib = 0", "max_request_mib 0 is not between"),
     ("history = 0", "history 0 is not a number of commands above 0"),
-    ("token = 'short'", "token is shorter than 16 characters; take for example `openssl rand -hex 24`"),
+    ("token = 'short'\nhost = '::'", "token is shorter than 16 characters, too short beyond loopback; `openssl rand"),
+    ("token = ' '", "token has white space around it, or a control character in it; `openssl rand -hex 24` makes"),
     ("cert = '/c'", "cert and key go together"),
     ("key = '/c'", "cert and key go together"),
     ("cert = '/no/cert'\nkey = '/no/key'", "cert /no/cert cannot be read; give the path of a PEM file"),

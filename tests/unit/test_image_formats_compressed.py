@@ -4,11 +4,11 @@ import shutil
 import subprocess
 
 import pytest
-from image_memory import Bytes, Memory, decode, disk, unpack
 
 from agent_router.image.formats import unpackers
 from agent_router.image.formats.compressed import PIECE, Bz2, Gz, Xz, Zst
 from agent_router.plugin import Failed, Incompatible
+from tests.support.memory_image import Bytes, Memory, decode, disk, unpack
 
 zstd = pytest.importorskip("backports.zstd")
 

@@ -7,10 +7,10 @@ import subprocess
 import tarfile
 
 import pytest
-from image_memory import disk
 
 from agent_router.image.formats.magic import LOOK, kind_of, refuse_mismatch
 from agent_router.plugin import Failed
+from tests.support.memory_image import disk
 
 NAME = "https://host/image"
 BOOT_SECTOR = b"\xeb\x63\x90" + bytes(507) + b"\x55\xaa" + bytes(512)

@@ -6,11 +6,11 @@ import sys
 import zlib
 
 import pytest
-from image_memory import Bytes, Memory, decode, disk, qcow2, unpack
 
 from agent_router.image.formats import qcow2_tables, unpackers
 from agent_router.image.formats.qcow2 import Qcow2
 from agent_router.plugin import Failed, Incompatible
+from tests.support.memory_image import Bytes, Memory, decode, disk, qcow2, unpack
 
 pytestmark = pytest.mark.skipif(not shutil.which("qemu-img"), reason="needs qemu-img")
 
@@ -150,7 +150,7 @@ def test_an_image_that_was_not_closed_is_read_with_a_warning(tmp_path, monkeypat
 
 LARGE = r"""
 import pathlib, re, sys
-from image_memory import Bytes, Memory
+from tests.support.memory_image import Bytes, Memory
 from agent_router.image.formats.qcow2 import Qcow2
 
 class File(Bytes):

@@ -7,10 +7,10 @@ import subprocess
 import zlib
 
 import pytest
-from image_memory import disk, qcow2, unpack
 
 from agent_router.image.formats.qcow2 import Qcow2
 from agent_router.plugin import Failed
+from tests.support.memory_image import disk, qcow2, unpack
 
 pytestmark = pytest.mark.skipif(not shutil.which("qemu-img"), reason="needs qemu-img")
 

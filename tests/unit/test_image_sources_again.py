@@ -6,12 +6,12 @@ import threading
 import time
 
 import pytest
-from image_server import read_all
 
 from agent_router.image.sources import Spec, expand, make, patience
 from agent_router.image.sources.http import Http
 from agent_router.image.sources.http_again import Again
 from agent_router.plugin import Failed
+from tests.support.image_server import read_all
 
 MIB = 1 << 20
 IMAGE = os.urandom(3 * MIB + 4321)

@@ -5,12 +5,12 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from image_server import read_all
 
 from agent_router.image.sources import Spec, make
 from agent_router.image.sources.fetch import fetch
 from agent_router.image.sources.file import File, disks, refuse_same_disk
 from agent_router.plugin import Failed, InvalidRequest, Refused
+from tests.support.image_server import read_all
 
 IMAGE = os.urandom(1_200_001)
 

@@ -6,11 +6,11 @@ import threading
 import time
 
 import pytest
-from image_server import read_all
 
 from agent_router.image.sources import Spec, make
 from agent_router.image.sources.http import Http
 from agent_router.plugin import Failed, InvalidRequest
+from tests.support.image_server import read_all
 
 IMAGE = os.urandom(3 * (1 << 20) + 4321)
 DAY_S = 86400

@@ -3,10 +3,10 @@
 import os
 
 import pytest
-from image_server import read_all
 
 from agent_router.image.sources import Spec, expand, make
 from agent_router.plugin import Failed, Incompatible, InvalidRequest
+from tests.support.image_server import read_all
 
 IMAGE = os.urandom(700_001)
 DIGEST = "ab" * 32

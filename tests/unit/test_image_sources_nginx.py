@@ -8,12 +8,13 @@ import subprocess
 import time
 
 import pytest
-from image_certificates import Certificates
-from image_server import read_all
 
 from agent_router.image.sources import Spec
 from agent_router.image.sources.http import Http
 from agent_router.plugin import Failed, Incompatible
+from tests.support.certificates import Certificates
+from tests.support.image_server import read_all
+from tests.support.waiting import free_port
 
 NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
 IMAGE = os.urandom(3_000_001)
@@ -46,12 +47,6 @@ http {{
   }}
 }}
 """
-
-
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return sock.getsockname()[1]
 
 
 class Nginx:

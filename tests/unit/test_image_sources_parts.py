@@ -3,11 +3,11 @@
 import os
 
 import pytest
-from image_server import read_all
 
 from agent_router.image.sources import Spec
 from agent_router.image.sources.http import Http
 from agent_router.plugin import Failed, Incompatible
+from tests.support.image_server import read_all
 
 IMAGE = os.urandom(900_001)
 

@@ -4,13 +4,13 @@ import base64
 import os
 
 import pytest
-from image_proxy import Proxy
-from image_server import read_all
 
 from agent_router.image.sources import Spec, http_url, shown
 from agent_router.image.sources.http import Http
 from agent_router.image.sources.http_connect import bypassed, proxy_for
 from agent_router.plugin import Failed, InvalidRequest
+from tests.support.image_server import read_all
+from tests.support.proxy import Proxy
 
 IMAGE = os.urandom(200_001)
 SECRET = {"Authorization": "Bearer s3cret", "X-Key": "s3cret"}

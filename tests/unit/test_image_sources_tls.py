@@ -6,13 +6,13 @@ import ssl
 import subprocess
 
 import pytest
-from image_certificates import Certificates
-from image_proxy import Proxy
-from image_server import read_all
 
 from agent_router.image.sources import Spec, tls
 from agent_router.image.sources.http import Http
 from agent_router.plugin import Failed, InvalidRequest
+from tests.support.certificates import Certificates
+from tests.support.image_server import read_all
+from tests.support.proxy import Proxy
 
 IMAGE = os.urandom(500_001)
 

@@ -141,3 +141,22 @@ def test_frames_that_arrive_together_are_received_one_by_one(tmp_path):
 def test_without_a_runner_the_client_gives_up(tmp_path):
     with pytest.raises(RunnerGone, match="the runner does not answer on"):
         Client(str(tmp_path / "gone"), patience_s=0.1).call({"op": "ping"})
+
+
+LISTENS = """
+import os, socket, sys
+from agent_router.runner.service import Runner
+path, listen = sys.argv[1] + "/runner.sock", socket.socket.listen
+def listening(self, backlog):
+    print(os.path.exists(path))
+    listen(self, backlog)
+socket.socket.listen = listening
+Runner(sys.argv[1], 10, {}).listen()
+socket.socket(socket.AF_UNIX).connect(path)
+"""
+
+
+def test_the_socket_appears_when_somebody_listens(tmp_path):
+    """Who waits for its name and connects must not be refused."""
+    argv = [sys.executable, "-c", LISTENS, str(tmp_path)]
+    assert subprocess.run(argv, capture_output=True, text=True, check=True).stdout == "False\n"

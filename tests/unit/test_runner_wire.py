@@ -3,6 +3,7 @@ import random
 import pytest
 
 from agent_router.runner.wire import LARGE, LENGTHS, MAX_BODY, MAX_HEAD, Frames, pack
+from tests.support.seeds import seeds
 
 FRAMES = [({"op": "run", "text": "ü\n"}, b""), ({}, b"{}"), ({"n": 5}, bytes(range(256))), ({"op": "end"}, b"x" * 5000)]
 
@@ -29,7 +30,7 @@ def test_byte_by_byte():
     assert heads_and_bodies(found) == FRAMES * 2
 
 
-@pytest.mark.parametrize("seed", range(50))
+@seeds(50)
 def test_in_pieces_of_any_size(seed):
     source = random.Random(seed)
     data = b"".join(pack(*source.choice(FRAMES)) for _ in range(20))
@@ -50,7 +51,7 @@ def test_a_large_body_in_pieces():
     assert [len(body) for _, body in found] == [8 << 20, 0]
 
 
-@pytest.mark.parametrize("seed", range(20))
+@seeds(20)
 def test_large_ones_among_small_ones(seed):
     source = random.Random(seed)
     sizes = [0, 1, LARGE - 1, LARGE, LARGE + 1, 300_000]

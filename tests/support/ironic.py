@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from agent_harness import free_port, wait_for
+from tests.support.waiting import free_port, wait_for
 
 HERE = Path(__file__).parent
 VENV = Path(os.environ.get("AGENT_ROUTER_IRONIC", HERE.parents[1] / ".ironic"))
@@ -27,7 +27,7 @@ class Refused(Exception):
     """Ironic's API answered with an error; str() is its body."""
 
 
-class IronicBox:
+class Ironic:
     """`url` is the API, `files` the directory that it and the tests serve images from, at `files_url`."""
 
     def __init__(self, root: Path) -> None:
@@ -48,7 +48,7 @@ class IronicBox:
         self._config.write_text(text)
         self._process: subprocess.Popen[bytes] | None = None
 
-    def start(self) -> "IronicBox":
+    def start(self) -> "Ironic":
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
         config = f"--config-file={self._config}"
         environ = {**os.environ, "PATH": f"{VENV}/bin:{os.environ['PATH']}"}
@@ -108,7 +108,7 @@ class _Files(http.server.SimpleHTTPRequestHandler):
 class Node:
     """One node in Ironic."""
 
-    def __init__(self, box: IronicBox, addresses: list[str], **driver_info: Any) -> None:
+    def __init__(self, box: Ironic, addresses: list[str], **driver_info: Any) -> None:
         self.box, self.seen, self.addresses = box, [""], addresses
         self.trouble: Callable[[], str] = str  # the machine tells here why it is of no use to wait
         boot = {f"{kind}_{part}": f"{box.files_url}/{part}" for kind in ("deploy", "rescue")

@@ -6,8 +6,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 NODE = "9588cd5c-5a6e-4d1c-a6cd-0f1a26d5c0de"
@@ -33,13 +31,6 @@ SOON = {"FORCED_APART_S": 0.3, "RETRY_S": [0.1, 0.2], "LOCKED_S": [0.1], "BACKOF
 def node(token: str | None, timeout: float = 300, **more: object) -> tuple[int, object]:
     config = {"agent_token": token, "heartbeat_timeout": timeout, "unknown": {"to": "us"}, **more}
     return 200, {"node": {"uuid": NODE}, "config": config}
-
-
-def eventually(condition: Callable[[], object], timeout_s: float = 20) -> None:
-    give_up = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < give_up
-        time.sleep(0.01)
 
 
 class Running:

@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from ironic_box import VENV, IronicBox
+from tests.support.ironic import VENV, Ironic
 
 MIB = 1 << 20
 SECTOR = 512
@@ -28,7 +28,7 @@ with open(disk, "rb") as file:
 class Image:
     """A raw image with one partition full of noise, and what Ironic must know of it."""
 
-    def __init__(self, box: IronicBox, name: str, label: str) -> None:
+    def __init__(self, box: Ironic, name: str, label: str) -> None:
         self.path = box.files / name
         with self.path.open("wb") as file:
             file.seek(START_MIB * MIB)

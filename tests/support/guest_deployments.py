@@ -5,15 +5,16 @@ import os
 import shutil
 import signal
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from machine_parts import MIB, Disk
-from rack import Guest
-from tap_lan import GUEST, PREFIX, SERVER, TapLan
+
+from tests.support.rack import Guest
+from tests.support.tap_lan import GUEST, PREFIX, SERVER, TapLan
+from tests.support.waiting import wait_for
 
 PORTBASE = 9000  # of the first image; each further one has the next two ports
 IQN = "iqn.2026-11.org.example:images"
@@ -156,13 +157,6 @@ def connect(guest: Guest) -> str:
         path=$(dirname "$(grep -l {nic.mac} /sys/class/net/*/address)") && name=${{path##*/}}
         ip link set "$name" up && ip address replace {GUEST}/{PREFIX} brd + dev "$name" && echo "$name"
     """)
-
-
-def wait_for(condition: Callable[[], object], what: str) -> None:
-    end = time.monotonic() + READY_S
-    while not condition():
-        assert time.monotonic() < end, f"not within {READY_S:g} s: {what}"
-        time.sleep(0.05)
 
 
 def lacking(guest: Guest) -> str:

@@ -11,8 +11,8 @@ import threading
 import time
 from typing import Any
 
-from ironic_box import IronicBox
-from machine_box import Machine
+from tests.support.ironic import Ironic
+from tests.support.machine import Machine
 
 NETWORK = "10.77.219"
 HERE = f"{NETWORK}.1"
@@ -57,7 +57,7 @@ class End:
 class Cable:
     """Unplugged, it says nothing: packets get lost, as with a switch that starts anew."""
 
-    def __init__(self, box: IronicBox, images_bytes_per_s: float = 0, ends: int = 1) -> None:
+    def __init__(self, box: Ironic, images_bytes_per_s: float = 0, ends: int = 1) -> None:
         self.bridge = f"ar-br{os.getpid()}"[:15]
         self.ends: list[End] = []
         self._doors: list[Door] = []

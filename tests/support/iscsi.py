@@ -5,7 +5,8 @@ import shutil
 import socket
 
 import pytest
-from plugin_harness import PluginFailed
+
+from tests.support.plugin import PluginFailed
 
 NAME = "image.export_iscsi"
 USER, PASSWORD = "deploy", "correct-horse-battery"

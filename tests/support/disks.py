@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from plugin_harness import Caller
+from tests.support.plugin import Caller
 
 MIB = 1 << 20
 

@@ -14,11 +14,11 @@ MANIFEST = {
 }  # fmt: skip
 
 
-class Box:
+class OverlayTree:
     """A directory for `agent-router overlay`; calling it packs it in this process."""
 
     def __init__(self, root: Path, capsys: Any) -> None:
-        self.root, self.path, self.output, self._capsys = root, root / "box", root / "out.cpio.gz", capsys
+        self.root, self.path, self.output, self._capsys = root, root / "tree", root / "out.cpio.gz", capsys
         self.path.mkdir()
 
     def file(self, place: str, content: str | bytes = "", mode: int = 0o644) -> Path:
@@ -61,7 +61,7 @@ class Box:
             assert self(force=force) == 2
             assert word in self.err
             assert len(self.err.splitlines()) == 1
-        assert [path.name for path in self.root.iterdir()] == ["box"]
+        assert [path.name for path in self.root.iterdir()] == ["tree"]
 
     def rows(self) -> dict[str, str]:
         """Name to mode, as cpio lists it; a link as `-> target`."""

@@ -5,7 +5,8 @@ import re
 import time
 
 from pinned import ApiError
-from rack import Guest
+
+from tests.support.rack import Guest
 
 ROLES = ("supervisor", "runner", "front")
 BACK_S = 120.0  # the whole agent starts again, emulated

@@ -17,9 +17,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from lan_fakes import inside, run
-from plugin_harness import REPO
-from torrent_box import wait_for
+from tests.support.lan import inside, run
+from tests.support.plugin import REPO
+from tests.support.swarm import wait_for
 
 DOCUMENT = REPO / "docs/seeding.md"
 ADDRESS, NODE_ADDRESS = "192.0.2.10", "192.0.2.11"

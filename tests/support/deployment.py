@@ -7,8 +7,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from disk_fakes import MIB, only_disks, remembering
-from image_server import ImageServer
+
+from tests.support.disks import MIB, only_disks, remembering
+from tests.support.image_server import ImageServer
 
 STEP = "deploy.write_image"
 
@@ -43,7 +44,7 @@ def deploy(call, server, image, **more):
 
 
 def packed(data: bytes) -> str:
-    return base64.b64encode(gzip.compress(data)).decode()
+    return base64.b64encode(gzip.compress(data, mtime=0)).decode()
 
 
 def config_drive(tmp_path: Path, label: str = "config-2") -> bytes:

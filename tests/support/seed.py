@@ -9,9 +9,9 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-from cable_box import HERE, Cable
-from images import MIB, SIZE_MIB, START_MIB, part_digest
-from machine_box import REPO
+from tests.support.cable import HERE, Cable
+from tests.support.disk_images import MIB, SIZE_MIB, START_MIB, part_digest
+from tests.support.machine import REPO
 
 PORTBASE = 9240
 

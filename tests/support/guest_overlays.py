@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tiny_image import static_busybox
+from tests.support.tiny_image import static_busybox
 
 # Any static program will do as a vendor's binary: busybox under another name, which wants to be called by its own.
 VENDOR_PLUGIN = """#!/bin/bash

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from plugin_harness import PLUGINS, REPO, FakeTool
+
+from tests.support.plugin import PLUGINS, REPO, FakeTool
 
 WALLS = """set -eu
 mount -t tmpfs none /usr/share

@@ -16,26 +16,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
-import procs
+from tests.support import processes
+from tests.support.waiting import free_port, wait_for
 
 MARK = "AGENT_ROUTER_TEST_ROOT"
 START_S, STOP_S = 20.0, 20.0
-
-
-def wait_for(condition: Callable[[], Any], what: str, timeout_s: float = 20.0) -> Any:
-    """Poll until `condition()` is true and return its value; the deadline is generous on purpose."""
-    give_up = time.monotonic() + timeout_s
-    while not (value := condition()):
-        if time.monotonic() > give_up:
-            raise AssertionError(f"not within {timeout_s:g} s: {what}")
-        time.sleep(0.01)
-    return value
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @dataclass
@@ -123,16 +108,16 @@ class Agent:
     def kill_all(self) -> None:
         """Nothing of this agent remains, whatever the test did."""
         for _ in range(100):
-            found = procs.marked(MARK, str(self.root))
+            found = processes.marked(MARK, str(self.root))
             for pid in found:
-                procs.kill(pid, signal.SIGKILL)
+                processes.kill(pid, signal.SIGKILL)
             if not found:
                 break
             time.sleep(0.02)
         self.reap()
 
     def leftovers(self) -> list[str]:
-        return [procs.describe(pid) for pid in procs.marked(MARK, str(self.root))]
+        return [processes.describe(pid) for pid in processes.marked(MARK, str(self.root))]
 
     # ---- processes
 
@@ -140,8 +125,8 @@ class Agent:
     def pids(self) -> dict[str, int]:
         """Role to pid: supervisor, runner, master and worker of the front; those that are there."""
         found: dict[str, int] = {}
-        for pid in procs.marked(MARK, str(self.root)):
-            title, above = procs.title(pid), procs.title(procs.parent(pid))
+        for pid in processes.marked(MARK, str(self.root)):
+            title, above = processes.title(pid), processes.title(processes.parent(pid))
             if title == "agent-router: front":
                 found["worker" if above == title else "master"] = pid
             elif title.startswith("agent-router: ") and above != title:  # else a fork that has no title yet
@@ -159,7 +144,7 @@ class Agent:
         if "supervisor" in roles:
             self.reap()
         for pid in chosen:
-            wait_for(lambda pid=pid: not procs.alive(pid), f"the end of {pid}")
+            wait_for(lambda pid=pid: not processes.alive(pid), f"the end of {pid}")
 
     # ---- HTTP
 
@@ -279,3 +264,22 @@ def server_sent(lines: Any) -> Iterator[dict[str, str]]:
         elif line and not line.startswith(":"):
             name, _, value = line.partition(": ")
             fields[name] = value
+
+
+def drop_into(agent: Agent, name: str, script: str | bytes, **keys: Any) -> Path:
+    path = agent.plugins / name
+    path.write_bytes(script if isinstance(script, bytes) else script.encode())
+    path.chmod(0o700)
+    (agent.schemas / f"{name}.json").write_text(json.dumps(manifest(**keys)))
+    return path
+
+
+def manifest(**keys: Any) -> dict[str, Any]:
+    return {
+        "protocol": 1, "title": "Dropped in by a test", "version": "1", "effects": "read",
+        "request": {"type": "object"}, "response": {}, **keys,
+    }  # fmt: skip
+
+
+Drop = Callable[..., Path]
+FreshAgent = Callable[..., Agent]

@@ -22,10 +22,10 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-import procs
-from agent_harness import free_port, wait_for
-from images import Image
-from ironic_box import HERE, Node, Refused
+from tests.support import processes
+from tests.support.disk_images import Image
+from tests.support.ironic import HERE, Node, Refused
+from tests.support.waiting import free_port, wait_for
 
 REPO = HERE.parents[1]
 MIB = 1 << 20
@@ -119,7 +119,7 @@ class Boot:
         """Of runner, front or link."""
         assert self._process is not None
         for pid in below(self._process.pid):
-            if procs.title(pid) == f"agent-router: {role}":
+            if processes.title(pid) == f"agent-router: {role}":
                 return pid
         raise AssertionError(f"no {role}: {self.output}")
 
@@ -150,13 +150,13 @@ class Boot:
     def processes(self) -> list[str]:
         """The agent's, by their roles."""
         assert self._process is not None
-        titles = [procs.title(pid) for pid in below(self._process.pid)]
+        titles = [processes.title(pid) for pid in below(self._process.pid)]
         return [title.removeprefix("agent-router: ") for title in titles if title.startswith("agent-router: ")]
 
     def file(self, path: str) -> str:
         """A file as the ramdisk has it."""
         assert self._process is not None
-        [first] = procs.children(self._process.pid)
+        [first] = processes.children(self._process.pid)
         return Path(f"/proc/{first}/root{path}").read_text()
 
     def commands(self) -> list[dict[str, Any]]:
@@ -275,6 +275,6 @@ def switched(node: dict[str, Any]) -> tuple[str | None, str | None]:
 def below(pid: int) -> list[int]:
     """Every descendant of a process."""
     found = []
-    for child in procs.children(pid):
+    for child in processes.children(pid):
         found += [child, *below(child)]
     return found

@@ -3,17 +3,17 @@
 import hashlib
 import os
 import threading
-import time
 import urllib.parse
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import libtorrent as lt
-from image_fakes import content
 
 from agent_router.image.seed.web import Entry, Rate, Server
 from agent_router.image.torrent.session import Limits, make
+from tests.support.disk_content import content
+from tests.support.waiting import wait_for
 
 MIB = 1 << 20
 PIECE = 256 << 10
@@ -87,20 +87,20 @@ class Seeder:
 class Leecher(Seeder):
     """A node that has nothing yet."""
 
-    def __init__(self, box: "Box", directory: Path) -> None:
+    def __init__(self, swarm: "Swarm", directory: Path) -> None:
         self.path = directory / "fetched"
-        super().__init__(box.torrent, self.path, seeding=False)
+        super().__init__(swarm.torrent, self.path, seeding=False)
 
     def complete(self) -> bool:
         return bool(self._handle.status().is_seeding)
 
 
-def assert_given_on(box: "Box", directory: Path) -> None:
+def assert_given_on(swarm: "Swarm", directory: Path) -> None:
     """Another node gets all of it from those that have told the tracker that they are there."""
-    box.tracker.peers = [("127.0.0.1", int(asked["port"])) for asked in box.tracker.asked]
-    other = Leecher(box, directory)
+    swarm.tracker.peers = [("127.0.0.1", int(asked["port"])) for asked in swarm.tracker.asked]
+    other = Leecher(swarm, directory)
     wait_for(other.complete, "another node got all")
-    assert other.path.read_bytes() == box.body
+    assert other.path.read_bytes() == swarm.body
 
 
 class Tracker(ThreadingHTTPServer):
@@ -139,15 +139,7 @@ class _Announce(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
 
-def wait_for(condition: Any, what: str, timeout_s: float = 20.0) -> Any:
-    give_up = time.monotonic() + timeout_s
-    while not (value := condition()):
-        assert time.monotonic() < give_up, f"not within {timeout_s:g} s: {what}"
-        time.sleep(0.02)
-    return value
-
-
-class Box:
+class Swarm:
     """An image of `body`, its torrent, a web server that has both, a tracker, and seeders as they are asked for."""
 
     def __init__(self, directory: Path, body: bytes, *, kind: str = "v1", web_seed: bool = False, tracked: bool = True,

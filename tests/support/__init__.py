@@ -1,0 +1,1 @@
+"""What tests share: machines, servers, swarms and networks of their own, and the tools that stand in for real ones."""

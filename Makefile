@@ -44,6 +44,7 @@ IRONIC = .ironic
 IRONIC_PACKAGES = fdisk mount openssl qemu-utils util-linux xorriso
 # Test processes at the same time. They wait more than they work: for time limits, other programs, Ironic.
 WORKERS ?= 8
+PARALLEL = --numprocesses $(WORKERS) --dist loadgroup
 PYTEST = tools/apart.sh $(VENV)/bin/python -m pytest
 
 .PHONY: help acceptance check conductor coverage demo fresh test node lint bench bench-conductor bench-fleet bench-image bench-ramdisk run ramdisk ramdisk-dib docs packages clean
@@ -56,19 +57,22 @@ demo: $(STAMP) packages ## the router at work on this machine
 	$(VENV)/bin/python demo/run.py $(ARGS)
 
 test: $(STAMP) packages $(IRONIC)/.installed ## all tests except the linters and those in a virtual machine; ARGS="-k wipe" selects
-	$(PYTEST) --numprocesses $(WORKERS) -m "not lint and not ramdisk" $(ARGS)
+	$(PYTEST) $(PARALLEL) -m "not lint and not ramdisk" $(ARGS)
 
 check: $(STAMP) ## what a change is tried with first: no root, no Ironic, no swarm; ARGS="-k wipe" selects
-	$(VENV)/bin/python -m pytest --numprocesses 2 -m "not root and not lint and not ramdisk and not slow" $(ARGS)
+	$(PYTEST) --numprocesses 2 -m "not root and not swarm and not slow and not lint and not ramdisk" $(ARGS)
 
 coverage: $(STAMP) packages $(IRONIC)/.installed ## make test, and which branches of agent_router it goes through
-	tools/coverage.sh --numprocesses $(WORKERS) -m "not lint and not ramdisk" $(ARGS)
+	$(VENV)/bin/coverage erase
+	tools/apart.sh $(VENV)/bin/coverage run -m pytest $(PARALLEL) -m "not lint and not ramdisk" $(ARGS)
+	$(VENV)/bin/coverage combine --quiet
+	$(VENV)/bin/coverage report
 
 fresh: ## run targets on a Debian that has nothing yet, as root; ARGS="demo test" names them
 	tools/fresh.sh $(ARGS)
 
 conductor: $(STAMP) packages $(IRONIC)/.installed ## only the flows with the real Ironic, as root; ARGS="-k deploy" selects
-	$(PYTEST) --numprocesses 3 tests/conductor $(ARGS)
+	$(PYTEST) --numprocesses 3 --dist loadgroup tests/conductor $(ARGS)
 
 lint: $(STAMP) packages $(DIB)/.installed ## ruff, mypy, shellcheck, codespell, dib-lint and the rules of the house; none may be missing
 	@tools/need.sh file git

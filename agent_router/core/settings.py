@@ -7,6 +7,8 @@ from typing import Any
 
 MIB = 1 << 20
 MAX_REQUEST_MIB = 512  # a request is held in memory several times
+# sun_path has 108 bytes with the null at its end (unix(7)); the longest name below the directory is /runner.sock.
+STATE_MAX_BYTES = 107 - len("/runner.sock")
 LEAST_TOKEN = 16  # characters
 GOOD_TOKEN = "`openssl rand -hex 24` makes a good one"
 
@@ -60,6 +62,11 @@ class Settings:
             raise SettingsError(f"port {self.port} is not between 0 (any free one) and 65535")
         if not 0 < self.max_request_mib <= MAX_REQUEST_MIB:
             raise SettingsError(f"max_request_mib {self.max_request_mib:g} is not between 0 and {MAX_REQUEST_MIB}")
+        if len(os.fsencode(self.state)) > STATE_MAX_BYTES:
+            raise SettingsError(
+                f"state {self.state} is longer than {STATE_MAX_BYTES} bytes, too long for the name of a socket in it; "
+                "choose a shorter path"
+            )
         if self.history < 1:
             raise SettingsError(f"history {self.history} is not a number of commands above 0")
         if bool(self.cert) != bool(self.key):

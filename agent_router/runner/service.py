@@ -53,14 +53,14 @@ class Runner:
         self._kept = recovery.kept_logs(state, set(self.execution.live) | set(self.unjudged))
 
     def listen(self) -> None:
-        path = self.state + "/runner.sock"
+        path, unheard = self.state + "/runner.sock", self.state + "/runner.new"
         with contextlib.suppress(FileNotFoundError):
-            os.unlink(path + ".new")
+            os.unlink(unheard)
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self._listener.bind(path + ".new")
+        self._listener.bind(unheard)
         self._listener.listen(1024)
         # The name appears when somebody listens: between bind() and listen() a client would be refused.
-        os.rename(path + ".new", path)
+        os.rename(unheard, path)
         self._listener.setblocking(False)
         self.loop.watch(self._listener.fileno(), self._accept)
 
@@ -187,6 +187,7 @@ class Runner:
         if command is None:
             known = head["id"] in self.unjudged or self.history.find(head["id"]) is not None
             return {"state": "ended" if known else "unknown"}
+        self.execution.look(command)
         if command.phase == "stuck":
             return {"state": "refused", "message": "its process does not react to SIGKILL (it hangs in the kernel)"}
         if command.critical:

@@ -18,7 +18,15 @@ DISK_MIB = 5 << 10  # sparse; Ironic's agents install onto no disk below 4 GiB
 MAC = "52:54:00:77:00:01"
 TIMES: dict[str, tuple[float, int]] = {}
 
+IRONICS = 3  # at the same time, each with its share of the tests
+
 Rack = Callable[..., Machine]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    ours = [item for item in items if item.path.parent == HERE]
+    for index, item in enumerate(ours):
+        item.add_marker(pytest.mark.xdist_group(f"ironic{index % IRONICS}"))
 
 
 def missing() -> str:
@@ -71,7 +79,7 @@ def rack(ironic: Ironic, tmp_path: Path, request: pytest.FixtureRequest) -> Iter
 
     def make(addresses: tuple[str, ...] = (MAC,), automatic: bool = False, kind: Callable[..., Machine] = Machine,
              **driver_info: Any) -> Machine:  # fmt: skip
-        place = tmp_path / f"machine{len(made) + 1}"
+        place = tmp_path / f"m{len(made) + 1}"
         dropped = place / "dropped"
         settings = vendor(dropped, HERE, *([HERE / "automatic"] if automatic else []))
         node = Node(ironic, list(addresses), **driver_info)

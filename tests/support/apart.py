@@ -27,7 +27,7 @@ def enter() -> None:
         "umount --lazy /run/agent-router-tests",
         "ip link set lo up",
         # A network card, as every machine has one; nobody is at the other end.
-        "ip link add eth0 type veth peer name cable0",
+        "ip link add eth0 address 02:00:5e:00:53:07 type veth peer name cable0",
         "ip address add 198.51.100.7/24 dev eth0",
         "ip link set eth0 up",
         "ip link set cable0 up",

@@ -19,7 +19,7 @@ from tests.support.waiting import free_port, wait_for
 HERE = Path(__file__).parent
 VENV = Path(os.environ.get("AGENT_ROUTER_IRONIC", HERE.parents[1] / ".ironic"))
 HEADERS = {"X-OpenStack-Ironic-API-Version": "1.115", "Content-Type": "application/json"}
-START_S, FLOW_S = 60.0, 90.0
+START_S, FLOW_S, LOOK_S = 120.0, 240.0, 0.3
 STABLE = ("failed", "error")
 
 
@@ -153,14 +153,22 @@ class Node:
             assert not bad(node), f"{state} instead of {what}: {error}"
             assert not (trouble := self.trouble()), f"{trouble} in {state}: {error}"
             assert time.monotonic() < give_up, f"no {what} after {FLOW_S:g} s, still in {state}: {error}"
-            time.sleep(0.15)
+            time.sleep(LOOK_S)
         return node
 
     def delete(self) -> None:
         self.trouble = str
-        self.box.request("PUT", f"/v1/nodes/{self.uuid}/maintenance", {})
+        wait_for(self._given_up, "a node that the conductor does not work on")
         self.until(lambda node: node["reservation"] is None, "a node that nobody has reserved")
         self.box.request("DELETE", f"/v1/nodes/{self.uuid}")
+
+    def _given_up(self) -> bool:
+        try:
+            self.box.request("PUT", f"/v1/nodes/{self.uuid}/maintenance", {})
+        except Refused as error:
+            assert "is locked" in str(error), error
+            return False
+        return True
 
 
 def _moving(node: dict[str, Any]) -> bool:

@@ -29,7 +29,8 @@ from tests.support.waiting import free_port, wait_for
 
 REPO = HERE.parents[1]
 MIB = 1 << 20
-LOOK_S = 0.15
+LOOK_S = 0.3
+STEPS = REPO / "tests/conductor"  # plugins.d and schemas of a vendor
 SCRIPT_KERNEL = re.compile(r"^kernel (?:--timeout \d+ )?\S+ (.*?) initrd=\S+ \|\| goto", re.MULTILINE)
 
 
@@ -219,10 +220,10 @@ class Machine:
     def drop(self, name: str, like: str, step: str) -> None:
         """Copy a vendor's plugin in under another name, offering the same as `step`."""
         plugin, schema = self._dropped / "plugins.d", self._dropped / "schemas"
-        manifest = json.loads((HERE / f"schemas/{like}.json").read_text())
+        manifest = json.loads((STEPS / f"schemas/{like}.json").read_text())
         manifest["steps"][0]["step"] = step
         (schema / f"{name}.json").write_text(json.dumps(manifest))
-        shutil.copy(HERE / "plugins.d" / like, plugin / name)
+        shutil.copy(STEPS / "plugins.d" / like, plugin / name)
 
     def goes_off(self) -> bool:
         return bool(wait_for(lambda: not self.runs, "the machine is off"))

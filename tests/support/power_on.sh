@@ -45,6 +45,13 @@ for disk in "${disks[@]}"; do
     ln -s "/sys/devices/virtual/block/$disk" "$dir/ram/block/$disk"
 done
 mount --bind "$dir/ram/block" "$root/sys/block"
+# Its network card is a piece of hardware, which the end of a cable between two programs is not.
+mkdir -p "$dir/ram/net/eth0/device"
+for name in address carrier operstate type; do
+    cat "/sys/class/net/eth0/$name" >"$dir/ram/net/eth0/$name"
+done
+ln -s ../../devices/virtual/net/lo "$dir/ram/net/lo"
+mount --bind "$dir/ram/net" "$root/sys/class/net"
 
 # What says that this is a utility ramdisk; its init, of which one asks the end; and no other way to the power switch.
 mkdir -p "$root/usr/share/agent-router"

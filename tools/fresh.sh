@@ -59,8 +59,8 @@ carry() { # PATH…: a file is copied, a directory is shown
         fi
     done
 }
-named() { # the local paths in the text on standard input
-    grep -oE '(file://)?/[^] '\''",]+' | sed 's,^file://,,' | sort -u || :
+named() { # the local paths in the text on standard input; an index may link to what lies beside it
+    grep -oE '(file://)?/[^] '\''",]+' | sed -E 's,^file://(.*)/[^/]+/?$,\1,; s,^file://,,' | sort -u || :
 }
 rm -rf etc/apt/sources.list etc/apt/sources.list.d
 cp -R /etc/apt etc/
@@ -77,6 +77,12 @@ for path in "${paths[@]}"; do
     [[ $path == /etc/xdg/pip/pip.conf ]] || carry "$path"
 done
 carry /etc/resolv.conf /etc/hosts
+# The certificates that pip trusts here have a name of their own there: the package ca-certificates writes over the usual.
+trusted=${PIP_CERT:-$(sed -nE 's/^ *cert *= *//p' "${pip_files[@]}" 2>/dev/null | tail -1)}
+if [[ -e $trusted ]]; then
+    cp "$trusted" root/trusted-by-pip.crt
+    settings+=(PIP_CERT=/root/trusted-by-pip.crt) # the last one wins
+fi
 
 # 3. A clean clone of HEAD.
 rm -rf ".$checkout"

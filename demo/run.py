@@ -186,9 +186,9 @@ def bad_requests(client: Client) -> None:
 
 def cancel(client: Client, disk: str, url: str) -> None:
     title("Cancel: DELETE /v1/commands/ID in the middle of a write")
-    id = client.call("image.write", {"device": disk, "sources": url, "digest": "0" * 64}, "wait=false")["id"]
+    id = client.call("image.write", {"device": disk, "sources": url + "?slowly", "digest": "0" * 64}, "wait=false")["id"]
     for kind, event in client.events(id):
-        if kind == "progress" and event["done"] > 8 * MIB:
+        if kind == "progress" and event["done"] > MIB:
             break
     _, command = client.ask("DELETE", f"/v1/commands/{id}?wait=true")
     error = command["command_error"]

@@ -57,7 +57,7 @@ class World:
             return image, hashlib.file_digest(file, "sha256").hexdigest()
 
     def serve_images(self, folder: Path, mib_per_s: float) -> str:
-        """A web server on loopback that sends no faster than told; returns its URL."""
+        """A web server on loopback that sends no faster than told, and 1 MiB/s for URL?slowly; returns its URL."""
         server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), slow_handler(folder, mib_per_s))
         threading.Thread(target=server.serve_forever, daemon=True).start()
         self.server = server
@@ -95,7 +95,7 @@ def slow_handler(folder: Path, mib_per_s: float) -> type[http.server.SimpleHTTPR
                     outputfile.write(data)  # type: ignore[attr-defined]
                 except OSError:
                     return
-                time.sleep(0.25 / mib_per_s)
+                time.sleep(0.25 / (1 if self.path.endswith("?slowly") else mib_per_s))
 
         def log_message(self, *args: object) -> None:
             pass

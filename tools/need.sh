@@ -27,8 +27,10 @@ if ((EUID != 0)); then
     exit 1
 fi
 
+said=$(mktemp) made=
+trap 'rm -f "$said" ${made:+"$made"}' EXIT
 if [[ ! -e $policy ]]; then
-    trap 'rm -f "$policy"' EXIT
+    made=$policy
     printf '#!/bin/sh\nexit 101\n' >"$policy"
     chmod 755 "$policy"
 fi
@@ -38,9 +40,12 @@ export DEBIAN_FRONTEND=noninteractive
 install=(apt-get install --yes --no-install-recommends "${missing[@]}")
 echo "Installing ${missing[*]}" >&2
 # The package lists may be absent or too old to install from; only then they are fetched.
-"${install[@]}" >/dev/null 2>&1 </dev/null || {
-    apt-get update </dev/null
-    "${install[@]}" </dev/null
+"${install[@]}" >"$said" 2>&1 </dev/null || {
+    apt-get update >"$said" 2>&1 </dev/null && "${install[@]}" >>"$said" 2>&1 </dev/null
+} || {
+    tail -n 20 "$said" >&2
+    echo "apt-get could not install ${missing[*]}, for the reason above; mend it and try again" >&2
+    exit 1
 }
 
 # Installing enables them for the next boot; what was there before is left as it is.

@@ -187,7 +187,6 @@ class Runner:
         if command is None:
             known = head["id"] in self.unjudged or self.history.find(head["id"]) is not None
             return {"state": "ended" if known else "unknown"}
-        self.execution.look(command)
         if command.phase == "stuck":
             return {"state": "refused", "message": "its process does not react to SIGKILL (it hangs in the kernel)"}
         if command.critical:

@@ -186,7 +186,8 @@ def bad_requests(client: Client) -> None:
 
 def cancel(client: Client, disk: str, url: str) -> None:
     title("Cancel: DELETE /v1/commands/ID in the middle of a write")
-    id = client.call("image.write", {"device": disk, "sources": url + "?slowly", "digest": "0" * 64}, "wait=false")["id"]
+    wanted = {"device": disk, "sources": f"{url}?slowly", "digest": "0" * 64}
+    id = client.call("image.write", wanted, "wait=false")["id"]
     for kind, event in client.events(id):
         if kind == "progress" and event["done"] > MIB:
             break

@@ -37,11 +37,12 @@ fi
 before=$(installed)
 
 export DEBIAN_FRONTEND=noninteractive
-install=(apt-get install --yes --no-install-recommends "${missing[@]}")
+# Another installation that goes on at this moment is waited for.
+install=(apt-get install --yes --no-install-recommends --option DPkg::Lock::Timeout=600 "${missing[@]}")
 echo "Installing ${missing[*]}" >&2
 # The package lists may be absent or too old to install from; only then they are fetched.
 "${install[@]}" >"$said" 2>&1 </dev/null || {
-    apt-get update >"$said" 2>&1 </dev/null && "${install[@]}" >>"$said" 2>&1 </dev/null
+    apt-get update --option DPkg::Lock::Timeout=600 >"$said" 2>&1 </dev/null && "${install[@]}" >>"$said" 2>&1 </dev/null
 } || {
     tail -n 20 "$said" >&2
     echo "apt-get could not install ${missing[*]}, for the reason above; mend it and try again" >&2

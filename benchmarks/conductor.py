@@ -1,7 +1,7 @@
 """What each flow of the real Ironic costs with our agent and with ironic-python-agent; `make bench-conductor`.
 
-    conductor.py [--name NAME]      BENCH_QUICK=1: one round
-    BENCH_IPA: an environment with ironic-python-agent; AGENT_ROUTER_IRONIC: one with Ironic
+conductor.py [--name NAME]      BENCH_QUICK=1: one round
+BENCH_IPA: an environment with ironic-python-agent; AGENT_ROUTER_IRONIC: one with Ironic
 """
 
 import argparse

@@ -71,16 +71,18 @@ class IpaBoot(MeteredBoot):
 class Bench(Machine):
     """One node with its machine; `meter` has the CPU time of the agent so far."""
 
-    def __init__(self, box: Ironic, place: Path, meter: meters.CgroupMeter, macs: list[str], ipa: Path | None,
-                 **driver_info: Any) -> None:  # fmt: skip
+    def __init__(
+        self, box: Ironic, place: Path, meter: meters.CgroupMeter, macs: list[str], ipa: Path | None, **driver_info: Any
+    ) -> None:
         place.mkdir()
         names: dict[str, Any] = {"group": meter.path}
         if ipa:
             names |= {"ipa": ipa, "python": str(ipa / "bin/python")}
         type(self).boot = type("ThisBoot", (IpaBoot if ipa else MeteredBoot,), names)
         self.meter = meter
-        super().__init__(Node(box, macs, **driver_info), place / "machine", [Disk(place / "disk", DISK_MIB)],
-                         _vendor(place), place)  # fmt: skip
+        super().__init__(
+            Node(box, macs, **driver_info), place / "machine", [Disk(place / "disk", DISK_MIB)], _vendor(place), place
+        )
 
     def close(self) -> None:
         self.unplug()
@@ -94,8 +96,10 @@ def _vendor(place: Path) -> str:
         (place / kind).mkdir(mode=0o700)
         for path in (TESTS / kind).glob("acme.burn_in*"):
             shutil.copy(path, place / kind)
-    return "".join(f"{name} = {json.dumps([str(place / kind)])}\n"
-                   for name, kind in (("plugins", "plugins.d"), ("schemas", "schemas")))  # fmt: skip
+    return "".join(
+        f"{name} = {json.dumps([str(place / kind)])}\n"
+        for name, kind in (("plugins", "plugins.d"), ("schemas", "schemas"))
+    )
 
 
 def missing(ipa: Path, cpu_by: str) -> str:

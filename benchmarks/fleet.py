@@ -171,9 +171,12 @@ class Fleet:
                      "--multicast-rate", RATE_MBIT * 9 // 10]  # fmt: skip
         with (self.work / "origin.log").open("ab") as log:
             process = subprocess.Popen(
-                fleet_net.inside(fleet_net.ORIGIN, *argv), stdout=subprocess.PIPE, stderr=log, text=True,
+                fleet_net.inside(fleet_net.ORIGIN, *argv),
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
                 env={**os.environ, "PYTHONPATH": str(ROOT)},
-            )  # fmt: skip
+            )
             assert process.stdout is not None
             try:
                 if not any("ready at" in line for line in process.stdout):
@@ -191,13 +194,16 @@ class Fleet:
         url = f"http://{fleet_net.ORIGIN_ADDRESS}:{PORT}/{published.name}"
         first = {"multicast": [f"udpcast://{GROUP}:9000?wait_s=12"], "http": []}.get(way, [f"{url}.torrent"])
         return {
-            "sources": [*first, url], "digest": f"sha256:{self.digests[published]}",
-            "format": "zst" if way == PACKED else "raw", "linger_s": 600 if way.startswith("torrent") else 0,
-        }  # fmt: skip
+            "sources": [*first, url],
+            "digest": f"sha256:{self.digests[published]}",
+            "format": "zst" if way == PACKED else "raw",
+            "linger_s": 600 if way.startswith("torrent") else 0,
+        }
 
 
-def _deploy(node: Node, request: dict[str, Any], begun: float, result: Deployment, over: threading.Event,
-            late_s: float) -> None:  # fmt: skip
+def _deploy(
+    node: Node, request: dict[str, Any], begun: float, result: Deployment, over: threading.Event, late_s: float
+) -> None:
     time.sleep(late_s)
     node.deploy(request, begun, result, over)
     if result.done_s is None and not result.why:
@@ -235,9 +241,15 @@ def main() -> int:
         shutil.rmtree(work, ignore_errors=True)
     figures = verdicts(outcomes, max(counts))
     print("\n" + "\n".join(map(line, outcomes)) + "\n\n" + report.table(figures))
-    facts = {"quick": quick, "image_mib": args.image_mib, "rate_mbit": RATE_MBIT, "load_before": load,
-             "load_after": os.getloadavg(), "seconds": round(time.monotonic() - begin),
-             "runs": [asdict(one) for one in outcomes]}  # fmt: skip
+    facts = {
+        "quick": quick,
+        "image_mib": args.image_mib,
+        "rate_mbit": RATE_MBIT,
+        "load_before": load,
+        "load_after": os.getloadavg(),
+        "seconds": round(time.monotonic() - begin),
+        "runs": [asdict(one) for one in outcomes],
+    }
     report.save(HERE / f"results/{args.name}.json", figures, facts)
     print(f"\n{facts['seconds']} s; load {load[0]:.2f} to {facts['load_after'][0]:.2f}")
     return 0 if all(one.good for one in outcomes) else 1
@@ -246,8 +258,13 @@ def main() -> int:
 def plan(ways: list[str], counts: list[int], troubles: list[str]) -> list[tuple[str, int, str]]:
     troubled = max((count for count in counts if 2 <= count <= 8), default=0)
     found = [(way, count, "") for count in counts for way in ways if "none" in troubles]
-    return found + [(way, troubled, trouble) for trouble in troubles if trouble != "none" and troubled
-                    for way in ways if way != PACKED]  # fmt: skip
+    return found + [
+        (way, troubled, trouble)
+        for trouble in troubles
+        if trouble != "none" and troubled
+        for way in ways
+        if way != PACKED
+    ]
 
 
 def line(one: Outcome) -> str:
@@ -270,7 +287,7 @@ def verdicts(outcomes: list[Outcome], count: int) -> list[Figure]:
         for key, what, figure in (
             ("last", "last machine, x ideal", one.last_s / one.ideal_s),
             ("sent", "images sent by the origin", one.images_sent),
-        ):  # fmt: skip
+        ):
             target, stretch = TARGETS.get((one.way, key), (None, None)) if count == 16 else (None, None)
             found.append(Figure(one.way, f"{count} machines: {what}", figure, target, stretch, good=one.good))
     return found

@@ -57,9 +57,13 @@ class Node:
         argv += ["--devices", self.device]
         with (self.place / "log").open("ab") as log:
             self._process = subprocess.Popen(
-                fleet_net.inside(self.namespace, *argv), stdout=log, stderr=log, stdin=subprocess.DEVNULL,
-                env={**os.environ, "PYTHONPATH": str(ROOT)}, start_new_session=True,
-            )  # fmt: skip
+                fleet_net.inside(self.namespace, *argv),
+                stdout=log,
+                stderr=log,
+                stdin=subprocess.DEVNULL,
+                env={**os.environ, "PYTHONPATH": str(ROOT)},
+                start_new_session=True,
+            )
 
     def ready(self) -> None:
         give_up = time.monotonic() + LISTEN_S

@@ -1,6 +1,6 @@
 """Draw docs/fleet.svg and docs/fleet.png from a result of fleet.py; needs matplotlib.
 
-    fleet_plot.py RESULT.json DIRECTORY
+fleet_plot.py RESULT.json DIRECTORY
 """
 
 from __future__ import annotations

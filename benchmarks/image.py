@@ -1,7 +1,7 @@
 """Write one image in all its forms to a loop disk, by our plugin and by others; `make bench-image` sets up.
 
-    image.py [--rounds N] [--only WORD] [--name NAME]     BENCH_QUICK=1: one round, a smaller image
-    BENCH_IPA: an environment with ironic-python-agent in it; without one its rows are left out
+image.py [--rounds N] [--only WORD] [--name NAME]     BENCH_QUICK=1: one round, a smaller image
+BENCH_IPA: an environment with ironic-python-agent in it; without one its rows are left out
 """
 
 from __future__ import annotations
@@ -65,8 +65,10 @@ def main() -> int:
     facts = {"quick": quick, "image_mib": size_mib, "files": sizes, "meter": meter_name, "load_before": load,
              "load_after": os.getloadavg(), "seconds": round(time.monotonic() - begin),
              "versions": report.versions(ipa)}  # fmt: skip
-    print(f"\n{size_mib} MiB image; {', '.join(f'{name} {size / 1e6:.0f} MB' for name, size in sizes.items())}; "
-          f"CPU by {meter_name}; load {load[0]:.2f} to {facts['load_after'][0]:.2f}; {facts['seconds']} s")  # fmt: skip
+    print(
+        f"\n{size_mib} MiB image; {', '.join(f'{name} {size / 1e6:.0f} MB' for name, size in sizes.items())}; "
+        f"CPU by {meter_name}; load {load[0]:.2f} to {facts['load_after'][0]:.2f}; {facts['seconds']} s"
+    )
     facts["profiles"] = profiles
     facts["runs"] = {name: [asdict(one) for one in found] for name, found in runs.items()}
     report.save(HERE / f"results/{args.name}.json", figures, facts)
@@ -79,8 +81,9 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def rounds(site: Site, work: Path, args: argparse.Namespace, ipa: Path | None,
-           new_meter: Callable[[], meters.Meter]) -> tuple[Runs, Run | None]:  # fmt: skip
+def rounds(
+    site: Site, work: Path, args: argparse.Namespace, ipa: Path | None, new_meter: Callable[[], meters.Meter]
+) -> tuple[Runs, Run | None]:
     runs: Runs = {}
     size_mib = site.raw.size // MIB + 256
 
@@ -158,8 +161,18 @@ def compare(runs: Runs) -> list[Figure]:
         unit = "s" if key == "wall_s" else "CPU s"
         shown = [f"{median([pair[side] for pair in pairs]):.2f} {unit}" for side in (0, 1)]
         good = all(run.good for run in mine)
-        found.append(Figure(row, f"{what}, {'wall' if key == 'wall_s' else 'CPU'}, against {peer}", report.ratio(pairs),
-                            target, stretch, ours=shown[0], peer=shown[1], good=good))  # fmt: skip
+        found.append(
+            Figure(
+                row,
+                f"{what}, {'wall' if key == 'wall_s' else 'CPU'}, against {peer}",
+                report.ratio(pairs),
+                target,
+                stretch,
+                ours=shown[0],
+                peer=shown[1],
+                good=good,
+            )
+        )
     return found
 
 

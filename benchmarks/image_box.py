@@ -160,8 +160,15 @@ def stored(device: str) -> int:
     return os.stat(backing).st_blocks * 512
 
 
-def measure(argv: list[str], device: str, new_meter: Callable[[], meters.Meter], work: Path,
-            env: dict[str, str] | None = None, stdin: str = "", limit_s: float = 40) -> Run:  # fmt: skip
+def measure(
+    argv: list[str],
+    device: str,
+    new_meter: Callable[[], meters.Meter],
+    work: Path,
+    env: dict[str, str] | None = None,
+    stdin: str = "",
+    limit_s: float = 40,
+) -> Run:
     """Run one peer to its end; its memory is sampled, what it stages is seen in its working directory."""
     meter, place = new_meter(), work / "cwd"
     shutil.rmtree(place, ignore_errors=True)
@@ -170,9 +177,15 @@ def measure(argv: list[str], device: str, new_meter: Callable[[], meters.Meter],
     begun = time.monotonic()
     with (work / "stdin").open() as given, (work / "says").open("w") as says:
         process = subprocess.Popen(
-            argv, stdin=given, stdout=says, stderr=says, cwd=place, env={**os.environ, **(env or {})},
-            preexec_fn=meter.enter, start_new_session=True,
-        )  # fmt: skip
+            argv,
+            stdin=given,
+            stdout=says,
+            stderr=says,
+            cwd=place,
+            env={**os.environ, **(env or {})},
+            preexec_fn=meter.enter,
+            start_new_session=True,
+        )
         meter.root = process.pid
         peak = [0, 0]
         over = threading.Event()

@@ -35,8 +35,13 @@ class Peer:
 def ours(site: Site, what: str, form: str, device: str, url: str = "", called: str = "", **more: object) -> Peer:
     """The bundled plugin as a process of its own: with the start of an interpreter, which the agent spares it."""
     published = site.forms[what]
-    request = {"device": device, "sources": [url or published.url], "format": form,
-               "digest": f"sha256:{published.sha256}", **more}  # fmt: skip
+    request = {
+        "device": device,
+        "sources": [url or published.url],
+        "format": form,
+        "digest": f"sha256:{published.sha256}",
+        **more,
+    }
     env = {
         "PYTHONPATH": str(ROOT), "AGENT_PROTOCOL": "1", "AGENT_METHOD": "image.write", "AGENT_COMMAND_ID": "bench",
         "AGENT_ACTION": "run", "AGENT_EVENTS": "/dev/null", "AGENT_DEVICES": device,
@@ -63,7 +68,7 @@ def peers(site: Site, device: str, ipa: Path | None) -> list[Peer]:
         ours(site, "disk.qcow2", "qcow2", device),
         ours(site, "disk-zstd.qcow2", "qcow2", device),
         *(qemu_img(form[name], device) for name in ("disk.qcow2", "disk-zstd.qcow2")),
-    ]  # fmt: skip
+    ]
     if shutil.which("aria2c"):
         found.append(aria2("disk.raw", f"{form['disk.raw'].url} --out=disk.raw", form["disk.raw"], device))
     if "disk.raw.torrent" in form:

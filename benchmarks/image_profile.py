@@ -1,6 +1,6 @@
 """Where the CPU time of one image goes, by thread: what a thread does is known by its name here.
 
-    image_profile.py URL FORMAT SHA256 DEVICE     prints {"what": CPU seconds} as JSON
+image_profile.py URL FORMAT SHA256 DEVICE     prints {"what": CPU seconds} as JSON
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Run by ironic-python-agent's interpreter: its own functions put an image onto one loop device.
 
-    ipa_image.py URL DEVICE raw|qcow2 SHA256
+ipa_image.py URL DEVICE raw|qcow2 SHA256
 """
 
 import os

@@ -1,7 +1,7 @@
 """Boot our ramdisk and stock ironic-python-agent's in QEMU, and compare; `make bench-ramdisk` builds them first.
 
-    ramdisk.py [--rounds N] [--name NAME]     BENCH_QUICK=1: one round
-    BENCH_LOCK: a file to hold locked while a machine runs, where other programs start machines too
+ramdisk.py [--rounds N] [--name NAME]     BENCH_QUICK=1: one round
+BENCH_LOCK: a file to hold locked while a machine runs, where other programs start machines too
 """
 
 from __future__ import annotations
@@ -73,8 +73,13 @@ def main() -> int:
     small[OURS.name] = steps[SMALL_MIB] if SMALL_MIB in steps else Boot()
     figures = [*costs(boots), *sizes(boots), *small_memory(small, steps)]
     print("\n" + report.table(figures) + "\n\n" + details(boots))
-    facts = {"quick": quick, "load_before": load, "load_after": os.getloadavg(),
-             "seconds": round(time.monotonic() - begin), "versions": versions()}  # fmt: skip
+    facts = {
+        "quick": quick,
+        "load_before": load,
+        "load_after": os.getloadavg(),
+        "seconds": round(time.monotonic() - begin),
+        "versions": versions(),
+    }
     print(f"\nload {load[0]:.2f} to {facts['load_after'][0]:.2f}; {facts['seconds']} s; {facts['versions']}")
     facts["boots"] = {name: [asdict(one) for one in found] for name, found in boots.items()}
     path = HERE / f"results/{args.name}.json"
@@ -95,8 +100,11 @@ def smallest(lab: Lab) -> dict[int, Boot]:
 
 def costs(boots: Boots) -> list[Figure]:
     def cpu(row: str, what: str, mark: str, ours: Image, peer: Image, *targets: float) -> Figure:
-        pairs = [(a.cpu_s[mark], b.cpu_s[mark]) for a, b in zip(boots[ours.name], boots[peer.name], strict=True)
-                 if mark in a.cpu_s and mark in b.cpu_s]  # fmt: skip
+        pairs = [
+            (a.cpu_s[mark], b.cpu_s[mark])
+            for a, b in zip(boots[ours.name], boots[peer.name], strict=True)
+            if mark in a.cpu_s and mark in b.cpu_s
+        ]
         return _ratio(row, what, pairs, "{:.1f} s", *targets)
 
     return [
@@ -109,8 +117,11 @@ def costs(boots: Boots) -> list[Figure]:
 
 def sizes(boots: Boots) -> list[Figure]:
     def of(row: str, what: str, name: str, form: str, ours: Image, peer: Image, *targets: float) -> Figure:
-        pairs = [(getattr(a, name), getattr(b, name)) for a, b in zip(boots[ours.name], boots[peer.name], strict=True)
-                 if getattr(a, name) and getattr(b, name)]  # fmt: skip
+        pairs = [
+            (getattr(a, name), getattr(b, name))
+            for a, b in zip(boots[ours.name], boots[peer.name], strict=True)
+            if getattr(a, name) and getattr(b, name)
+        ]
         return _ratio(row, what, pairs, form, *targets)
 
     ours, cpio, live = (image.initramfs.stat().st_size / 1e6 for image in (OURS, CPIO, LIVE))
@@ -125,8 +136,14 @@ def sizes(boots: Boots) -> list[Figure]:
     ]
 
 
-def _ratio(row: str, what: str, pairs: list[tuple[float, float]], form: str, target: float | None = None,
-           stretch: float | None = None) -> Figure:  # fmt: skip
+def _ratio(
+    row: str,
+    what: str,
+    pairs: list[tuple[float, float]],
+    form: str,
+    target: float | None = None,
+    stretch: float | None = None,
+) -> Figure:
     if not pairs:
         return Figure(row, what, None, target, stretch)
     shown = [form.format(median(side)) for side in zip(*pairs, strict=True)]
@@ -139,11 +156,25 @@ def small_memory(small: dict[str, Boot], steps: dict[int, Boot]) -> list[Figure]
     least = min((memory for memory, done in steps.items() if not done.failure), default=None)
     peers = f"our packing {say[LIVE.name]}, its builder's {say[CPIO.name]}"
     return [
-        Figure("5", f"answers with {SMALL_MIB} MiB; peer: IPA", float(say[OURS.name] == "no"), 0, unit="failures",
-               ours=f"{say[OURS.name]}, lean init {say[LEAN.name]}", peer=peers),
-        Figure("5a", f"least memory that answers, of {STEPS_MIB} MiB", least, 768, 640, "MiB",
-               raw={"failures": {memory: done.failure for memory, done in steps.items()}}),
-    ]  # fmt: skip
+        Figure(
+            "5",
+            f"answers with {SMALL_MIB} MiB; peer: IPA",
+            float(say[OURS.name] == "no"),
+            0,
+            unit="failures",
+            ours=f"{say[OURS.name]}, lean init {say[LEAN.name]}",
+            peer=peers,
+        ),
+        Figure(
+            "5a",
+            f"least memory that answers, of {STEPS_MIB} MiB",
+            least,
+            768,
+            640,
+            "MiB",
+            raw={"failures": {memory: done.failure for memory, done in steps.items()}},
+        ),
+    ]
 
 
 def details(boots: Boots) -> str:
@@ -157,15 +188,20 @@ def details(boots: Boots) -> str:
             lines.append((image.name, f"failed: {boots[image.name][0].failure}", *[""] * (len(columns) - 2)))
             continue
         numbers = (
-            median(one.cpu_s["init"] for one in good), median(one.cpu_s["answer"] for one in good),
-            median(one.wall_s["answer"] for one in good), median(one.taken_mb for one in good),
-            median(one.used_mb for one in good), median(one.pss_mib for one in good),
-            image.initramfs.stat().st_size / 1e6, image.kernel.stat().st_size / 1e6,
-        )  # fmt: skip
+            median(one.cpu_s["init"] for one in good),
+            median(one.cpu_s["answer"] for one in good),
+            median(one.wall_s["answer"] for one in good),
+            median(one.taken_mb for one in good),
+            median(one.used_mb for one in good),
+            median(one.pss_mib for one in good),
+            image.initramfs.stat().st_size / 1e6,
+            image.kernel.stat().st_size / 1e6,
+        )
         lines.append((image.name, good[0].scheme, *(f"{number:.1f}" for number in numbers)))
     widths = [max(len(line[column]) for line in lines) for column in range(len(columns))]
-    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
-                     for line in lines)  # fmt: skip
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
+    )
 
 
 def versions() -> dict[str, str]:

@@ -72,8 +72,14 @@ class Boot:
     failure: str = ""
 
 
-def boot(image: Image, work: Path, ironic_port: int, memory_mib: int = MEMORY_MIB, commands: tuple[str, ...] = (),
-         report: bool = True) -> Boot:  # fmt: skip
+def boot(
+    image: Image,
+    work: Path,
+    ironic_port: int,
+    memory_mib: int = MEMORY_MIB,
+    commands: tuple[str, ...] = (),
+    report: bool = True,
+) -> Boot:
     """One boot. `commands` are run in the guest at the end, for those who look for reasons."""
     work.mkdir(parents=True, exist_ok=True)
     extra = guest.overlay(work / "overlay.cpio", image.live, image.standalone)
@@ -82,10 +88,16 @@ def boot(image: Image, work: Path, ironic_port: int, memory_mib: int = MEMORY_MI
     # The same for all. BOOTIF is what PXE boot loaders add; without it IPA's image looks for virtual media for 30 s.
     append = f"BOOTIF=01-{MAC.replace(':', '-')} ipa-api-url=http://{HOST}:{ironic_port} {image.append}"
     machine = Machine(
-        work, image.kernel, (image.initramfs, extra), append, memory_mib=memory_mib, bmc=False,
-        disks=(Disk("BENCH", DISK_MIB),), nics=(Nic(MAC),),
+        work,
+        image.kernel,
+        (image.initramfs, extra),
+        append,
+        memory_mib=memory_mib,
+        bmc=False,
+        disks=(Disk("BENCH", DISK_MIB),),
+        nics=(Nic(MAC),),
         extra=("-chardev", f"socket,id=line,path={serial},server=on,wait=off", "-serial", "chardev:line"),
-    )  # fmt: skip
+    )
     with _lock(), machine:
         return _measure(machine, serial, memory_mib, commands, report)
 

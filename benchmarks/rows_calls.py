@@ -115,8 +115,14 @@ def _bare(kind: str, request: os.PathLike[str]) -> float:
     return cpu_of_command([str(BUILT / "launch"), "100", str(request), str(BUILT / f"plugins/bench.{kind}")], 100)
 
 
-def _figure(row: str, what: str, found: dict[str, list[tuple[float, float]]], key: str,
-            target: float | None = None, stretch: float | None = None) -> Figure:  # fmt: skip
+def _figure(
+    row: str,
+    what: str,
+    found: dict[str, list[tuple[float, float]]],
+    key: str,
+    target: float | None = None,
+    stretch: float | None = None,
+) -> Figure:
     pairs = found[key]
     ours, peer = (f"{median(pair[side] for pair in pairs):.0f} µs" for side in (0, 1))
     return Figure(row, what, ratio(pairs), target, stretch, "x", ours, peer, {"us": pairs})

@@ -31,11 +31,27 @@ def run(lab: Lab) -> list[Figure]:
     raw = {"cpu_ms": {"few": cpu[True], "many": cpu[False]}, "first_lookup_us": first, "plugins_run": runs}
     more = median(cpu[False]) - median(cpu[True])
     return [
-        Figure("11", f"{PLUGINS} plugins: CPU of start and first call, more", more, 10, 5, "ms",
-               f"{runs} were run", raw=raw, good=not runs),
-        Figure("11", "  lookup of one of them, looking whether it changed", again, 5, None, "µs",
-               f"first use {first:.0f} µs"),
-    ]  # fmt: skip
+        Figure(
+            "11",
+            f"{PLUGINS} plugins: CPU of start and first call, more",
+            more,
+            10,
+            5,
+            "ms",
+            f"{runs} were run",
+            raw=raw,
+            good=not runs,
+        ),
+        Figure(
+            "11",
+            "  lookup of one of them, looking whether it changed",
+            again,
+            5,
+            None,
+            "µs",
+            f"first use {first:.0f} µs",
+        ),
+    ]
 
 
 def _many(lab: Lab) -> tuple[Path, Path, Path]:

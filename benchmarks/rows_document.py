@@ -55,12 +55,28 @@ def run(lab: Lab) -> list[Figure]:
     worst, answer = (max(names, key=lambda name: raw[name]["worst"]) for names in (raw.keys() - answers, answers))
     valid = max(raw[name]["worst"] for name in raw if name.startswith("valid,"))
     return [
-        Figure("13", f"valid document of {len(small) // 1000} KB, answered in", median(times), 5, 2.5, "ms",
-               f"tiny one {median(tiny_times):.1f} ms", raw={"ms": times, "tiny_ms": tiny_times}),
-        Figure("13", f"  longest pause by one request ({worst})", raw[worst]["worst"], 50, 20, "ms",
-               f"valid: {valid:.0f} ms", raw=raw),
+        Figure(
+            "13",
+            f"valid document of {len(small) // 1000} KB, answered in",
+            median(times),
+            5,
+            2.5,
+            "ms",
+            f"tiny one {median(tiny_times):.1f} ms",
+            raw={"ms": times, "tiny_ms": tiny_times},
+        ),
+        Figure(
+            "13",
+            f"  longest pause by one request ({worst})",
+            raw[worst]["worst"],
+            50,
+            20,
+            "ms",
+            f"valid: {valid:.0f} ms",
+            raw=raw,
+        ),
         Figure("13", f"  longest pause by one answer ({answer})", raw[answer]["worst"], 50, 20, "ms"),
-    ]  # fmt: skip
+    ]
 
 
 def _pauses(server: Server, data: bytes, rounds: int) -> dict[str, Any]:

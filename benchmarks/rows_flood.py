@@ -34,13 +34,35 @@ def run(lab: Lab) -> list[Figure]:
                 late.append((last - crossed) / 1e6)
             raw = {"over_mib": over, "ms": late, "pss_grown_mib": grown, "peak_grown_mib": peak}
             figures += [
-                Figure("9", f"1 GiB on {stream}, tmpfs over the cap (worst)", max(over), 8, 4, "MiB",
-                       f"median {median(over):.1f}", raw=raw),
-                Figure("9", f"  {stream}: from the cap to its death (worst)", max(late), 20, 8, "ms",
-                       f"median {median(late):.1f}"),
-                Figure("9", f"  {stream}: memory of ours, grown for good", max(0.0, median(grown)), 0.5, 0.2, "MiB",
-                       f"peak +{max(peak):.1f} MiB"),
-            ]  # fmt: skip
+                Figure(
+                    "9",
+                    f"1 GiB on {stream}, tmpfs over the cap (worst)",
+                    max(over),
+                    8,
+                    4,
+                    "MiB",
+                    f"median {median(over):.1f}",
+                    raw=raw,
+                ),
+                Figure(
+                    "9",
+                    f"  {stream}: from the cap to its death (worst)",
+                    max(late),
+                    20,
+                    8,
+                    "ms",
+                    f"median {median(late):.1f}",
+                ),
+                Figure(
+                    "9",
+                    f"  {stream}: memory of ours, grown for good",
+                    max(0.0, median(grown)),
+                    0.5,
+                    0.2,
+                    "MiB",
+                    f"peak +{max(peak):.1f} MiB",
+                ),
+            ]
     return figures
 
 

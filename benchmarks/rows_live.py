@@ -24,8 +24,12 @@ def run(lab: Lab) -> list[Figure]:
         after = meters.pss_kib(ours_only), meters.tmpfs_bytes(ours.state)
         idle = _idle_ms(ours, lab.rounds(10, 4))
     memory = (after[0] - before[0]) / LIVE
-    raw = {"alive": alive, "pss_kib": (before[0], after[0]), "tmpfs_bytes": (before[1], after[1]),
-           "idle_ms_per_s": {"none live": idle_before, "live": idle}}  # fmt: skip
+    raw = {
+        "alive": alive,
+        "pss_kib": (before[0], after[0]),
+        "tmpfs_bytes": (before[1], after[1]),
+        "idle_ms_per_s": {"none live": idle_before, "live": idle},
+    }
     tmpfs = f"+{(after[1] - before[1]) / LIVE / 1024:.1f} KiB tmpfs"
     good = alive == LIVE
     return [

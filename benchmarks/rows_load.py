@@ -35,10 +35,18 @@ def bursts(lab: Lab) -> list[Figure]:
     raw = {"last_s": last, "answers": {name: dict(found) for name, found in answers.items()}}
     total = CLIENTS * BURSTS
     return [
-        Figure("6", f"{CLIENTS} clients at once x{BURSTS}, unanswered", total - good, 0, 0, "",
-               f"{good}/{total}", f"{answers['webhook']['200']}/{total}"),
+        Figure(
+            "6",
+            f"{CLIENTS} clients at once x{BURSTS}, unanswered",
+            total - good,
+            0,
+            0,
+            "",
+            f"{good}/{total}",
+            f"{answers['webhook']['200']}/{total}",
+        ),
         Figure("6", "  last answer; webhook", ratio(last), 1.5, 1.1, "x", ours_ms, webhook_ms, raw),
-    ]  # fmt: skip
+    ]
 
 
 def _burst(server: Server, data: bytes, answers: Counter[str]) -> float:
@@ -74,9 +82,28 @@ def status_under_load(lab: Lab) -> Figure:
             refused += sum(value == float("inf") for value in busy) + sum(answer[0] != 200 for answer in crowd.answers)
             pair = client.percentile(busy, 0.99), client.percentile(idle, 0.99)
             p99.append(pair)
-            raw.append({"busy_p99": pair[0], "idle_p99": pair[1], "busy_p50": busy[count // 2], "worst": busy[-1],
-                        "idle_p50": idle[count // 2], "waiting": still, "processes": live})  # fmt: skip
+            raw.append(
+                {
+                    "busy_p99": pair[0],
+                    "idle_p99": pair[1],
+                    "busy_p50": busy[count // 2],
+                    "worst": busy[-1],
+                    "idle_p50": idle[count // 2],
+                    "waiting": still,
+                    "processes": live,
+                }
+            )
     ours_ms, idle_ms = (f"{median(pair[side] for pair in p99):.2f} ms" for side in (0, 1))
     what = f"GET status p99, {CLIENTS} wait for {LIVE} plugins; idle"
-    return Figure("7", what + (f" ({refused} REFUSED)" if refused else ""), ratio(p99), 3, 1.3, "x", ours_ms, idle_ms,
-                  {"rounds": raw, "refused": refused}, good=not refused)  # fmt: skip
+    return Figure(
+        "7",
+        what + (f" ({refused} REFUSED)" if refused else ""),
+        ratio(p99),
+        3,
+        1.3,
+        "x",
+        ours_ms,
+        idle_ms,
+        {"rounds": raw, "refused": refused},
+        good=not refused,
+    )

@@ -1,8 +1,8 @@
 """Measure the targets of this project and print one table; `make bench` sets up what it needs.
 
-    run.py [--rows 1,2,6] [--name NAME]       BENCH_QUICK=1: a look, in two minutes
-    BENCH_IPA: an environment with ironic-python-agent; BENCH_CPU: v1, v2 or proc;
-    BENCH_OURS: a directory with another version of ours (pip install --target)
+run.py [--rows 1,2,6] [--name NAME]       BENCH_QUICK=1: a look, in two minutes
+BENCH_IPA: an environment with ironic-python-agent; BENCH_CPU: v1, v2 or proc;
+BENCH_OURS: a directory with another version of ours (pip install --target)
 """
 
 import argparse
@@ -55,8 +55,10 @@ def main() -> int:
     facts |= {"load_after": os.getloadavg(), "seconds": round(time.monotonic() - begin)}
     figures.sort(key=lambda figure: int(figure.row))
     print("\n" + report.table(figures))
-    print(f"\nCPU by {lab.meter_name}; load {facts['load_before'][0]:.2f} to {facts['load_after'][0]:.2f}; "
-          f"{facts['seconds']} s{' (quick)' if quick else ''}; {facts['versions']}")  # fmt: skip
+    print(
+        f"\nCPU by {lab.meter_name}; load {facts['load_before'][0]:.2f} to {facts['load_after'][0]:.2f}; "
+        f"{facts['seconds']} s{' (quick)' if quick else ''}; {facts['versions']}"
+    )
     path = HERE / f"results/{args.name}.json"
     report.save(path, figures, facts)
     print(f"raw numbers: {path}")

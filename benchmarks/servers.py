@@ -94,9 +94,11 @@ def environ() -> dict[str, str]:
     """
     return {
         "PATH": f"{BASE_PYTHON.parent}:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin",
-        "HOME": "/", "LANG": "C.UTF-8",
-        "PYTHONPATH": str(INSTALLED), "AGENT_LIB": str(INSTALLED / "agent_router/plugin"),
-    }  # fmt: skip
+        "HOME": "/",
+        "LANG": "C.UTF-8",
+        "PYTHONPATH": str(INSTALLED),
+        "AGENT_LIB": str(INSTALLED / "agent_router/plugin"),
+    }
 
 
 class Server:
@@ -128,9 +130,14 @@ class Server:
         with self._log.open("wb") as log:
             begin = time.perf_counter()
             self.process = subprocess.Popen(
-                [*map(str, self._argv), str(self.port)], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                env=env, cwd=self._lab.work, preexec_fn=self.meter.enter,
-            )  # fmt: skip
+                [*map(str, self._argv), str(self.port)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=env,
+                cwd=self._lab.work,
+                preexec_fn=self.meter.enter,
+            )
         self.meter.root = self.process.pid
         while not self._answers():
             if self.process.poll() is not None or time.perf_counter() - begin > 60:

@@ -68,8 +68,10 @@ def play(world: World) -> None:
     world.start_agent()
     client = Client(world.port, world.token)
     client.wait_until_up()
-    say(f"agent on http://127.0.0.1:{world.port} after {time.monotonic() - started:.2f} s; "
-        f"it may touch {first} and {second}, no other disk")  # fmt: skip
+    say(
+        f"agent on http://127.0.0.1:{world.port} after {time.monotonic() - started:.2f} s; "
+        f"it may touch {first} and {second}, no other disk"
+    )
     methods = client.ask("GET", "/v1/methods")[1]["methods"]
     ready = [item["name"] for item in methods if item["state"] == "ready"]
     expect(len(ready) >= 7, f"{len(ready)} methods are ready: {', '.join(ready)}")
@@ -90,9 +92,11 @@ def inventory(client: Client) -> None:
     command = client.call("hardware.inventory", {})
     expect(command["command_status"] == "SUCCEEDED", "the inventory is in Ironic's shape")
     found = command["command_result"]
-    say(f"{found['cpu']['count']} x {found['cpu']['model_name']}, {found['memory']['physical_mb']} MiB, "
+    say(
+        f"{found['cpu']['count']} x {found['cpu']['model_name']}, {found['memory']['physical_mb']} MiB, "
         f"boots by {found['boot']['current_boot_mode']}, {len(found['interfaces'])} network interfaces, "
-        f"{len(found['disks'])} disks")  # fmt: skip
+        f"{len(found['disks'])} disks"
+    )
 
 
 def wipe(client: Client, disk: str) -> None:
@@ -125,8 +129,10 @@ def write_image(client: Client, world: World, disk: str, url: str, digest: str) 
                 break
     expect(killed >= 2, f"kill -9 of the HTTP front ({killed} processes) in the middle of the write")
     client.wait_until_up()
-    expect(client.call("disk.list", {"types": ["loop"]})["command_status"] == "SUCCEEDED",
-           "a front is back by itself, and answers others while the write goes on")  # fmt: skip
+    expect(
+        client.call("disk.list", {"types": ["loop"]})["command_status"] == "SUCCEEDED",
+        "a front is back by itself, and answers others while the write goes on",
+    )
     busy = client.call("disk.wipe", {"device": disk})
     expect("Agent is busy" in busy.get("faultstring", ""), f"the disk is locked: {busy['faultstring']}")
     for kind, event in client.events(id, after=seen):

@@ -4,12 +4,17 @@ import os
 
 import pytest
 
-from tests.support import apart
+from tests.support import apart, marks
 
 
 def pytest_configure(config: pytest.Config) -> None:
     if os.geteuid() == 0:
         apart.enter()
+
+
+@pytest.hookimpl(tryfirst=True)  # before -m chooses
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    marks.mark(items)
 
 
 def pytest_make_parametrize_id(val: object) -> str | None:

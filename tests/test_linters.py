@@ -77,6 +77,10 @@ def test_ruff():
     lint("ruff", "check", "--quiet", *written_in("python"))
 
 
+def test_ruff_format():
+    lint("ruff", "format", "--check", "--quiet", *written_in("python"))
+
+
 def test_mypy():
     lint("mypy", "--strict", "agent_router")
 
@@ -138,8 +142,12 @@ def foreign_words(text: str) -> list[str]:
 
 
 def test_the_router_names_no_tool_vendor_or_format():
-    sources = [path for package in ROUTER for path in (PACKAGE / package).rglob("*")
-               if path.is_file() and path.suffix != ".pyc"]  # fmt: skip
+    sources = [
+        path
+        for package in ROUTER
+        for path in (PACKAGE / package).rglob("*")
+        if path.is_file() and path.suffix != ".pyc"
+    ]
     assert sources
     named = {str(path.relative_to(ROOT)): foreign_words(path.read_text()) for path in sources}
     assert {path: words for path, words in named.items() if words} == {}

@@ -99,8 +99,11 @@ def seconds(value: float) -> str:
 def facts(manifest: Schema) -> str:
     """The line under the title: what it does to the machine, how long it may take, what it takes."""
     locks = manifest.get("locks", [] if manifest["effects"] == "read" else ["node"])
-    parts = [f"Effects: {manifest['effects']}", f"time limit: {seconds(manifest.get('timeout_s', 60))}",
-             f"version: {manifest['version']}"]  # fmt: skip
+    parts = [
+        f"Effects: {manifest['effects']}",
+        f"time limit: {seconds(manifest.get('timeout_s', 60))}",
+        f"version: {manifest['version']}",
+    ]
     if locks:
         parts.append("locks: " + ", ".join(f"`{lock}`" for lock in locks))
     if not manifest.get("abortable", True):

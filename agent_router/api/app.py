@@ -3,55 +3,33 @@
 from __future__ import annotations
 
 import logging
-import threading
 from typing import Any
 
 from flask import Flask, Response, current_app, has_request_context, request
 from werkzeug.exceptions import HTTPException
 
-from agent_router.api import auth, commands, routes
-from agent_router.core.calls import Call
-from agent_router.core.client import AskerLeft, Client, Left, RunnerGone
+from agent_router.api import auth, routes
+from agent_router.api.asker import Asker
+from agent_router.core.client import Left
 from agent_router.core.dispatch import Dispatcher
 from agent_router.core.jsontext import dumps
 from agent_router.core.problems import RequestError
-from agent_router.runner.wire import Head
 
 log = logging.getLogger("agent_router")
 
 
+class AgentAsker(Asker):
+    def left(self) -> Left | None:
+        return request.environ.get("agent.left") if has_request_context() else None
+
+
 class AgentApp(Flask):
-    """A Flask application with the agent's dispatcher and, per thread, a connection to the runner."""
+    """A Flask application for the agent of a dispatcher."""
 
     def __init__(self, dispatcher: Dispatcher) -> None:
         super().__init__("agent_router", static_folder=None)
-        self.agent_dispatcher = dispatcher
+        self.agent = AgentAsker(dispatcher)
         self.agent_token = auth.Token(dispatcher.settings)
-        self._local = threading.local()
-
-    def ask(self, head: Head, body: bytes = b"") -> tuple[Head, bytes]:
-        """One message to the runner; RequestError 503 if it does not come back."""
-        client = getattr(self._local, "client", None)
-        if client is None:
-            client = self._local.client = Client(self.agent_dispatcher.settings.state + "/runner.sock")
-        try:
-            answer: tuple[Head, bytes] = client.call(head, body, self.left())
-            return answer
-        except AskerLeft:
-            raise RequestError(503, "client_left", "Nobody waits for this answer any more") from None
-        except RunnerGone as error:
-            raise RequestError(503, "runner_gone", str(error)) from None
-
-    def left(self) -> Left | None:
-        """Tells whether the client of this request has gone; None where that cannot be known."""
-        return request.environ.get("agent.left") if has_request_context() else None
-
-    def run_call(self, call: Call, wait: bool | None) -> bytes:
-        """Run a prepared call; the command object, running or finished."""
-        if wait:
-            call.head["wait"] = True
-        head, body = self.ask(call.head, call.body)
-        return commands.answer(self.agent_dispatcher, head, body)
 
     def wsgi_app(self, environ: Any, start_response: Any) -> Any:
         path = environ.get("PATH_INFO", "")

@@ -21,8 +21,8 @@ from agent_router.runner.wire import Body, Head
 LATEST = 256
 
 _NAME = rb'"name"\s*:\s*"[a-z0-9_.]*"\s*'
-_BEFORE_PARAMS = re.compile(rb'\s*\{\s*(' + _NAME + rb',\s*)?"params"\s*:\s*')
-_AFTER_PARAMS = re.compile(rb'\s*(,\s*' + _NAME + rb')?\}\s*\Z')
+_BEFORE_PARAMS = re.compile(rb"\s*\{\s*(" + _NAME + rb',\s*)?"params"\s*:\s*')
+_AFTER_PARAMS = re.compile(rb"\s*(,\s*" + _NAME + rb")?\}\s*\Z")
 
 
 def status_body(dispatcher: Dispatcher) -> bytes:
@@ -132,7 +132,8 @@ def listing(dispatcher: Dispatcher, head: Head) -> list[bytes | memoryview]:
             break
     older, newest = memoryview(text)[: max(0, at)], bytes(text[at + len(SEPARATOR) if at >= 0 else 0 : end_at])
     running = [running_object(item, dispatcher.secrets_of(item["id"])) for item in head["running"]]
-    latest = sorted([*(newest.split(SEPARATOR) if newest else []), *running], key=_started)
+    late = [text.encode() for text in head["history"].get("late", ())]
+    latest = sorted([*(newest.split(SEPARATOR) if newest else []), *late, *running], key=_started)
     return [b'{"commands":[', older, SEPARATOR if older and latest else b"", SEPARATOR.join(latest), b"]}"]
 
 

@@ -33,8 +33,9 @@ class Hot:
             return (method == "GET" and "/" not in rest) or (method == "POST" and not rest and length <= LOOP_BODY)
         return False
 
-    def serve(self, method: str, path: str, query: str, authorization: str, body: bytes, reply: Reply,
-              park: Park) -> None:  # fmt: skip
+    def serve(
+        self, method: str, path: str, query: str, authorization: str, body: bytes, reply: Reply, park: Park
+    ) -> None:
         """Answer by `reply`, at once or later; `park` hears the number of a request that waits."""
         if path == "/v1/status":
             return reply(200, [commands.status_body(self._dispatcher)])

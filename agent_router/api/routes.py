@@ -13,12 +13,13 @@ from agent_router.core.jsontext import dumps, parse
 from agent_router.core.problems import RequestError
 
 if TYPE_CHECKING:
-    from agent_router.api.app import AgentApp
+    from agent_router.api.asker import Asker
 
 blueprint = Blueprint("v1", __name__)
 
-def _app() -> AgentApp:
-    return cast("AgentApp", current_app._get_current_object())  # type: ignore[attr-defined]
+
+def _agent() -> Asker:
+    return cast("Asker", current_app.agent)  # type: ignore[attr-defined]
 
 
 def _json(body: bytes | Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
@@ -62,71 +63,64 @@ def v1() -> Response:
 
 @blueprint.get("/v1/status")
 def status() -> Response:
-    return _json(commands.status_body(_app().agent_dispatcher))
+    return _json(commands.status_body(_agent().agent_dispatcher))
 
 
 @blueprint.post("/v1/commands/")
 def run_command() -> Response:
-    app, query = _app(), _query()
-    call = commands.call_from_body(app.agent_dispatcher, _body(), query)
-    return _json(app.run_call(call, auth.flag(query, "wait")))
+    agent, query = _agent(), _query()
+    call = commands.call_from_body(agent.agent_dispatcher, _body(), query)
+    return _json(agent.run(call, auth.flag(query, "wait")))
 
 
 @blueprint.get("/v1/commands/")
 def list_commands() -> Response:
-    app = _app()
-    head, _ = app.ask({"op": "list"})
-    return _json(b"".join(commands.listing(app.agent_dispatcher, head)))
+    agent = _agent()
+    head, _ = agent.ask({"op": "list"})
+    return _json(b"".join(commands.listing(agent.agent_dispatcher, head)))
 
 
 @blueprint.get("/v1/commands/<id>")
 def get_command(id: str) -> Response:
-    app = _app()
-    head, body = app.ask({"op": "get", "id": id, "wait": bool(auth.flag(_query(), "wait"))})
-    return _json(commands.answer(app.agent_dispatcher, head, body))
+    return _json(_agent().get(id, bool(auth.flag(_query(), "wait"))))
 
 
 @blueprint.delete("/v1/commands/<id>")
 def cancel_command(id: str) -> Response:
-    app = _app()
-    head, _ = app.ask({"op": "cancel", "id": id})
-    if head["state"] == "refused":
-        raise RequestError(409, "not_cancellable", f"Command {id} cannot be cancelled: {head['message']}")
-    if head["state"] == "ended":
-        raise RequestError(409, "already_ended", f"Command {id} has ended already")
     wait = bool(auth.flag(_query(), "wait"))
-    head, body = app.ask({"op": "get", "id": id, "wait": wait})
-    return _json(commands.answer(app.agent_dispatcher, head, body), 200 if wait else 202)
+    return _json(_agent().cancel(id, wait), 200 if wait else 202)
 
 
 @blueprint.get("/v1/commands/<id>/log")
 def command_log(id: str) -> Response:
-    return streams.log(_app(), id, bool(auth.flag(_query(), "follow")))
+    text = streams.log(_agent(), id, bool(auth.flag(_query(), "follow")))
+    return Response(text, mimetype="text/plain; charset=utf-8", headers={"X-Accel-Buffering": "no"})
 
 
 @blueprint.get("/v1/commands/<id>/events")
 def command_events(id: str) -> Response:
-    return streams.events(_app(), id, request.headers.get("Last-Event-ID", ""))
+    text = streams.events(_agent(), id, request.headers.get("Last-Event-ID", ""))
+    return Response(text, mimetype="text/event-stream", headers={"Cache-Control": "no-store"})
 
 
 @blueprint.get("/v1/methods")
 def list_methods() -> Response:
-    return _json(catalogue.listing(_app().agent_dispatcher))
+    return _json(catalogue.listing(_agent().agent_dispatcher))
 
 
 @blueprint.get("/v1/methods/<name>")
 def get_method(name: str) -> Response:
-    return _json(catalogue.entry(_app().agent_dispatcher.registry.find(name), full=True))
+    return _json(catalogue.entry(_agent().agent_dispatcher.registry.find(name), full=True))
 
 
 @blueprint.post("/v1/methods/<name>")
 def call_method(name: str) -> Response:
-    app, query = _app(), _query()
+    agent, query = _agent(), _query()
     body = _body()
     params = commands.parse_body(body) if body.strip() else {}
-    call = app.agent_dispatcher.prepare(name, params, text=body.strip() or None, **commands.call_options(query))
+    call = agent.agent_dispatcher.prepare(name, params, text=body.strip() or None, **commands.call_options(query))
     wait = auth.flag(query, "wait")
-    text = app.run_call(call, wait is not False)
+    text = agent.run(call, wait is not False)
     command = parse(text)
     headers = {"X-Command-Id": call.id}
     if command["command_status"] == "RUNNING":
@@ -141,9 +135,9 @@ def call_method(name: str) -> Response:
 
 @blueprint.get("/v1/steps")
 def list_steps() -> Response:
-    return _json(steps.catalogue(_app().agent_dispatcher.registry))
+    return _json(steps.catalogue(_agent().agent_dispatcher.registry))
 
 
 @blueprint.get("/openapi.json")
 def openapi_document() -> Response:
-    return _json(openapi.document(_app().agent_dispatcher.registry, request.url_root))
+    return _json(openapi.document(_agent().agent_dispatcher.registry, request.url_root))

@@ -9,77 +9,69 @@ import json
 import os
 import time
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
-from flask import Response
-
+from agent_router.api.asker import Asker
 from agent_router.core.annotations import mask_value
 from agent_router.core.client import Left
 from agent_router.core.problems import RequestError
 from agent_router.plugin.masking import mask
-
-if TYPE_CHECKING:
-    from agent_router.api.app import AgentApp
 
 POLL_S = 0.1
 KEEP_ALIVE_S = 15.0
 CHUNK = 64 << 10
 
 
-def log(app: AgentApp, id: str, follow: bool) -> Response:
+def log(agent: Asker, id: str, follow: bool) -> Iterator[str]:
     """The plugin's stderr as text; with `follow` until the command ends."""
-    _known(app, id)
-    hidden = app.agent_dispatcher.secrets_of(id)
-    text = (
+    _known(agent, id)
+    hidden = agent.agent_dispatcher.secrets_of(id)
+    return (
         "".join(mask(line.decode(errors="replace"), hidden) for line in lines)
-        for lines in _lines(app, id, "log", follow, app.left())
+        for lines in _lines(agent, id, "log", follow, agent.left())
     )
-    return Response(text, mimetype="text/plain; charset=utf-8", headers={"X-Accel-Buffering": "no"})
 
 
-def events(app: AgentApp, id: str, last_seen: str) -> Response:
+def events(agent: Asker, id: str, last_seen: str) -> Iterator[str]:
     """Server-sent events; the last one is `end` with the finished command object."""
-    _known(app, id)
+    _known(agent, id)
     after = int(last_seen) if last_seen.isdigit() else 0
-    return Response(
-        _server_sent(app, id, after, app.left()), mimetype="text/event-stream", headers={"Cache-Control": "no-store"}
-    )
+    return _server_sent(agent, id, after, agent.left())
 
 
-def _known(app: AgentApp, id: str) -> None:
-    if app.ask({"op": "get", "id": id})[0]["state"] == "unknown":
+def _known(agent: Asker, id: str) -> None:
+    if agent.ask({"op": "get", "id": id})[0]["state"] == "unknown":
         raise RequestError(404, "command_unknown", f"There is no command {id[:64]!r}; it may have been forgotten")
 
 
-def _ended(app: AgentApp, id: str) -> bytes | None:
+def _ended(agent: Asker, id: str) -> bytes | None:
     """The finished command object, or None while it runs."""
-    head, body = app.ask({"op": "get", "id": id})
+    head, body = agent.ask({"op": "get", "id": id})
     return body if head["state"] == "ended" else b"" if head["state"] == "unknown" else None
 
 
-def _server_sent(app: AgentApp, id: str, after: int, left: Left | None) -> Iterator[str]:
-    hidden = app.agent_dispatcher.secrets_of(id)
-    for lines in _lines(app, id, "stream", True, left):
+def _server_sent(agent: Asker, id: str, after: int, left: Left | None) -> Iterator[str]:
+    hidden = agent.agent_dispatcher.secrets_of(id)
+    for lines in _lines(agent, id, "stream", True, left):
         if not lines:
             yield ": still here\n\n"
         for event in map(json.loads, lines):
             if event["seq"] > after:
                 data = json.dumps(mask_value({**event["data"], "time": event["time"]}, hidden))
                 yield f"id: {event['seq']}\nevent: {event['event']}\ndata: {data}\n\n"
-    body = _ended(app, id)
+    body = _ended(agent, id)
     yield f"event: end\ndata: {(body or b'{}').decode()}\n\n"
 
 
-def _lines(app: AgentApp, id: str, name: str, follow: bool, left: Left | None) -> Iterator[list[bytes]]:
+def _lines(agent: Asker, id: str, name: str, follow: bool, left: Left | None) -> Iterator[list[bytes]]:
     """Whole lines of one of the command's files as they come; now and then none, if there is nothing new.
 
     It ends with the command, or when the client has left.
     """
-    path = f"{app.agent_dispatcher.settings.state}/c/{id}/{name}"
+    path = f"{agent.agent_dispatcher.settings.state}/c/{id}/{name}"
     position, rest = 0, b""
     quiet = time.monotonic()
     while True:
-        over = not follow or _ended(app, id) is not None
+        over = not follow or _ended(agent, id) is not None
         while data := _read(path, position):
             position += len(data)
             *lines, rest = (rest + data).split(b"\n")

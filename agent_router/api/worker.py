@@ -180,13 +180,11 @@ class LoopWorker(Worker):
         connection.until = time.monotonic() + 1.0
         authorization = next((text for name, text in request.headers if name == "AUTHORIZATION"), "")
         try:
-            body = connection.arrival.body()
-            self.hot.serve(
-                request.method, request.path, request.query or "", authorization,
-                request.body.read() if body is None else bytes(body),
-                partial(self._answer, connection),
-                lambda number: setattr(connection, "number", number),
-            )  # fmt: skip
+            found = connection.arrival.body()
+            body = request.body.read() if found is None else bytes(found)
+            asked = (request.method, request.path, request.query or "", authorization, body)
+            answer = partial(self._answer, connection)
+            self.hot.serve(*asked, answer, lambda number: setattr(connection, "number", number))
         except ParseException as error:
             self._answer(connection, 400, _error(400, "http_invalid", f"Not an HTTP request: {error}"))
         except Exception:

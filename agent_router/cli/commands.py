@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-import uuid
 from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import quote
@@ -14,7 +13,7 @@ import click
 
 from agent_router import __version__
 from agent_router.cli import arguments, live, show
-from agent_router.cli.transport import Http, Local, Transport, Unreachable
+from agent_router.cli.transport import Local, Transport, Unreachable
 from agent_router.core import settings as settings_module
 from agent_router.core.problems import RequestError
 from agent_router.core.settings import SettingsError
@@ -76,6 +75,8 @@ def agent(options: dict[str, Any], url: str = "") -> Iterator[Transport]:
     url = options.get("url") or url
     try:
         if url:
+            from agent_router.cli.http import Http
+
             yield Http(url, options["token"], options["cacert"], not options["no_verify"])
         else:
             with Local(_settings(options)) as local:
@@ -126,8 +127,16 @@ def methods(name: str | None, as_json: bool, **options: Any) -> None:
 @click.option("--log/--no-log", default=None, help="Show the plugin's log (default: on a terminal).")
 @connection
 @directories
-def call(name: str, pairs: tuple[str, ...], file: str, plan: bool, timeout: float | None, as_json: bool,
-         log: bool | None, **options: Any) -> None:  # fmt: skip
+def call(
+    name: str,
+    pairs: tuple[str, ...],
+    file: str,
+    plan: bool,
+    timeout: float | None,
+    as_json: bool,
+    log: bool | None,
+    **options: Any,
+) -> None:
     """Call a method and print its response; Ctrl-C cancels it.
 
     Exit status: 0 done, 1 the plugin failed, 2 the request was refused, 130 interrupted.
@@ -139,12 +148,7 @@ def call(name: str, pairs: tuple[str, ...], file: str, plan: bool, timeout: floa
         params = arguments.request(pairs, file, {**schema, "$defs": shared})
         body = {"name": name, "params": params}
         log = sys.stderr.isatty() if log is None else log
-        id, interrupted = str(uuid.uuid4()), False
-        try:
-            transport.request("POST", "/v1/commands/", body, id=id, plan=plan, timeout_s=timeout)
-        except KeyboardInterrupt:  # it may have begun before we heard of it
-            interrupted = True
-        command = live.follow(transport, id, log, interrupted)
+        command = live.run(transport, body, log, plan=plan, timeout_s=timeout)
     finish(command, as_json, log)
 
 
@@ -182,7 +186,7 @@ def commands(id: str | None, as_json: bool, **options: Any) -> None:
 def watch(id: str, as_json: bool, **options: Any) -> None:
     """Follow a running command: progress and log, then its result. Ctrl-C cancels the command."""
     with agent(options, DEFAULT_URL) as transport:
-        command = live.follow(transport, quote(id, safe=""), True)
+        command = live.follow(transport, quote(id, safe=""), True, live.CtrlC())
     finish(command, as_json, log_shown=True)
 
 

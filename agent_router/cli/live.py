@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 import sys
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from agent_router.cli.bar import Bar
-from agent_router.cli.transport import Local, Transport, Unreachable
+from agent_router.cli.transport import ENDS, Local, Transport, Unreachable
 from agent_router.core.problems import RequestError
 
 POLL_S = 0.15
@@ -18,48 +20,91 @@ LAST_LINES_S = 5.0
 RESTARTING = 503
 
 
-def follow(transport: Transport, id: str, show_log: bool, interrupted: bool = False) -> dict[str, Any]:
+class CtrlC:
+    """From now on Ctrl-C is a KeyboardInterrupt only inside heard(), where we wait; elsewhere it is kept until then."""
+
+    def __init__(self) -> None:
+        self._came = 0
+        self._open = False
+        self.cancelled = False
+        for number in ENDS:
+            if signal.getsignal(number) is signal.default_int_handler:
+                signal.signal(number, self._come)
+
+    def _come(self, *_: object) -> None:
+        self._came += 1
+        self._tell()
+
+    def _tell(self) -> None:
+        if self._came and self._open:
+            self._came -= 1
+            self._open = False
+            raise KeyboardInterrupt
+
+    @contextlib.contextmanager
+    def heard(self) -> Iterator[None]:
+        self._open = True
+        try:
+            self._tell()
+            yield
+        finally:
+            self._open = False
+
+
+def run(transport: Transport, body: dict[str, Any], show_log: bool, **query: Any) -> dict[str, Any]:
+    """Send a command and follow it."""
+    id, interrupted, ctrl_c = str(uuid.uuid4()), False, CtrlC()
+    try:
+        with ctrl_c.heard():
+            transport.request("POST", "/v1/commands/", body, id=id, **query)
+    except KeyboardInterrupt:  # it may have begun before we heard of it
+        interrupted = True
+    return follow(transport, id, show_log, ctrl_c, interrupted)
+
+
+def follow(transport: Transport, id: str, show_log: bool, ctrl_c: CtrlC, interrupted: bool = False) -> dict[str, Any]:
     """Wait for the end of a command and return it. The first Ctrl-C cancels, a second one leaves.
 
     `interrupted`: the first Ctrl-C came already, while the command was sent.
     """
     if interrupted:
-        _cancel(transport, id)
+        _cancel(transport, id, ctrl_c)
         try:
             transport.request("GET", f"/v1/commands/{id}")
         except RequestError:  # it was not sent
             raise KeyboardInterrupt from None
     if sys.stderr.isatty():
-        return _with_bar(transport, id, show_log)
+        return _with_bar(transport, id, show_log, ctrl_c)
     with _log(transport, id, show_log, lambda line: print(line, file=sys.stderr, flush=True)):
-        return _wait(transport, id, lambda command: None)
+        return _wait(transport, id, lambda command: None, ctrl_c)
 
 
-def _with_bar(transport: Transport, id: str, show_log: bool) -> dict[str, Any]:
+def _with_bar(transport: Transport, id: str, show_log: bool, ctrl_c: CtrlC) -> dict[str, Any]:
     with Bar() as bar, _log(transport, id, show_log, bar.line):
-        command = _wait(transport, id, bar.update)
+        command = _wait(transport, id, bar.update, ctrl_c)
     for warning in command.get("warnings", ()):
         print(f"warning: {warning}", file=sys.stderr)
     return command
 
 
-def _wait(transport: Transport, id: str, update: Any) -> dict[str, Any]:
-    cancelled = lost = False
+def _wait(transport: Transport, id: str, update: Any, ctrl_c: CtrlC) -> dict[str, Any]:
+    lost = False
     pause = 0.005
     while True:
         try:
-            command: dict[str, Any] = transport.request("GET", f"/v1/commands/{id}")
+            with ctrl_c.heard():
+                command: dict[str, Any] = transport.request("GET", f"/v1/commands/{id}")
             if command["command_status"] != "RUNNING":
                 return command
             update(command)
             lost = False
-            time.sleep(pause)
+            with ctrl_c.heard():
+                time.sleep(pause)
             pause = min(POLL_S, pause * 1.5)
         except KeyboardInterrupt:
-            if cancelled and not isinstance(transport, Local):
+            if ctrl_c.cancelled and not isinstance(transport, Local):
                 raise
-            cancelled = True
-            _cancel(transport, id)
+            _cancel(transport, id, ctrl_c)
         except (Unreachable, RequestError) as error:  # the agent may be restarting
             if isinstance(error, RequestError) and error.status != RESTARTING:
                 raise
@@ -69,12 +114,15 @@ def _wait(transport: Transport, id: str, update: Any) -> dict[str, Any]:
             time.sleep(1)
 
 
-def _cancel(transport: Transport, id: str) -> None:
+def _cancel(transport: Transport, id: str, ctrl_c: CtrlC) -> None:
+    ctrl_c.cancelled = True
     # Without a server there is nobody to leave the command to.
-    again = "waiting for its end" if isinstance(transport, Local) else "Ctrl-C again leaves it running"
+    local = isinstance(transport, Local)
+    again = "waiting for its end" if local else "Ctrl-C again leaves it running"
     print(f"\ncancelling ({again}) …", file=sys.stderr)
     try:
-        transport.request("DELETE", f"/v1/commands/{id}")
+        with contextlib.nullcontext() if local else ctrl_c.heard():
+            transport.request("DELETE", f"/v1/commands/{id}")
     except (RequestError, Unreachable) as error:
         print(f"agent-router: {error}", file=sys.stderr)
 

@@ -154,9 +154,23 @@ def default_directory(paths: Sequence[str]) -> str:
     return os.path.dirname(os.path.abspath(paths[0]))
 
 
-def options(bind: str, port: int, advertise: str, peer_port: int, trackers: tuple[str, ...], no_torrent: bool,
-            rate: float, multicast: bool, group: str, portbase: int, interface: str, receivers: int, wait_s: int,
-            multicast_rate: int, drop_s: int) -> Options:  # fmt: skip
+def options(
+    bind: str,
+    port: int,
+    advertise: str,
+    peer_port: int,
+    trackers: tuple[str, ...],
+    no_torrent: bool,
+    rate: float,
+    multicast: bool,
+    group: str,
+    portbase: int,
+    interface: str,
+    receivers: int,
+    wait_s: int,
+    multicast_rate: int,
+    drop_s: int,
+) -> Options:
     """From what was typed."""
     sent = Group(group, portbase, interface, receivers, wait_s, multicast_rate, drop_s) if multicast else None
     return Options(bind, port, advertise, peer_port, rate, trackers, not no_torrent, sent)

@@ -50,9 +50,11 @@ def add_directories(made: argparse.ArgumentParser) -> None:
         made.add_argument(f"--{name}", action="append", metavar="DIR", help=text)
     made.add_argument("--no-bundled", dest="bundled", action="store_false", help="leave the bundled plugins out")
     made.add_argument(
-        "--devices", action="append", metavar="GLOB",
+        "--devices",
+        action="append",
+        metavar="GLOB",
         help="block devices that destructive plugins may touch; !GLOB excludes; repeatable (none)",
-    )  # fmt: skip
+    )
 
 
 def main(argv: list[str]) -> int:
@@ -80,8 +82,12 @@ def prepare_state(state: str) -> None:
         ) from None
 
 
-def supervise(settings: Settings, ready: Callable[[Settings], None] | None = None,
-              link: Callable[[Settings], None] | None = None, rested: AtRest | None = None) -> int:  # fmt: skip
+def supervise(
+    settings: Settings,
+    ready: Callable[[Settings], None] | None = None,
+    link: Callable[[Settings], None] | None = None,
+    rested: AtRest | None = None,
+) -> int:
     """Serve until a signal ends it; `ready` is told the settings when the port is open.
 
     `link`, if there is one, becomes the main function of a third process beside runner and front.

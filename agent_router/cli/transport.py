@@ -1,19 +1,15 @@
-"""How the command line reaches an agent: over HTTP, or in this very process with a private runner.
+"""How the command line reaches an agent: over HTTP (http.py), or in this very process with a private runner.
 
 Both answer the same paths, so everything above is written once.
 """
 
 from __future__ import annotations
 
-import contextlib
-import http.client
 import os
 import signal
-import socket
-import ssl
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
-from urllib.parse import SplitResult, urlencode, urlsplit
+from typing import TYPE_CHECKING, Any, Protocol
+from urllib.parse import unquote, urlencode
 
 from agent_router.core.jsontext import dumps, parse
 from agent_router.core.problems import Problem, RequestError
@@ -21,122 +17,84 @@ from agent_router.core.problems import Problem, RequestError
 if TYPE_CHECKING:
     from agent_router.core.settings import Settings
 
-TIMEOUT_S = 3600.0
+ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Unreachable(Exception):
     """There is no agent to talk to; str() says where it was looked for and what helps."""
 
 
-class Http:
-    """An agent somewhere, by URL."""
-
-    def __init__(self, url: str, token: str = "", cacert: str = "", verify: bool = True) -> None:
-        self._url = urlsplit(url if "//" in url else f"http://{url}")
-        if self._url.scheme not in ("http", "https") or not self._url.hostname or not _good_port(self._url):
-            raise Unreachable(f"{url!r} is not a URL such as https://10.0.0.5:9999")
-        self._token = token
-        self._context = _tls(cacert, verify) if self._url.scheme == "https" else None
+class Transport(Protocol):
+    """An agent."""
 
     def request(self, method: str, path: str, body: Any = None, **query: Any) -> Any:
-        """The decoded answer; RequestError for an HTTP error with the agent's own words."""
-        with contextlib.closing(self._open(method, path, body, query)) as connection:
-            try:
-                response = connection.getresponse()
-                raw = response.read()
-            except (OSError, http.client.HTTPException) as error:
-                raise Unreachable(f"{self._where()} broke the connection: {error}") from None
-        return decode(response.status, raw)
+        """The decoded answer; RequestError for an error, with the agent's own words."""
 
-    def lines(self, path: str, **query: Any) -> Iterator[str]:
-        """Lines of a streamed answer as they come."""
-        with contextlib.closing(self._open("GET", path, None, query)) as connection:
-            try:
-                response = connection.getresponse()
-                while response.status == 200 and (line := response.readline()):
-                    yield line.decode(errors="replace").rstrip("\n")
-            except (OSError, http.client.HTTPException):
-                return
-
-    def _open(self, method: str, path: str, body: Any, query: dict[str, Any]) -> http.client.HTTPConnection:
-        host, port = self._url.hostname or "", self._url.port
-        connection: http.client.HTTPConnection
-        if self._context is not None:
-            connection = http.client.HTTPSConnection(host, port or 443, timeout=TIMEOUT_S, context=self._context)
-        else:
-            connection = http.client.HTTPConnection(host, port or 80, timeout=TIMEOUT_S)
-        headers = {"Authorization": f"Bearer {self._token}"} if self._token else {}
-        try:
-            connection.request(method, with_query(path, query), None if body is None else dumps(body), headers)
-        except ssl.SSLCertVerificationError as error:
-            connection.close()
-            cause = f"the certificate of {self._where()} is not trusted ({error.verify_message})"
-            raise Unreachable(f"{cause}; give --cacert or --no-verify") from None
-        except (OSError, socket.gaierror) as error:
-            connection.close()
-            raise Unreachable(f"no agent answers at {self._where()}: {error.strerror or error}") from None
-        return connection
-
-    def _where(self) -> str:
-        return f"{self._url.scheme}://{self._url.netloc}"
-
-
-def _good_port(url: SplitResult) -> bool:
-    try:
-        return url.port != 0
-    except ValueError:
-        return False
-
-
-def _tls(cacert: str, verify: bool) -> ssl.SSLContext:
-    try:
-        context = ssl.create_default_context(cafile=cacert or None)
-    except OSError as error:
-        raise Unreachable(f"--cacert {cacert}: {error.strerror or 'not a PEM file'}") from None
-    if not verify:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    return context
+    def lines(self, path: str, follow: bool) -> Iterator[str]:
+        """Lines of the log of a command, with `follow` as they come, until its end."""
 
 
 class Local:
-    """This machine without a server: the same application, called in this process."""
+    """This machine without a server: what the routes of a server call, called in this process."""
 
     def __init__(self, settings: Settings) -> None:
-        from agent_router.api.app import create_app
+        from agent_router.api.asker import Asker
         from agent_router.conductor.bridge import translate
         from agent_router.core.local import LocalAgent
 
-        self._agent = LocalAgent(settings, translate)
-        self._client = create_app(self._agent.dispatcher).test_client()
+        self._local = LocalAgent(settings, translate)
+        self._agent = Asker(self._local.dispatcher)
 
     def __enter__(self) -> Local:
         # Nobody but this process looks after the command, so whatever ends us cancels it, as Ctrl-C does.
-        for number in (signal.SIGTERM, signal.SIGHUP):
+        for number in ENDS:
             if signal.getsignal(number) != signal.SIG_IGN:
-                signal.signal(number, lambda *_: signal.raise_signal(signal.SIGINT))
-        self._agent.__enter__()
+                signal.signal(number, signal.default_int_handler)
+        self._local.__enter__()
         return self
 
     def __exit__(self, *details: Any) -> None:
-        self._agent.__exit__(*details)
+        for number in ENDS:
+            signal.signal(number, signal.SIG_IGN)  # all that is left to do is to leave nothing behind
+        self._local.__exit__(*details)
 
     def request(self, method: str, path: str, body: Any = None, **query: Any) -> Any:
-        data = None if body is None else dumps(body)
-        response = self._client.open(with_query(path, query), method=method, data=data)
-        return decode(response.status_code, response.data)
+        """Of the paths of the API those that the command line uses."""
+        from agent_router.api import catalogue
+        from agent_router.core import steps
 
-    def lines(self, path: str, **query: Any) -> Iterator[str]:
-        response = self._client.open(with_query(path, query), method="GET", buffered=False)
+        dispatcher = self._agent.agent_dispatcher
+        kind, _, name = path.removeprefix("/v1/").partition("/")
+        if kind == "commands":
+            return parse(self._command(method, name, body, query))
+        if kind == "steps":
+            return steps.catalogue(dispatcher.registry)
+        if name:
+            return catalogue.entry(dispatcher.registry.find(unquote(name)), full=True)
+        return catalogue.listing(dispatcher)
+
+    def _command(self, method: str, id: str, body: Any, query: dict[str, Any]) -> bytes:
+        from agent_router.api import commands
+
+        if method == "POST":
+            call = commands.call_from_body(self._agent.agent_dispatcher, dumps(body), with_query("", query)[1:])
+            self._local.start()
+            return self._agent.run(call, wait=False)
+        self._local.start()
+        return self._agent.cancel(id) if method == "DELETE" else self._agent.get(id)
+
+    def lines(self, path: str, follow: bool) -> Iterator[str]:
+        from agent_router.api import streams
+
         rest = ""
-        for chunk in response.iter_encoded():
-            *whole, rest = (rest + chunk.decode(errors="replace")).split("\n")
-            yield from whole
+        try:
+            for chunk in streams.log(self._agent, path.split("/")[3], follow):
+                *whole, rest = (rest + chunk).split("\n")
+                yield from whole
+        except RequestError:
+            return
         if rest:
             yield rest
-
-
-Transport = Http | Local
 
 
 def with_query(path: str, query: dict[str, Any]) -> str:

@@ -60,8 +60,9 @@ def _execute(registry: Registry, phase: str, params: dict[str, Any]) -> Answer |
     if offer is None:
         offered = ", ".join(f"{one['interface']}.{one['step']}" for one in steps.catalogue(registry)[phase])
         raise _invalid(
-            "$.params.step", f"no plugin of this ramdisk offers the {phase} step {interface}.{wanted}; "
-            f"there are: {offered or 'none'}")  # fmt: skip
+            "$.params.step",
+            f"no plugin of this ramdisk offers the {phase} step {interface}.{wanted}; there are: {offered or 'none'}",
+        )
     arguments = step.get("args") or {}
     if not isinstance(arguments, dict):
         raise _invalid("$.params.step.args", "must be an object")

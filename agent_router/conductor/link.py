@@ -26,8 +26,15 @@ DEFAULT_TIMEOUT_S = 300.0
 
 
 class Link:
-    def __init__(self, state: str, port: int, cert: str, plan: Plan, inspect: Callable[[Ironic], bool],
-                 say: Callable[[str], None] = print) -> None:  # fmt: skip
+    def __init__(
+        self,
+        state: str,
+        port: int,
+        cert: str,
+        plan: Plan,
+        inspect: Callable[[Ironic], bool],
+        say: Callable[[str], None] = print,
+    ) -> None:
         self._port, self._cert, self._plan = plan.advertise_port or port, cert, plan
         self._inspect, self._say = inspect, say
         self._memory = Memory(state)

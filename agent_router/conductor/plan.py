@@ -45,7 +45,8 @@ def plan_of(given: dict[str, str]) -> Plan | None:
             raise SettingsError(no_mdns("ipa-use-mdns"))
         return None
     return Plan(
-        urls, inspection,
+        urls,
+        inspection,
         # A callback alone means: inspect, and nothing more. With an API too, inspection is part of a fast track.
         inspect=bool(inspection) or "ipa-inspection-collectors" in given,
         advertise=given.get("ipa-advertise-host", "").strip("[]"),
@@ -61,7 +62,7 @@ def plan_of(given: dict[str, str]) -> Plan | None:
         dhcp_all=_true(given, "ipa-inspection-dhcp-all-interfaces"),
         tls_minimum=given.get("ipa-tls-min-version", ""),
         tls_ciphers=given.get("ipa-tls-cipher-suites", ""),
-    )  # fmt: skip
+    )
 
 
 def _urls(given: dict[str, str], name: str) -> list[str]:

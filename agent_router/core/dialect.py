@@ -92,7 +92,5 @@ def _translated(node: Any) -> Any:
         return node
     changed = {key: _translated(value) for key, value in node.items()}
     if isinstance(node.get("patternProperties"), dict):
-        changed["patternProperties"] = {
-            python_regex(key): value for key, value in changed["patternProperties"].items()
-        }
+        changed["patternProperties"] = {python_regex(key): value for key, value in changed["patternProperties"].items()}
     return changed

@@ -45,8 +45,16 @@ class Dispatcher:
 
     # ---- before
 
-    def prepare(self, name: str, params: Any, *, text: bytes | None = None, id: str = "", action: str = "run",
-                timeout_s: float | None = None) -> Call:  # fmt: skip
+    def prepare(
+        self,
+        name: str,
+        params: Any,
+        *,
+        text: bytes | None = None,
+        id: str = "",
+        action: str = "run",
+        timeout_s: float | None = None,
+    ) -> Call:
         """Check one request completely; RequestError holds every problem with its JSON path.
 
         `text` is `params` as the client wrote it; the plugin gets it unchanged.
@@ -65,17 +73,13 @@ class Dispatcher:
             text, found = several.prepared(self.prepare, meant)
             hidden += found
         call_id = _id(id)
-        head = self._head(name, path, manifest, request)
+        head = self._head(name, path, manifest, request) | ({"again": True} if id else {})
         head |= {"id": call_id, "action": action, "timeout_s": _timeout(manifest, timeout_s)}
-        if id:
-            head["again"] = True
         if shown is not None:
             head |= {"shown": shown.as_json(), "locks": [*head["locks"], lock]}
         self._guard(head, manifest, request)
         self._remember(call_id, manifest, hidden)
-        body = text if text is not None and request is params else dumps(request)
-        if manifest.exec and manifest.exec.get("stdin", "none") == "none":
-            body = b""
+        body = _stdin(manifest, request, text if request is params else None)
         if hidden:  # before the body, because the head is journalled
             listed = dumps(hidden)
             head["secrets"] = len(listed)
@@ -139,10 +143,20 @@ class Dispatcher:
     def judge(self, head: Head, out: bytes) -> bytes:
         """The finished command object for an `end` message of the runner."""
         ended = Ended(
-            head["id"], head["name"], head["reason"], head["status"], head["message"], head["started_at"],
-            head["ended_at"], head["progress"], head["warnings"], out, events_bad=head["events_bad"],
-            timeout_s=head["timeout_s"], shown=head.get("shown"),
-        )  # fmt: skip
+            head["id"],
+            head["name"],
+            head["reason"],
+            head["status"],
+            head["message"],
+            head["started_at"],
+            head["ended_at"],
+            head["progress"],
+            head["warnings"],
+            out,
+            events_bad=head["events_bad"],
+            timeout_s=head["timeout_s"],
+            shown=head.get("shown"),
+        )
         if ended.reason != "done" or ended.status:
             ended.log_tail = self._log_tail(ended.id)
         manifest, hidden = self._recall(ended)
@@ -276,3 +290,9 @@ def _param_variables(manifest: Manifest, request: dict[str, Any]) -> dict[str, s
         total += size
         found["PARAM_" + key] = text
     return found
+
+
+def _stdin(manifest: Manifest, request: Any, text: bytes | None) -> bytes:
+    if manifest.exec and manifest.exec.get("stdin", "none") == "none":
+        return b""
+    return dumps(request) if text is None else text

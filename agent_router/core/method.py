@@ -70,9 +70,7 @@ class Method:
         """The manifest of a ready method; otherwise RequestError with the reason."""
         if self.state == READY and self.manifest is not None:
             return self.manifest
-        raise RequestError(
-            STATUS[self.state], f"method_{self.state}", f"{self.name} is {self.state}: {self.reason}"
-        )
+        raise RequestError(STATUS[self.state], f"method_{self.state}", f"{self.name} is {self.state}: {self.reason}")
 
     def sha256(self) -> str:
         """SHA-256 of the executable, "" if it cannot be read."""

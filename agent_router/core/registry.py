@@ -25,9 +25,7 @@ IGNORED = re.compile(r"^\.|~$|^#|\.(rpmsave|rpmorig|rpmnew|swp|bak|orig|tmp|dpkg
 class Registry:
     """All methods of several plugin and schema directories; a missing directory is an empty one."""
 
-    def __init__(
-        self, plugins: Iterable[Path], schemas: Iterable[Path], search_path: str = SYSTEM_PATH
-    ) -> None:
+    def __init__(self, plugins: Iterable[Path], schemas: Iterable[Path], search_path: str = SYSTEM_PATH) -> None:
         # Text, not Path: with a thousand plugins that is half of the time of a scan.
         self.plugins = [os.path.abspath(path) for path in plugins]
         self.schemas = [os.path.abspath(path) for path in schemas]

@@ -30,8 +30,9 @@ def checked(minimum: Any, ciphers: Any) -> tuple[Limits, list[str]]:
             ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).set_ciphers(ciphers)
             found["ciphers"] = ciphers
         except (ssl.SSLError, TypeError, ValueError):  # OpenSSL's own text says no more
-            wrong.append(f"tls_cipher_suites {ciphers!r} names no cipher of TLS 1.2 that OpenSSL has; "
-                         "the default ones stay")  # fmt: skip
+            wrong.append(
+                f"tls_cipher_suites {ciphers!r} names no cipher of TLS 1.2 that OpenSSL has; the default ones stay"
+            )
     return found, wrong
 
 

@@ -27,9 +27,7 @@ def cpu(sys: Path = SYS, proc: Path = PROC) -> dict[str, Any]:
 
 def _entries(text: str) -> list[dict[str, str]]:
     """One dictionary per logical CPU. Some architectures add a last block about the board."""
-    blocks = [
-        dict(re.findall(r"^([^\t:]+?)\s*:[ \t]*(.*)$", block, re.MULTILINE)) for block in text.split("\n\n")
-    ]
+    blocks = [dict(re.findall(r"^([^\t:]+?)\s*:[ \t]*(.*)$", block, re.MULTILINE)) for block in text.split("\n\n")]
     return [block for block in blocks if "processor" in block]
 
 

@@ -20,11 +20,7 @@ def disks() -> list[dict[str, Any]]:
 
 def is_disk(node: dict[str, Any]) -> bool:
     """lsblk's type disk, with a size, and not memory in disguise."""
-    return (
-        node["type"] == "disk"
-        and bool(lsblk.number(node.get("size")))
-        and not NO_DISK.fullmatch(node["kname"])
-    )
+    return node["type"] == "disk" and bool(lsblk.number(node.get("size"))) and not NO_DISK.fullmatch(node["kname"])
 
 
 def udev(name: str, data: Path = UDEV_DATA, sys: Path = SYS) -> dict[str, str]:

@@ -29,8 +29,11 @@ def topology(sys: Path = SYS) -> dict[str, Any] | None:
 
 def numbered(directory: Path, word: str) -> Nodes:
     """Directories like node0 or cpu12 by their number, in its order."""
-    found = {int(match[1]): path for path in directory.glob(f"{word}*")
-             if (match := re.fullmatch(rf"{word}(\d+)", path.name))}  # fmt: skip
+    found = {
+        int(match[1]): path
+        for path in directory.glob(f"{word}*")
+        if (match := re.fullmatch(rf"{word}(\d+)", path.name))
+    }
     return dict(sorted(found.items()))
 
 

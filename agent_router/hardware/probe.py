@@ -19,9 +19,7 @@ def ask(name: str, *args: str, limit_s: float = 20, quiet: bool = False) -> str 
     try:
         # Not plugin.tool: that has no time limit, and a dead BMC keeps ipmitool waiting for minutes.
         argv = [path, *args]
-        done = subprocess.run(
-            argv, stdin=subprocess.DEVNULL, capture_output=True, timeout=limit_s, check=False
-        )
+        done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, timeout=limit_s, check=False)
     except subprocess.TimeoutExpired:
         complain(f"{name} gave no answer in {limit_s:g} s, so some facts are missing")
         return None

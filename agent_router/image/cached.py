@@ -64,9 +64,12 @@ def _facts(device: str) -> dict[str, Any]:
         # Documentation/block/stat.rst: sectors written, sectors discarded.
         counters = (blockdev.read(directory / "stat") or "").split()
         return {
-            "diskseq": blockdev.read(directory / "diskseq"), "size": os.lseek(fd, 0, os.SEEK_END),
-            "written": counters[6:7], "discarded": counters[13:14], "samples": _samples(fd),
-        }  # fmt: skip
+            "diskseq": blockdev.read(directory / "diskseq"),
+            "size": os.lseek(fd, 0, os.SEEK_END),
+            "written": counters[6:7],
+            "discarded": counters[13:14],
+            "samples": _samples(fd),
+        }
     except OSError as error:
         raise plugin.Failed("write_failed", f"{device}: {error.strerror}") from None
     finally:

@@ -62,9 +62,12 @@ def _write(spec: Spec, device: str, image: Image) -> dict[str, Any]:
     finally:
         target.close()
     return {
-        "bytes_written": target.written, "resumed": outcome.resumed, "source": outcome.source,
-        "transport": outcome.transport, "failed": outcome.failed,
-    }  # fmt: skip
+        "bytes_written": target.written,
+        "resumed": outcome.resumed,
+        "source": outcome.source,
+        "transport": outcome.transport,
+        "failed": outcome.failed,
+    }
 
 
 def _put_table_right(device: str) -> str | None:

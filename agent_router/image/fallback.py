@@ -87,8 +87,16 @@ class Tries:
         verdict = "written and verified" if image.wanted else "written"
         plugin.progress(source.offset, source.offset, "bytes", verdict)
         stats = source.stats()
-        outcome = Outcome(source.name, spec.transport, source.offset, source.resumed, image.wanted,
-                          digests, self.failed + stats.pop("failed", []), stats)  # fmt: skip
+        outcome = Outcome(
+            source.name,
+            spec.transport,
+            source.offset,
+            source.resumed,
+            image.wanted,
+            digests,
+            self.failed + stats.pop("failed", []),
+            stats,
+        )
         _linger(source)
         source.close()
         return outcome

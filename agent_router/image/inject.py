@@ -31,8 +31,10 @@ def inject_files(request: dict[str, Any]) -> dict[str, Any]:
     _refuse_not_allowed([str(device), *(str(file["partition"]) for file in files if _is_path(file))])
     os.umask(0o022)  # files of the image, not of this plugin
     mounts.go_private()
-    facts = {"node": {"uuid": request.get("node_uuid"), "name": request.get("node_name")},
-             "ports": request.get("ports") or []}  # fmt: skip
+    facts = {
+        "node": {"uuid": request.get("node_uuid"), "name": request.get("node_name")},
+        "ports": request.get("ports") or [],
+    }
     done = []
     for file in files:
         try:

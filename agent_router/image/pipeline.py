@@ -27,8 +27,9 @@ Work = Callable[[memoryview], object]
 class Stage(Worker):
     """Give each piece to `work`, then on to `after`; None is the end, at which `last` is called if all went well."""
 
-    def __init__(self, crew: Crew, work: Work, after: "queue.SimpleQueue[Piece | None]",
-                 last: Callable[[], object] | None = None) -> None:  # fmt: skip
+    def __init__(
+        self, crew: Crew, work: Work, after: "queue.SimpleQueue[Piece | None]", last: Callable[[], object] | None = None
+    ) -> None:
         super().__init__()
         self.inbox: queue.SimpleQueue[Piece | None] = queue.SimpleQueue()
         self._crew, self._do, self._after, self._last = crew, work, after, last
@@ -46,8 +47,9 @@ class Stage(Worker):
             self._do(part)
 
 
-def pump(source: Source, hashers: Sequence[Work], decoder: Decoder, crew: Crew,
-         progress: Callable[[int], object]) -> None:  # fmt: skip
+def pump(
+    source: Source, hashers: Sequence[Work], decoder: Decoder, crew: Crew, progress: Callable[[int], object]
+) -> None:
     """Copy all of `source` through `hashers` to `decoder`.
 
     `progress` gets the bytes read. The first error of any thread is raised here after all threads

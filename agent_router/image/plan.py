@@ -21,8 +21,13 @@ def _sentences(node: dict[str, Any]) -> Iterator[str]:
 
 def _content(node: dict[str, Any]) -> str:
     parts = []
-    for key, words in (("pttype", "partition table {}"), ("fstype", "{}"), ("label", "labelled {}"),
-                       ("partlabel", "named {}"), ("uuid", "UUID {}")):  # fmt: skip
+    for key, words in (
+        ("pttype", "partition table {}"),
+        ("fstype", "{}"),
+        ("label", "labelled {}"),
+        ("partlabel", "named {}"),
+        ("uuid", "UUID {}"),
+    ):
         value = lsblk.text(node.get(key))
         # lsblk gives the table of the whole disk to each of its partitions, too.
         if value and not (key == "pttype" and node.get("type") == "part"):

@@ -30,10 +30,14 @@ def _spec(one: str | dict[str, Any], request: dict[str, Any], digest_known: bool
     common: dict[str, Any] = {key: own.pop(key, request.get(key)) for key in COMMON}
     extras = {key: request[key] for key in EXTRAS if key in request} | own
     return Spec(
-        url, digest_known=digest_known, size_bytes=request.get("size_bytes"), device=request.get("device"),
-        proxies={"http": proxy, "https": proxy} if proxy else {}, extras=extras,
+        url,
+        digest_known=digest_known,
+        size_bytes=request.get("size_bytes"),
+        device=request.get("device"),
+        proxies={"http": proxy, "https": proxy} if proxy else {},
+        extras=extras,
         **{key: value for key, value in common.items() if value is not None},
-    )  # fmt: skip
+    )
 
 
 def image(request: dict[str, Any]) -> Image:

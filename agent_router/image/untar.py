@@ -88,9 +88,12 @@ class Untar(threading.Thread):
         self._says = tempfile.TemporaryFile()
         # A list, never a shell; the archive's names are data on its standard input.
         self._tar = subprocess.Popen(
-            ["tar", *ARGV, f"--directory={directory}"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL,
-            stderr=self._says, env={**os.environ, "LC_ALL": "C"},
-        )  # fmt: skip
+            ["tar", *ARGV, f"--directory={directory}"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=self._says,
+            env={**os.environ, "LC_ALL": "C"},
+        )
         self.start()
 
     def write(self, data: Buffer) -> None:
@@ -169,8 +172,10 @@ class Untar(threading.Thread):
         self._says.seek(0)
         lines = [line for line in self._says.read().decode(errors="replace").splitlines() if "Exiting with" not in line]
         # One cause may bring many lines after it.
-        return next((line for line in lines if any(word in line for word in FULL)),
-                    lines[-1] if lines else f"tar ended with status {self._tar.returncode}")  # fmt: skip
+        return next(
+            (line for line in lines if any(word in line for word in FULL)),
+            lines[-1] if lines else f"tar ended with status {self._tar.returncode}",
+        )
 
     def _swallow(self) -> None:
         while self._pieces.get() is not None:

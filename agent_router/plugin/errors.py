@@ -12,8 +12,9 @@ class Failed(Exception):
 
     exit_status = 1
 
-    def __init__(self, code: str, message: str, *, details: dict[str, Any] | None = None,
-                 partial: dict[str, Any] | None = None) -> None:  # fmt: skip
+    def __init__(
+        self, code: str, message: str, *, details: dict[str, Any] | None = None, partial: dict[str, Any] | None = None
+    ) -> None:
         super().__init__(message)
         self.code = code
         self.message = message

@@ -17,6 +17,4 @@ def mask(text: str, hidden: list[str]) -> str:
 
 
 def _forms(secret: str) -> set[str]:
-    return {
-        secret, repr(secret)[1:-1], json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1]
-    }  # fmt: skip
+    return {secret, repr(secret)[1:-1], json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1]}

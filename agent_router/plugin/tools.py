@@ -5,8 +5,9 @@ from collections.abc import Iterable
 from agent_router.plugin.errors import Failed
 
 
-def tool(name: str, *args: object, stdin: str | bytes = "", ok: Iterable[int] = (0,),
-         timeout_s: float | None = None) -> str:  # fmt: skip
+def tool(
+    name: str, *args: object, stdin: str | bytes = "", ok: Iterable[int] = (0,), timeout_s: float | None = None
+) -> str:
     """Run `name` with `args` and return its stdout as text.
 
     An exit status outside `ok` raises Failed("tool_failed") with the last line of stderr, no
@@ -20,8 +21,9 @@ def tool(name: str, *args: object, stdin: str | bytes = "", ok: Iterable[int] = 
         raise Failed("tool_missing", f"{name} is not installed in this ramdisk") from None
     try:
         # A terminal would make tools colour and page their output (the default of sh).
-        done = command(*map(str, args), _in=stdin, _tty_out=False, _ok_code=list(ok), _return_cmd=True,
-                       _timeout=timeout_s)  # fmt: skip
+        done = command(
+            *map(str, args), _in=stdin, _tty_out=False, _ok_code=list(ok), _return_cmd=True, _timeout=timeout_s
+        )
     except sh.TimeoutException:
         raise Failed("tool_slow", f"{name} did not end within {timeout_s:g} s") from None
     except sh.ErrorReturnCode as error:

@@ -117,9 +117,14 @@ def fingerprint(cert: str) -> str:
 def _openssl(*arguments: str) -> None:
     try:
         done = subprocess.run(
-            ["openssl", *arguments], stdin=subprocess.DEVNULL, capture_output=True, text=True,
-            errors="replace", timeout=OPENSSL_LIMIT_S, check=False,
-        )  # fmt: skip
+            ["openssl", *arguments],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=OPENSSL_LIMIT_S,
+            check=False,
+        )
     except FileNotFoundError:
         raise IdentityError("the openssl program is missing; install it, or give a certificate and key") from None
     except subprocess.TimeoutExpired:

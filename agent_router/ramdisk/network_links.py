@@ -92,8 +92,10 @@ class Links:
             raise Refused(f"{label} has the ethernet_mac_address {given!r}, which is none; correct it")
         if mac not in self.present:
             here = ", ".join(f"{name} {mac}" for mac, name in self.present.items()) or "none at all"
-            raise Refused(f"{label} names the MAC {mac}, but the interfaces here are {here}; correct the network data, "
-                          "or see why the kernel finds no such card")  # fmt: skip
+            raise Refused(
+                f"{label} names the MAC {mac}, but the interfaces here are {here}; correct the network data, "
+                "or see why the kernel finds no such card"
+            )
         if link.get("type") not in ETHERNET:
             self.problems.append(f"{label} is of the unknown type {link.get('type')!r}; taken for an Ethernet card")
         return Interface(self.present[mac])

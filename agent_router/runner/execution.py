@@ -28,11 +28,10 @@ OOM_SCORE_ADJ = b"500"  # the kernel takes a plugin before it takes the agent
 class Execution:
     """Runs the commands of one runner. `ended` is called once for each, when all of it is over."""
 
-    def __init__(self, loop: Loop, journal: Journal, state: str, environ: dict[str, str],
-                 ended: Callable[[Command], None]) -> None:  # fmt: skip
-        self.loop = loop
-        self.journal = journal
-        self.state = state
+    def __init__(
+        self, loop: Loop, journal: Journal, state: str, environ: dict[str, str], ended: Callable[[Command], None]
+    ) -> None:
+        self.loop, self.journal, self.state = loop, journal, state
         self._environ = environ
         self.live: dict[str, Command] = {}
         self._ended = ended
@@ -71,14 +70,16 @@ class Execution:
         self.loop.later(FIRST_LOOK_S, self._first_look, command.id)
 
     def _spawn(self, command: Command, fds: spawn.Descriptors, action: str) -> int:
-        head = command.head
-        base = self.base(command)
+        head, base = command.head, self.base(command)
         environ = {
-            **self._environ, "AGENT_METHOD": command.name, "AGENT_COMMAND_ID": command.id, "HOME": base + "/cwd",
-            "AGENT_ACTION": action, **head["params"],
-        }  # fmt: skip
+            **self._environ,
+            "AGENT_METHOD": command.name,
+            "AGENT_COMMAND_ID": command.id,
+            "HOME": base + "/cwd",
+            "AGENT_ACTION": head.get("action", "run") if action == "run" else action,
+            **head["params"],
+        }
         if action == "run":
-            environ["AGENT_ACTION"] = head.get("action", "run")
             environ["AGENT_DEADLINE"] = str(int(command.started_at + head["timeout_s"]))
         argv: list[str] = head["argv"]
         try:
@@ -105,20 +106,20 @@ class Execution:
 
     def arm(self, command: Command) -> None:
         """Hear of each write to the command's files from now on."""
-        base = self.base(command)
-        self._look(command)
-        command.watch = self._inotify.add(base)
+        self.look(command)
+        command.watch = self._inotify.add(self.base(command))
         if command.watch >= 0:
             self._watched[command.watch] = command
-        self._look(command)
+        self.look(command)
 
     def _written(self, _: int) -> None:
         for watch in self._inotify.read():
             command = self._watched.get(watch)
             if command is not None:
-                self._look(command)
+                self.look(command)
 
-    def _look(self, command: Command) -> None:
+    def look(self, command: Command) -> None:
+        """Take in what the plugin has written."""
         if command.out < 0:
             return
         if reports.read(command, self.base(command)) and command.ending and command.phase == "running":
@@ -145,6 +146,7 @@ class Execution:
 
     def stop(self, command: Command, reason: str) -> None:
         """SIGTERM, then grace_s, then SIGKILL; inside a critical section it waits for its end."""
+        self.look(command)  # the section may have begun a moment ago
         if command.ending:
             return
         command.ending = reason

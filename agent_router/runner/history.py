@@ -5,6 +5,8 @@ one by its id is a search of the text: rare, and cheaper than an index kept in m
 """
 
 import os
+from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 MAX_BYTES = 32 << 20
@@ -13,7 +15,10 @@ SEPARATOR = b",\n"
 
 
 class History:
-    """`keep` finished commands at the most, MAX_BYTES at the most; the oldest quarter goes when full."""
+    """`keep` finished commands at the most, MAX_BYTES at the most; the oldest quarter goes when full.
+
+    What finds no room in the state directory waits for it in memory, as many as `keep` and MAX_BYTES allow.
+    """
 
     def __init__(self, path: str, keep: int) -> None:
         self.path = path
@@ -26,10 +31,36 @@ class History:
         self.size = len(whole)
         self.count = whole.count(SEPARATOR)
         self.generation = os.fstat(self._fd).st_ino
+        self._late: deque[tuple[bytes, Callable[[], object]]] = deque()
 
-    def append(self, record: bytes) -> None:
-        """Keep one finished command: a JSON object in one line that begins with its id."""
-        line = record + SEPARATOR
+    def append(self, record: bytes, then: Callable[[], object] = int) -> None:
+        """Keep one finished command: a JSON object in one line that begins with its id.
+
+        `then` is called when it is in the file.
+        """
+        self._late.append((record + SEPARATOR, then))
+        self.write_late()
+        while len(self._late) > 1 and self._too_late():
+            line, then = self._late.popleft()
+            print(f"<3>history: there is no room; a command is forgotten: {line[:50]!r}", flush=True)
+            then()
+
+    def _too_late(self) -> bool:
+        return len(self._late) > self._keep or sum(len(line) for line, _ in self._late) > MAX_BYTES
+
+    def write_late(self) -> None:
+        """Write what waits, as far as there is room."""
+        while self._late:
+            line, then = self._late[0]
+            try:
+                self._write(line)
+            except OSError as error:
+                print(f"<3>history: {error}; {len(self._late)} ended commands wait for room in memory", flush=True)
+                return
+            self._late.popleft()
+            then()
+
+    def _write(self, line: bytes) -> None:
         if os.write(self._fd, line) != len(line):
             os.ftruncate(self._fd, self.size)
             raise OSError("short write")
@@ -40,13 +71,14 @@ class History:
 
     def find(self, id: str) -> bytes | None:
         """The record of a command, or None."""
-        text = b"\n" + self._read()
+        text = b"\n" + self._read() + b"".join(line for line, _ in self._late)
         at = text.rfind(b'\n{"id":"%s"' % id.encode()) + 1
         return text[at : text.index(SEPARATOR, at)] if at else None
 
     def place(self) -> dict[str, Any]:
-        """Where a reader finds the records: that much of that file, if it is still the same file."""
-        return {"path": self.path, "size": self.size, "generation": self.generation}
+        """Where a reader finds the records: that much of that file, if it is still the same file, and `late`."""
+        late = [line.removesuffix(SEPARATOR).decode() for line, _ in self._late]
+        return {"path": self.path, "size": self.size, "generation": self.generation, "late": late}
 
     def ids(self) -> set[str]:
         return {line[7 : line.index(b'"', 7)].decode() for line in self._read().split(SEPARATOR) if line}
@@ -68,6 +100,7 @@ class History:
             os.rename(self.path + ".new", self.path)
         except OSError:
             os.close(fd)
+            os.unlink(self.path + ".new")
             return
         os.close(self._fd)
         self._fd, self.size, self.count = fd, self.size - start, count

@@ -27,6 +27,7 @@ class Journal:
         self._path = path
         self._fd = os.open(path, FLAGS, 0o600)
         self._size = os.fstat(self._fd).st_size
+        self._cut = False  # the last line is half a line
 
     def begin(self, command: Command) -> None:
         command.asked_boot = boottime()
@@ -43,11 +44,15 @@ class Journal:
         self._write(b"J %s\n" % command.id.encode())
 
     def _write(self, line: bytes) -> None:
+        if self._cut:
+            line = b"\0\n" + line  # what has this at its end is passed over
         try:
-            os.write(self._fd, line)
+            written = os.write(self._fd, line)
         except OSError as error:  # a full state directory must not end the runner
             print(f"<3>journal: {error.strerror}; a restart of the agent may forget commands", flush=True)
-        self._size += len(line)
+            return
+        self._cut = written < len(line)
+        self._size += written
 
     def compact_if_large(self, live: Iterable[Command]) -> None:
         """Rewrite with the live commands only; rename(2) makes it all or nothing."""
@@ -62,13 +67,15 @@ class Journal:
                 text += _end(command)
         fd = os.open(self._path + ".new", FLAGS | os.O_TRUNC, 0o600)
         try:
-            os.write(fd, text)
+            if os.write(fd, text) != len(text):
+                raise OSError("short write")
             os.rename(self._path + ".new", self._path)
         except OSError:
             os.close(fd)
+            os.unlink(self._path + ".new")
             return
         os.close(self._fd)
-        self._fd, self._size = fd, len(text)
+        self._fd, self._size, self._cut = fd, len(text), False
 
     def replay(self) -> list[Command]:
         """The commands of the journal in order, as far as its lines tell."""

@@ -17,8 +17,13 @@ FULL, MAX_UNSENT = 8 << 20, 2 << 30
 class Link:
     """One connected front."""
 
-    def __init__(self, loop: Loop, sock: socket.socket, message: Callable[["Link", bytes, Body], None],
-                 closed: Callable[["Link"], None]) -> None:  # fmt: skip
+    def __init__(
+        self,
+        loop: Loop,
+        sock: socket.socket,
+        message: Callable[["Link", bytes, Body], None],
+        closed: Callable[["Link"], None],
+    ) -> None:
         self._loop = loop
         self._sock = sock
         self._message = message

@@ -66,6 +66,8 @@ def recover(runner: Runner) -> None:
         if command.reason:
             reports.resume(command, runner.execution.base(command))
             command.printed = files.read_out(runner.execution.base(command), -1, command.head["out_limit"])
+            if command.reason == why.DONE and not os.path.exists(runner.execution.base(command) + "/out"):
+                command.reason = why.UNKNOWN  # given up on a full disk, before the verdict was kept
             command.pushed = True
             runner.unjudged[command.id] = command
             continue

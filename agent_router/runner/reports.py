@@ -157,9 +157,12 @@ def say(command: Command, base: str, kind: str, data: dict[str, Any]) -> None:
     """Append one event to the stream that clients follow; silently stops at its size limit."""
     command.stream_seq += 1
     record = {
-        "seq": command.stream_seq, "time": round(time.time(), 3), "event": kind, "data": data,
+        "seq": command.stream_seq,
+        "time": round(time.time(), 3),
+        "event": kind,
+        "data": data,
         "at": command.events_read,  # for resume
-    }  # fmt: skip
+    }
     try:
         fd = os.open(base + "/stream", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
     except OSError:

@@ -44,6 +44,7 @@ class Runner:
         self.locks = Locks()
         self.execution = Execution(self.loop, self.journal, state, environ, self._ended)
         self.unjudged: dict[str, Command] = {}
+        self._late: dict[str, Command] = {}
         self._judge: Link | None = None
         self._links: set[Link] = set()
         self._waiters: dict[str, list[Link]] = {}
@@ -77,7 +78,8 @@ class Runner:
         return os.getppid() != self._parent and not self.execution.live
 
     def _housekeeping(self) -> None:
-        self.journal.compact_if_large([*self.execution.live.values(), *self.unjudged.values()])
+        self.history.write_late()
+        self.journal.compact_if_large([*self.execution.live.values(), *self.unjudged.values(), *self._late.values()])
         self.loop.later(HOUSEKEEPING_S, self._housekeeping)
 
     # ---- messages
@@ -151,7 +153,7 @@ class Runner:
     def _record(self, link: Link, head: Head, body: bytes) -> None:
         if head.get("again") and self._join(link, head):
             return
-        self._remember(head["id"], body)
+        self.history.append(body)
         link.send({**_echo(head), "state": "ended"}, body)
 
     def _join(self, link: Link, head: Head) -> bool:
@@ -187,6 +189,7 @@ class Runner:
         if command is None:
             known = head["id"] in self.unjudged or self.history.find(head["id"]) is not None
             return {"state": "ended" if known else "unknown"}
+        self.execution.look(command)
         if command.phase == "stuck":
             return {"state": "refused", "message": "its process does not react to SIGKILL (it hangs in the kernel)"}
         if command.critical:
@@ -206,34 +209,41 @@ class Runner:
             command.pushed = True
             self.unjudged[command.id] = command
             self._push(command)
-        elif command.id not in self.unjudged:
+        elif command.id not in self.unjudged and command.id not in self._late:
             self._close(command)
 
     def _push(self, command: Command) -> None:
         if self._judge is not None:
             head = {
-                "op": "end", **command.summary(), "reason": command.reason, "status": command.status,
-                "message": command.message, "ended_at": command.ended_at, "events_bad": command.events_bad,
+                "op": "end",
+                **command.summary(),
+                "reason": command.reason,
+                "status": command.status,
+                "message": command.message,
+                "ended_at": command.ended_at,
+                "events_bad": command.events_bad,
                 "timeout_s": command.head["timeout_s"],
-            }  # fmt: skip
+            }
             self._judge.send(head, command.printed)
 
     def _judged(self, link: Link, id: str, record: bytes) -> None:
         command = self.unjudged.pop(id, None)
         if command is None:
             return
-        self._remember(id, record)
         for waiter in self._waiters.pop(id, ()):
             if waiter is not link:  # the judge has answered its own clients already
                 waiter.send({"op": "get", "id": id, "state": "ended"}, record)
-        if id not in self.execution.live:
-            self._close(command)
+        self._late[id] = command
+        self.history.append(record, lambda: self._remembered(command))
+        if id in self._late and id not in self.execution.live:  # the room that its files take may be enough
+            files.close(self.execution.base(command))
+            self.history.write_late()
 
-    def _remember(self, id: str, record: bytes) -> None:
-        try:
-            self.history.append(record)
-        except OSError as error:
-            print(f"<3>history: {error}; command {id} is forgotten", flush=True)
+    def _remembered(self, command: Command) -> None:
+        """The record is in the file. Before that the journal must not forget the command."""
+        del self._late[command.id]
+        if command.id not in self.execution.live:
+            self._close(command)
 
     def _close(self, command: Command) -> None:
         self.journal.judged(command)

@@ -30,9 +30,7 @@ class Supervisor:
         self._mains = mains
         self._pids: dict[int, str] = {}
         self._born: dict[str, float] = {}
-        self._orphans = os.open(
-            state + "/orphans", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600
-        )
+        self._orphans = os.open(state + "/orphans", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         self._state = state
         self._stopping = False
         self.retired = False  # asked by the front, as a plugin has ended the serving

@@ -106,9 +106,7 @@ def uses(name: str, sys: Path = SYS, proc: Path = PROC) -> list[str]:
     found = []
     for part in [name, *partitions(name, sys)]:
         places = mountpoints(part, sys, proc)
-        found += [
-            f"{part} is used as swap" if at == "[SWAP]" else f"{part} is mounted at {at}" for at in places
-        ]
+        found += [f"{part} is used as swap" if at == "[SWAP]" else f"{part} is mounted at {at}" for at in places]
         found += [f"{holder} is built on {part}" for holder in holders(part, sys)]
     return found
 

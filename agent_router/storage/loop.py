@@ -47,8 +47,9 @@ def _attach(fd: int, offset: int, length: int) -> tuple[str, int]:
             loop = os.open(path, os.O_RDWR | os.O_CLOEXEC)
             try:
                 # Past the page cache of the loop device: what is written is kept once in memory, and not twice.
-                config = _CONFIG.pack(fd, 0, 0, 0, 0, offset, length, 0, 0, 0, _AUTOCLEAR | _DIRECT_IO,
-                                      b"", b"", b"", 0, 0)  # fmt: skip
+                config = _CONFIG.pack(
+                    fd, 0, 0, 0, 0, offset, length, 0, 0, 0, _AUTOCLEAR | _DIRECT_IO, b"", b"", b"", 0, 0
+                )
                 fcntl.ioctl(loop, _LOOP_CONFIGURE, config)
                 return path, loop
             except OSError as error:

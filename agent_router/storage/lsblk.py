@@ -53,8 +53,13 @@ def _probe(node: dict[str, Any]) -> None:
     # The export format escapes for a shell: "hello\\ world".
     lines = (re.sub(r"\\(.)", r"\1", line) for line in text.splitlines() if "=" in line)
     found = dict(line.split("=", 1) for line in lines)
-    for key, tag in (("fstype", "TYPE"), ("label", "LABEL"), ("uuid", "UUID"), ("pttype", "PTTYPE"),
-                     ("ptuuid", "PTUUID")):  # fmt: skip
+    for key, tag in (
+        ("fstype", "TYPE"),
+        ("label", "LABEL"),
+        ("uuid", "UUID"),
+        ("pttype", "PTTYPE"),
+        ("ptuuid", "PTUUID"),
+    ):
         node[key] = node.get(key) or found.get(tag)
 
 

@@ -75,9 +75,7 @@ def run(kind: str, name: str, report: Callable[[float, float, str, str], None] =
             mode = 2 if kind == "nvme-crypto" else 1
             plugin.tool("nvme", "format", f"/dev/{name}", f"--ses={mode}", "--force")
         else:
-            _ata(
-                f"/dev/{name}", "--security-erase-enhanced" if kind == "ata-enhanced" else "--security-erase"
-            )
+            _ata(f"/dev/{name}", "--security-erase-enhanced" if kind == "ata-enhanced" else "--security-erase")
         report(1, 1, "disk", "erased")
 
 

@@ -64,9 +64,13 @@ def parse(answer: dict[str, Any]) -> Table:
 def _partition(item: dict[str, Any], sector: int) -> Partition:
     number = re.search(r"\d+$", item["node"])
     return Partition(
-        int(number[0]) if number else 0, item["start"] * sector, item["size"] * sector, item["type"].lower(),
-        item.get("name", ""), item.get("uuid", "").lower(),
-    )  # fmt: skip
+        int(number[0]) if number else 0,
+        item["start"] * sector,
+        item["size"] * sector,
+        item["type"].lower(),
+        item.get("name", ""),
+        item.get("uuid", "").lower(),
+    )
 
 
 def file_system(device: str, partition: Partition) -> dict[str, str]:
@@ -101,8 +105,9 @@ def add_at_end(device: str, table: Table, size: int, name: str, disk_bytes: int)
 def _add_gpt(device: str, size: int, name: str) -> Partition:
     new = str(uuid.uuid4())
     try:
-        plugin.tool("sgdisk", f"--new=0:-{size // MIB}M:0", f"--partition-guid=0:{new}",
-                    f"--change-name=0:{name}", device)  # fmt: skip
+        plugin.tool(
+            "sgdisk", f"--new=0:-{size // MIB}M:0", f"--partition-guid=0:{new}", f"--change-name=0:{name}", device
+        )
     except plugin.Failed as error:
         message = f"{device} has no free {size // MIB} MiB at its end for the partition {name}: {error.message}"
         raise plugin.Failed("no_space", message) from None

@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,9 @@ import pytest
 
 from tests.support import processes
 from tests.support.certificates import self_signed
+from tests.support.gate import Gate
 from tests.support.overlay import OverlayTree
+from tests.support.waiting import HANG_S
 
 COMMAND = Path(sys.executable).with_name("agent-router")
 ARGV = [str(COMMAND)] if COMMAND.exists() else [sys.executable, "-m", "agent_router"]
@@ -42,12 +45,17 @@ fail broken 'the thing is broken'
     "demo.dies": ("#!/bin/sh\necho '<3>it broke' >&2\necho half an answer\nexit 3\n", {}),
     "demo.says_no": ("#!/bin/bash\n" + SOURCE + "refuse mounted 'it is mounted'\n", {}),
     "demo.works": ("#!/bin/bash\n" + SOURCE + """
-for i in 1 2 3 4; do log "step $i"; progress $i 4 steps "at step $i"; sleep 0.15; done
+for i in 1 2 3 4; do
+    log "step $i"
+    progress $i 4 steps "at step $i"
+    [[ -z ${PARAM_until-} ]] || read -r <"$PARAM_until"
+done
 warn 'one step was slow'
 echo 'the last line' >&2
 reply steps:number 4
 """, {}),
     "demo.waits": ("#!/bin/bash\n" + SOURCE + """
+done=0
 trap 'fail interrupted "stopped at block $done"' TERM
 echo "$$ $PPID $HOME" >"$PARAM_note"
 for ((done = 0; done < 3000; done++)); do progress "$done" 3000 blocks; sleep 0.02; done
@@ -87,8 +95,14 @@ def directories(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
         (root / "plugins" / name).write_text(script)
         (root / "plugins" / name).chmod(0o700)
         if keys is not None:
-            whole = {"protocol": 1, "title": f"Test {name}", "version": "1", "effects": "read", "request": OBJECT,
-                "response": {}}
+            whole = {
+                "protocol": 1,
+                "title": f"Test {name}",
+                "version": "1",
+                "effects": "read",
+                "request": OBJECT,
+                "response": {},
+            }
             (root / "schemas" / f"{name}.json").write_text(json.dumps({**whole, **keys}))
     return [f"--plugins={root}/plugins", f"--schemas={root}/schemas", "--no-bundled"]
 
@@ -117,7 +131,7 @@ class Cli:
 
     def __call__(self, *args: str, stdin: bytes = b"", **env: str) -> Done:
         """The whole run of one command, its standard output and error being pipes."""
-        done = subprocess.run([*ARGV, *args], input=stdin, env=environment(**env), capture_output=True, timeout=60)
+        done = subprocess.run([*ARGV, *args], input=stdin, env=environment(**env), capture_output=True, timeout=HANG_S)
         return Done(done.returncode, done.stdout.decode(), done.stderr.decode())
 
     def local(self, command: str, *args: str, **options: Any) -> Done:
@@ -135,7 +149,7 @@ class Cli:
             if process.poll() is None:  # its test failed: what it has started would outlive it
                 for pid in (*descendants(process.pid), process.pid):
                     os.kill(pid, signal.SIGKILL)
-            process.wait(20)
+            process.wait(HANG_S)
             for pipe in (process.stdout, process.stderr):
                 if pipe is not None:
                     pipe.close()
@@ -158,7 +172,7 @@ class Server:
             argv, env=environment(**env), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, start_new_session=True
         )
         assert self.process.stdout is not None
-        ready, _, _ = select.select([self.process.stdout], [], [], 20)
+        ready, _, _ = select.select([self.process.stdout], [], [], HANG_S)
         assert ready, "the server said nothing"
         self.greeting = self.process.stdout.readline().decode()
         found = re.match(pattern or r"agent-router: (https?://127\.0\.0\.1:\d+)/ ", self.greeting)
@@ -166,10 +180,19 @@ class Server:
         self.url = found[1]
         self.option = f"--url={self.url}"
 
+    def get(self, path: str) -> Any:
+        with urllib.request.urlopen(self.url + path, timeout=HANG_S) as answer:
+            return json.load(answer)
+
+    def running(self, name: str) -> list[str]:
+        """The ids of the commands of a method that have no end yet."""
+        found = self.get("/v1/commands/")["commands"]
+        return [item["id"] for item in found if (item["name"], item["command_status"]) == (name, "RUNNING")]
+
     def stop(self) -> None:
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
-            self.process.wait(20)
+            self.process.wait(HANG_S)
         shutil.rmtree(self.state, ignore_errors=True)
 
 
@@ -202,8 +225,9 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 
 @pytest.fixture(scope="session")
-def secure(directories: list[str], certificate: dict[str, str],
-           tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:  # fmt: skip
+def secure(
+    directories: list[str], certificate: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
     """A server with token and TLS."""
     options = [f"--cert={certificate['cert']}", f"--key={certificate['key']}", f"--token={TOKEN}"]
     made = Server(tmp_path_factory.mktemp("state"), [*directories, *options])
@@ -228,6 +252,14 @@ class Trace:
         """Also the private runner and its directory."""
         _, runner, home = self.path.read_text().split()
         return self.plugin_gone() and not processes.alive(int(runner)) and not Path(home).parents[2].exists()
+
+
+@pytest.fixture
+def gate(tmp_path: Path) -> Iterator[Gate]:
+    """What demo.works waits at in each step, if it is given it as `until`."""
+    made = Gate(tmp_path / "gate")
+    yield made
+    made.close()
 
 
 @pytest.fixture

@@ -22,8 +22,9 @@ def test_words_become_what_the_schema_wants(cli):
     assert done.status == 0, done.err
     expected = {word.split("=")[0].rstrip(":"): value for word, value in words.items()}
     assert done.json == expected
-    assert {key: type(value) for key, value in done.json.items()} == {key: type(value) for key,
-        value in expected.items()}
+    assert {key: type(value) for key, value in done.json.items()} == {
+        key: type(value) for key, value in expected.items()
+    }
 
 
 @pytest.mark.parametrize(("word", "value"), [
@@ -35,11 +36,17 @@ def test_words_that_could_mean_two_things(word, value):
     """Without a process: the conversion alone."""
     from agent_router.cli import arguments
 
-    schema = {"$defs": {"name": {"type": "string"}}, "properties": {
-        "either": {"type": ["string", "null"]}, "mixed": {"type": ["integer", "string"]},
-        "mode": {"enum": ["1", "auto"]},
-        "shared": {"$ref": "#/$defs/name"}, "words": {"type": "array", "items": {"type": "string"}},
-        "text": {"type": "string"}}}
+    schema = {
+        "$defs": {"name": {"type": "string"}},
+        "properties": {
+            "either": {"type": ["string", "null"]},
+            "mixed": {"type": ["integer", "string"]},
+            "mode": {"enum": ["1", "auto"]},
+            "shared": {"$ref": "#/$defs/name"},
+            "words": {"type": "array", "items": {"type": "string"}},
+            "text": {"type": "string"},
+        },
+    }
     assert arguments.request((word,), "", schema) == {word.split("=")[0].rstrip(":"): value}
 
 
@@ -95,8 +102,10 @@ def test_a_request_against_the_schema(cli):
     assert (done.status, done.out) == (2, "")
     assert done.err.splitlines()[0] == "agent-router: demo.echo: the request has 3 problems"
     assert sorted(done.err.splitlines()[1:]) == [
-        "  $.flag: 'perhaps' is not of type 'boolean'", "  $.n: 'x' is not of type 'integer'",
-        "  $.strict: -1 is less than the minimum of 0"]  # fmt: skip
+        "  $.flag: 'perhaps' is not of type 'boolean'",
+        "  $.n: 'x' is not of type 'integer'",
+        "  $.strict: -1 is less than the minimum of 0",
+    ]
     one = cli.local("call", "demo.echo", "n=x")
     assert one.err == "agent-router: demo.echo: $.n: 'x' is not of type 'integer'\n"
 
@@ -116,8 +125,11 @@ def test_names_of_no_method(cli, name, sentence):
 def test_a_failure(cli):
     done = cli.local("call", "demo.fails")
     assert (done.status, done.out) == (1, "")
-    assert done.err.splitlines() == ["agent-router: demo.fails failed (PluginFailed): the thing is broken",
-                                     "  log: <6>looking", "  tool: it broke"]  # fmt: skip
+    assert done.err.splitlines() == [
+        "agent-router: demo.fails failed (PluginFailed): the thing is broken",
+        "  log: <6>looking",
+        "  tool: it broke",
+    ]
     assert "demo.says_no failed (Refused): it is mounted" in cli.local("call", "demo.says_no").err
 
 
@@ -131,15 +143,20 @@ def test_a_failure_as_json(cli):
 def test_a_log_that_was_shown_is_not_repeated(cli):
     done = cli.local("call", "demo.fails", "--log")
     assert done.err.splitlines()[:3] == [
-        "looking", "tool: it broke", "agent-router: demo.fails failed (PluginFailed): the thing is broken"]  # fmt: skip
+        "looking",
+        "tool: it broke",
+        "agent-router: demo.fails failed (PluginFailed): the thing is broken",
+    ]
     assert done.err.count("it broke") == 1
 
 
 def test_a_plugin_without_words_of_its_own(cli):
     quiet = cli.local("call", "demo.dies")
     assert quiet.err.splitlines() == [
-        "agent-router: demo.dies failed (PluginFailed): it broke (exit status 3)", "  log: <3>it broke",
-        "  output: half an answer"]  # fmt: skip
+        "agent-router: demo.dies failed (PluginFailed): it broke (exit status 3)",
+        "  log: <3>it broke",
+        "  output: half an answer",
+    ]
     shown = cli.local("call", "demo.dies", "--log")
     assert shown.err.splitlines() == ["it broke", quiet.err.splitlines()[0], "  output: half an answer"]
 
@@ -158,9 +175,12 @@ def test_a_plan(cli):
 
 
 def test_a_time_limit(cli, trace):
-    done = cli.local("call", "demo.waits", trace.argument, "--timeout", "0.5")
-    assert done.status == 1
-    assert "demo.waits failed (Timeout): it did not finish within 0.5 s after 0." in done.err
+    for limit_s in ("0.5", "5", "50"):  # a busy machine may not come to running the plugin within the first
+        done = cli.local("call", "demo.waits", trace.argument, "--timeout", limit_s)
+        assert done.status == 1
+        assert f"demo.waits failed (Timeout): it did not finish within {limit_s} s after " in done.err
+        if trace.written():
+            break
     assert "stopped at block" in done.err
     assert trace.all_gone()
     zero = cli.local("call", "demo.echo", "--timeout", "0")

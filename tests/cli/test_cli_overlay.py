@@ -20,9 +20,10 @@ def test_the_command(cli, tree):
     assert (done.status, done.err) == (0, "")
     size = f"{tree.output.stat().st_size / 1024:.1f} KiB"
     assert done.out.splitlines() == [
-        f"{tree.output}: {size}, 1 method", "  acme.show",
+        f"{tree.output}: {size}, 1 method",
+        "  acme.show",
         "Boot with it as a second initrd, after the ramdisk's own; in iPXE: initrd out.cpio.gz",
-    ]  # fmt: skip
+    ]
     tree.plugin("acme.bad", "echo\n")
     done = cli("overlay", str(tree.path), "-o", str(tree.output))
     assert (done.status, done.out, "--force" in done.err) == (2, "", True)
@@ -48,7 +49,7 @@ def test_the_archive(tree):
 
 
 def test_an_agent_takes_what_was_unpacked(tree, cli):
-    tree.plugin("acme.show", "#!/bin/sh\necho '{\"it\": \"works\"}'\n")
+    tree.plugin("acme.show", '#!/bin/sh\necho \'{"it": "works"}\'\n')
     tree.path.chmod(0o777)
     assert tree() == 0
     home = tree.unpack() / HOME
@@ -124,7 +125,7 @@ def test_what_is_only_not_here_is_a_note(tree):
         "note: acme.a is unavailable on this machine: the command acme-flash is not installed",
         "note: acme.b is not_for_this_hardware on this machine: this machine has none of: acme:v1*",
         "note: acme.c is unavailable on this machine: its interpreter /opt/acme/sh is not installed",
-    ]  # fmt: skip
+    ]
 
 
 def test_what_comes_with_the_overlay_is_not_missed(tree):

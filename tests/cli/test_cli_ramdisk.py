@@ -7,7 +7,6 @@ import ssl
 import stat
 import subprocess
 import sys
-import time
 import urllib.request
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from agent_router.conductor import names
 from agent_router.conductor.memory import Memory
 from agent_router.core.settings import SettingsError
 from agent_router.ramdisk import addresses, identity
+from tests.support.waiting import HANG_S, wait_for
 
 ARGV = [sys.executable, "-m", "agent_router"]
 GIVEN = "a-token-of-24-characters"
@@ -152,27 +152,24 @@ def test_it_serves_over_tls_and_demands_the_token(config, tmp_path):
     state = tmp_path / "state"
     process = subprocess.Popen([*ARGV, "ramdisk", f"--config={config}"], env=os.environ, stdin=subprocess.DEVNULL)
     try:
-        give_up = time.monotonic() + 90
-        while not (state / "listening").exists():
-            assert process.poll() is None
-            assert time.monotonic() < give_up, "not listening"
-            time.sleep(0.05)
+        wait_for(lambda: (state / "listening").exists() or process.poll() is not None, "it listens")
+        assert process.poll() is None
         port = (state / "listening").read_text().split()[0]
         context = ssl.create_default_context(cafile=str(state / "tls/cert.pem"))
         context.check_hostname = False
         url = f"https://127.0.0.1:{port}/v1/methods"
         with pytest.raises(urllib.error.HTTPError) as refused:
-            urllib.request.urlopen(url, context=context, timeout=20)
+            urllib.request.urlopen(url, context=context, timeout=HANG_S)
         assert refused.value.code == 401
         token = (state / "token").read_text()
         request = urllib.request.Request(url, headers={"Authorization": f"Bearer {token}"})
-        with urllib.request.urlopen(request, context=context, timeout=20) as answer:
+        with urllib.request.urlopen(request, context=context, timeout=HANG_S) as answer:
             assert json.load(answer)["methods"]
         assert (state / "fingerprint").read_text().strip() == identity.fingerprint(str(state / "tls/cert.pem"))
         assert stat.S_IMODE((state / "token").stat().st_mode) == 0o600
     finally:
         process.send_signal(signal.SIGTERM)
-        process.wait(20)
+        process.wait(HANG_S)
 
 
 def test_a_settings_file_that_is_wrong_stops_it_with_a_sentence(config, cli):
@@ -220,9 +217,9 @@ def test_an_agent_that_was_closed_in_this_boot_does_nothing_more(config, tmp_pat
     try:
         assert "system.lockdown has ended the serving until the next boot" in process.stdout.readline()
         with pytest.raises(subprocess.TimeoutExpired):
-            process.wait(1)
+            process.wait(1)  # nothing happens
         assert [path.name for path in state.iterdir()] == ["closed"], "no token, no certificate, no port"
     finally:
         process.send_signal(signal.SIGTERM)
-        assert process.wait(20) == -signal.SIGTERM
+        assert process.wait(HANG_S) == -signal.SIGTERM
         process.stdout.close()

@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 import pytest
 
-from tests.support.waiting import wait_for
+from tests.support.waiting import HANG_S, wait_for
 
 MIB = 1 << 20
 
@@ -61,17 +61,17 @@ class Seed:
 
     def get(self, name, **headers):
         request = urllib.request.Request(f"{self.url}/{name}", headers=headers)
-        return urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=10)
+        return urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=HANG_S)
 
     def ask(self, method, name, **headers):
-        connection = http.client.HTTPConnection(self.url.removeprefix("http://"), timeout=10)
+        connection = http.client.HTTPConnection(self.url.removeprefix("http://"), timeout=HANG_S)
         connection.request(method, f"/{name}", headers={key.replace("_", "-"): value for key, value in headers.items()})
         answer = connection.getresponse()
         return answer.status, dict(answer.getheaders()), answer.read()
 
     def stop(self):
         self.process.terminate()
-        return self.process.wait(15)
+        return self.process.wait(HANG_S)
 
 
 @pytest.fixture
@@ -115,8 +115,12 @@ def test_ranges(seed, image):
     status, headers, body = one.ask("HEAD", "my%20disk.img")
     assert (status, headers["Content-Length"], headers["Accept-Ranges"], body) == (200, str(len(whole)), "bytes", b"")
     etag = headers["ETag"]
-    for asked, start, end in (("5-9", 5, 10), (f"{MIB}-", MIB, len(whole)), ("-10", len(whole) - 10, len(whole)),
-                              ("0-99999999", 0, len(whole))):  # fmt: skip
+    for asked, start, end in (
+        ("5-9", 5, 10),
+        (f"{MIB}-", MIB, len(whole)),
+        ("-10", len(whole) - 10, len(whole)),
+        ("0-99999999", 0, len(whole)),
+    ):
         status, headers, body = one.ask("GET", "my%20disk.img", Range=f"bytes={asked}", If_Range=etag)
         assert (status, headers["Content-Range"]) == (206, f"bytes {start}-{end - 1}/{len(whole)}")
         assert body == whole[start:end]
@@ -138,7 +142,7 @@ def test_a_rate_limit(seed, image):
     one = seed(image, "--rate", "2")
     began = time.monotonic()
     assert one.get("my%20disk.img").read() == image.read_bytes()
-    assert 1.3 < time.monotonic() - began < 8, "4 MiB at 2 MiB/s"
+    assert time.monotonic() - began > 1.3, "4 MiB at 2 MiB/s"
 
 
 @needs("aria2c")
@@ -152,7 +156,7 @@ def test_aria2_gets_it_from_peers_alone(seed, image, tmp_path):
     done = subprocess.run(
         ["aria2c", "--no-conf", "--dir", directory, "--enable-dht=false", "--seed-time=0", "--interface=127.0.0.1",
          "--listen-port=7100-7199", "--bt-tracker-connect-timeout=5", "--quiet", directory / "t.torrent"],
-        capture_output=True, timeout=60, check=False,
+        capture_output=True, timeout=HANG_S, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout
     assert (directory / "my disk.img").read_bytes() == image.read_bytes()
@@ -168,14 +172,11 @@ def test_transmission_gets_it(seed, image, tmp_path):
          directory / "t.torrent"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     try:
-        give_up = time.monotonic() + 60
         fetched = directory / "my disk.img"
-        while not (fetched.exists() and fetched.read_bytes() == image.read_bytes()):
-            assert time.monotonic() < give_up
-            time.sleep(0.2)
+        wait_for(lambda: fetched.exists() and fetched.read_bytes() == image.read_bytes(), "the image")
     finally:
         process.terminate()
-        process.wait(20)
+        process.wait(HANG_S)
 
 
 @needs("bmaptool")
@@ -205,15 +206,14 @@ def test_multicast_sessions_follow_each_other(seed, image, tmp_path):
         out = tmp_path / f"out{number}"
         subprocess.run(
             ["udp-receiver", "--interface", "lo", "--portbase", "9120", "--nokbd", "--no-progress",
-             "--start-timeout", "20", "--receive-timeout", "20", "--file", out],
-            capture_output=True, timeout=60, check=True,
+             "--start-timeout", "120", "--receive-timeout", "120", "--file", out],
+            capture_output=True, timeout=HANG_S, check=True,
         )  # fmt: skip
         assert out.read_bytes() == image.read_bytes()
     third = wait_for(lambda: senders(image), "the third session")
     assert b"--retries-until-drop\x0014\0" in Path(f"/proc/{third[0]}/cmdline").read_bytes()
     assert one.stop() == 0
-    time.sleep(0.5)
-    assert senders(image) == []
+    wait_for(lambda: not senders(image), "the end of udp-sender")
 
 
 @needs("udp-sender")
@@ -222,7 +222,7 @@ def test_a_seed_that_is_killed_takes_its_sender_along(seed, image):
     try:
         wait_for(lambda: senders(image), "the session")
         one.process.kill()
-        one.process.wait(10)
+        one.process.wait(HANG_S)
         wait_for(lambda: not senders(image), "the end of udp-sender")
     finally:
         for pid in senders(image):
@@ -258,10 +258,11 @@ def test_refusals(cli, image, tmp_path):
     (tmp_path / "b").mkdir()
     (tmp_path / "b" / image.name).write_bytes(b"x")
     for arguments, said in (
-        ([str(tmp_path)], "no regular file"), ([str(tmp_path / "empty.img")], "is empty"),
+        ([str(tmp_path)], "no regular file"),
+        ([str(tmp_path / "empty.img")], "is empty"),
         ([str(image), str(tmp_path / "b" / image.name)], "rename one"),
         ([str(image), "--only-make"], "--advertise URL"),
-    ):  # fmt: skip
+    ):
         done = cli("seed", "--bind", "127.0.0.1", *arguments)
         assert done.status == 2
         assert said in done.err, arguments

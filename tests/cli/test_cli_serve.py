@@ -11,18 +11,21 @@ import urllib.request
 import pytest
 
 from agent_router.core.settings import KINDS
+from tests.support.waiting import HANG_S
 
 TOKEN = "a-token-of-24-characters"
 
 
 def get(url, path):
-    with urllib.request.urlopen(url + path, timeout=20) as response:
+    with urllib.request.urlopen(url + path, timeout=HANG_S) as response:
         return json.load(response)
 
 
 @pytest.mark.parametrize(("options", "sentence"), [
     (["--port=70000"], "port 70000 is not between 0 (any free one) and 65535"),
     (["--host=0.0.0.0"], "refusing to listen on 0.0.0.0 without token and without cert and key: "),
+    (["--host=192.0.2.1"], "refusing to listen on 192.0.2.1 without token and without cert and key: "),
+    (["--host=node.example"], "refusing to listen on node.example without token and without cert and key: "),
     (["--host=::", f"--token={TOKEN}"], "refusing to listen on :: without cert and key: "),
     (["--host=::", "--insecure", "--token=short"], "token is shorter than 16 characters, too short beyond loopback; "),
     (["--cert=/no/such.pem", "--key=/no/such.pem"], "cert /no/such.pem cannot be read; give the path of a PEM file"),
@@ -52,6 +55,15 @@ def test_a_state_directory_that_is_taken(cli, server):
     done = cli("serve", f"--state={server.state}", "--port=0")
     assert done.status == 2
     assert done.err.startswith(f"agent-router: another agent uses the state directory {server.state}; ")
+    assert server.get("/v1/status")["version"], "the other one is not disturbed"
+
+
+def test_a_certificate_alone_is_no_guard(cli, tmp_path, certificate):
+    options = [f"--cert={certificate['cert']}", f"--key={certificate['key']}", "--host=0.0.0.0"]
+    done = cli("serve", f"--state={tmp_path}/state", *options)
+    assert done.status == 2
+    assert done.err.startswith("agent-router: refusing to listen on 0.0.0.0 without token: ")
+    assert "--insecure" in done.err
 
 
 @pytest.mark.parametrize(("text", "sentence"), [
@@ -120,7 +132,7 @@ def test_it_ends_when_asked_and_frees_the_port(make_server, number):
     server = make_server()
     get(server.url, "/v1/status")
     server.process.send_signal(number)
-    assert server.process.wait(20) == 0
+    assert server.process.wait(HANG_S) == 0
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         probe.bind(("127.0.0.1", int(server.url.rpartition(":")[2])))

@@ -10,7 +10,7 @@ import threading
 import pytest
 
 from agent_router.cli.transport import with_query
-from tests.support.waiting import wait_for
+from tests.support.waiting import HANG_S, wait_for
 
 TOKEN = "a-token-of-24-characters"
 
@@ -40,7 +40,8 @@ def test_steps(cli, server):
     for done in (cli("steps", server.option), cli.local("steps")):
         assert done.status == 0
         assert [(step["step"], step["priority"], step["method"]) for step in done.json["clean"]] == [
-            ("demo_step", 7, "demo.plans")]  # fmt: skip
+            ("demo_step", 7, "demo.plans")
+        ]
         assert done.json["deploy"] == done.json["service"] == []
 
 
@@ -64,16 +65,16 @@ def test_commands_and_one_command(cli, server):
     assert unknown.err.startswith("agent-router: ")
 
 
-def running(cli, server):
-    return [item["id"] for item in cli("commands", server.option).json if item["command_status"] == "RUNNING"]
-
-
-def test_watch(cli, server, trace):
-    cli.start("call", "demo.works", server.option)
-    id = wait_for(lambda: running(cli, server), "the command runs")[0]
-    done = cli("watch", id, server.option)
-    assert (done.status, done.json) == (0, {"steps": 4})
-    assert done.err.splitlines() == ["step 1", "step 2", "step 3", "step 4", "the last line"]
+def test_watch(cli, server, gate):
+    caller = cli.start("call", "demo.works", f"until={gate}", server.option)
+    [id] = wait_for(lambda: server.running("demo.works"), "the command runs")
+    watcher = cli.start("watch", id, server.option)
+    seen = watcher.stderr.readline()
+    gate.release()
+    out, rest = watcher.communicate(timeout=HANG_S)
+    assert (watcher.returncode, json.loads(out)) == (0, {"steps": 4})
+    assert (seen + rest).decode().splitlines() == ["step 1", "step 2", "step 3", "step 4", "the last line"]
+    assert caller.wait(HANG_S) == 0
     again = cli("watch", id, "--json", server.option)
     assert (again.json["command_status"], again.json["warnings"]) == ("SUCCEEDED", ["one step was slow"])
 
@@ -81,11 +82,11 @@ def test_watch(cli, server, trace):
 def test_cancel(cli, server, trace):
     caller = cli.start("call", "demo.waits", trace.argument, server.option)
     wait_for(trace.written, "the plugin runs")
-    id = running(cli, server)[0]
+    [id] = server.running("demo.waits")
     done = cli("cancel", id, server.option)
     assert done.status == 0
     assert done.out.startswith("demo.waits: it was cancelled after ")
-    out, err = caller.communicate(timeout=20)
+    out, err = caller.communicate(timeout=HANG_S)
     assert (caller.returncode, out) == (130, b"")
     assert b"demo.waits failed (Cancelled): it was cancelled" in err
     assert trace.plugin_gone()
@@ -159,8 +160,9 @@ def test_what_is_no_url(cli, url):
     assert (done.status, done.err) == (2, f"agent-router: {url!r} is not a URL such as https://10.0.0.5:9999\n")
 
 
-@pytest.mark.parametrize(("answer", "status"), [(b"<html>hello", 404), (b"", 500), (b"[1]", 502), (b"{}", 503),
-    (b"hello", 200)])
+@pytest.mark.parametrize(
+    ("answer", "status"), [(b"<html>hello", 404), (b"", 500), (b"[1]", 502), (b"{}", 503), (b"hello", 200)]
+)
 def test_a_server_that_is_something_else(cli, answer, status):
     class Other(http.server.BaseHTTPRequestHandler):
         def do_GET(self):
@@ -182,7 +184,7 @@ def test_a_server_that_is_something_else(cli, answer, status):
 
 def test_a_reader_that_goes_away(cli):
     script = f"{shlex.join(cli.argv)} methods | head -1"
-    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=60)
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=HANG_S)
     assert (done.stdout, done.stderr) == ("{\n", "")
 
 

@@ -1,6 +1,7 @@
 """What a person sees and does: a pseudo terminal, Ctrl-C, the end of the terminal."""
 
 import fcntl
+import json
 import os
 import pty
 import re
@@ -9,11 +10,10 @@ import signal
 import struct
 import subprocess
 import termios
-import time
 
 import pytest
 
-from tests.support.waiting import wait_for
+from tests.support.waiting import HANG_S, wait_for
 
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
@@ -28,11 +28,10 @@ class Terminal:
         os.close(slave)
         self.seen = b""
 
-    def read(self, until="", timeout_s=20.0):
+    def read(self, until=""):
         """What was written, without colours and cursor movements, up to the end or to `until`."""
-        give_up = time.monotonic() + timeout_s
         while until not in self.text or not until:
-            ready, _, _ = select.select([self.master], [], [], max(0, give_up - time.monotonic()))
+            ready, _, _ = select.select([self.master], [], [], HANG_S)
             assert ready, f"{until!r} did not come: {self.text}"
             try:
                 data = os.read(self.master, 65536)
@@ -48,7 +47,7 @@ class Terminal:
     def end(self):
         self.read()
         os.close(self.master)
-        return self.process.wait(20)
+        return self.process.wait(HANG_S)
 
 
 def test_a_table_of_methods(cli, directories):
@@ -94,13 +93,16 @@ def test_an_empty_table_says_so(cli):
 
 
 @pytest.mark.parametrize("where", ["local", "server"])
-def test_a_bar_the_log_and_the_result(cli, directories, server, where):
+def test_a_bar_the_log_and_the_result(cli, directories, server, gate, where):
     options = directories if where == "local" else [server.option]
-    terminal = Terminal(cli, "call", "demo.works", *options)
-    assert "at step" in terminal.read(until="at step")
+    terminal = Terminal(cli, "call", "demo.works", f"until={gate}", *options)
+    terminal.read(until="at step 1")
+    gate.release(2)
+    terminal.read(until="at step 3")
+    gate.release()
     assert terminal.end() == 0
     text = terminal.text
-    assert re.search(r"demo\.works \[█{6,24} *\] \d+ % \(\d of 4 steps\), at step \d  0 s", text)
+    assert re.search(r"demo\.works \[█{6,24} *\] \d+ % \(\d of 4 steps\), at step \d  \d+ s", text)
     log = [text.index(line) for line in ("step 1\n", "step 2\n", "step 3\n", "step 4\n", "the last line\n")]
     assert log == sorted(log)
     lines = [line.rpartition("\r")[2] for line in text.split("\n")]
@@ -108,15 +110,18 @@ def test_a_bar_the_log_and_the_result(cli, directories, server, where):
                      "{", '  "steps": 4', "}", ""]  # fmt: skip
 
 
-def test_the_result_in_a_pipe_and_the_bar_on_the_terminal(cli, directories):
-    terminal = Terminal(cli, "call", "demo.works", *directories, stdout=subprocess.PIPE)
+def test_the_result_in_a_pipe_and_the_bar_on_the_terminal(cli, directories, gate):
+    terminal = Terminal(cli, "call", "demo.works", f"until={gate}", *directories, stdout=subprocess.PIPE)
     terminal.read(until="at step")
+    gate.release()
     assert terminal.process.stdout.read() == b'{\n  "steps": 4\n}\n'
     assert terminal.end() == 0
 
 
-def test_a_narrow_terminal_is_not_overflown(cli, directories):
-    terminal = Terminal(cli, "call", "demo.works", *directories, columns=30)
+def test_a_narrow_terminal_is_not_overflown(cli, directories, gate):
+    terminal = Terminal(cli, "call", "demo.works", f"until={gate}", *directories, columns=30)
+    terminal.read(until="demo.works")
+    gate.release()
     assert terminal.end() == 0
     assert max(len(part) for part in re.split(r"[\r\n]", terminal.text)) < 30
 
@@ -131,13 +136,21 @@ def test_a_failing_call(cli, directories):
 # ---- Ctrl-C
 
 
+def lines_until(stream, words):
+    """What a process says up to the line with these words, or up to its end."""
+    said = ""
+    while words not in said and (line := stream.readline().decode()):
+        said += line
+    return said
+
+
 @pytest.mark.parametrize("where", ["local", "server"])
 def test_ctrl_c_cancels_the_command(cli, directories, server, trace, where):
     options = directories if where == "local" else [server.option]
     process = cli.start("call", "demo.waits", trace.argument, *options)
     wait_for(trace.written, "the plugin runs")
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=20)
+    out, err = process.communicate(timeout=HANG_S)
     text = err.decode()
     assert (process.returncode, out) == (130, b"")
     assert "cancelling (" in text
@@ -163,46 +176,65 @@ def test_whatever_ends_a_local_call_ends_its_plugin(cli, directories, trace, num
     process = cli.start("call", "demo.waits", trace.argument, *directories)
     wait_for(trace.written, "the plugin runs")
     process.send_signal(number)
-    process.communicate(timeout=20)
+    process.communicate(timeout=HANG_S)
     assert process.returncode == 130
+    assert trace.all_gone()
+
+
+def test_sigterm_ends_a_local_call_that_ignores_ctrl_c(cli, directories, trace):
+    """As shells without job control start what runs in the background."""
+    ignores = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_IGN)}
+    process = cli.start("call", "demo.waits", trace.argument, *directories, **ignores)
+    wait_for(trace.written, "the plugin runs")
+    process.send_signal(signal.SIGINT)
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=HANG_S)
+    assert (process.returncode, err.decode().count("cancelling")) == (130, 1)
     assert trace.all_gone()
 
 
 def test_a_second_ctrl_c_leaves_nothing_behind_locally(cli, directories, trace):
     process = cli.start("call", "demo.stubborn", trace.argument, *directories)
     wait_for(trace.written, "the plugin runs")
+    err = ""
     for _ in range(3):
         process.send_signal(signal.SIGINT)
-        time.sleep(0.1)
-    out, err = process.communicate(timeout=20)
+        err += lines_until(process.stderr, "cancelling (waiting for its end)")
+    out, rest = process.communicate(timeout=HANG_S)
     assert (process.returncode, out) == (130, b"")
-    assert err.decode().count("cancelling (waiting for its end)") >= 1
-    assert "Traceback" not in err.decode()
+    assert "cancelling (waiting for its end)" in err
+    assert "Traceback" not in err + rest.decode()
     assert trace.all_gone()
 
 
 def test_a_second_ctrl_c_leaves_the_command_to_the_server(cli, server, trace):
-    process = cli.start("call", "demo.stubborn", trace.argument, server.option, "--timeout", "30")
+    process = cli.start("call", "demo.stubborn", trace.argument, server.option)
     wait_for(trace.written, "the plugin runs")
+    [id] = server.running("demo.stubborn")
     process.send_signal(signal.SIGINT)
-    time.sleep(0.2)
+    said = lines_until(process.stderr, "cancelling (Ctrl-C again leaves it running)")
+    wait_for(lambda: server.get(f"/v1/commands/{id}").keys() & {"phase", "ended_at"}, "it is asked to stop")
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=20)
+    _, err = process.communicate(timeout=HANG_S)
     assert process.returncode == 130
-    assert "cancelling (Ctrl-C again leaves it running)" in err.decode()
-    assert "Traceback" not in err.decode()
+    assert "cancelling" in said
+    assert "Traceback" not in said + err.decode()
     wait_for(trace.plugin_gone, "the server ends it after its grace time")
 
 
-def test_a_server_that_is_restarted_is_waited_for(cli, directories, trace, make_server):
+def test_a_server_that_is_restarted_is_waited_for(cli, directories, gate, make_server):
     first = make_server(*directories)
-    process = cli.start("call", "demo.waits", trace.argument, first.option, "--timeout", "4")
-    wait_for(trace.written, "the plugin runs")
+    process = cli.start("call", "demo.works", f"until={gate}", first.option)
+    wait_for(lambda: first.running("demo.works"), "the plugin runs")
     first.process.send_signal(signal.SIGTERM)
-    first.process.wait(20)
+    first.process.wait(HANG_S)
     port = first.url.rpartition(":")[2]
+    assert "the command goes on, trying again" in lines_until(process.stderr, "trying again")
     make_server(*directories, f"--port={port}")
-    _, err = process.communicate(timeout=30)
-    assert process.returncode == 1
-    assert "the command goes on, trying again" in err.decode()
-    assert "demo.waits failed (" in err.decode()
+    gate.release()
+    out, err = process.communicate(timeout=HANG_S)
+    if process.returncode == 0:
+        assert json.loads(out) == {"steps": 4}
+    else:
+        assert process.returncode == 1
+        assert "demo.works failed (OutcomeUnknown)" in err.decode()

@@ -77,8 +77,12 @@ def rack(ironic: Ironic, tmp_path: Path, request: pytest.FixtureRequest) -> Iter
     made: list[Machine] = []
     begun = time.monotonic()
 
-    def make(addresses: tuple[str, ...] = (MAC,), automatic: bool = False, kind: Callable[..., Machine] = Machine,
-             **driver_info: Any) -> Machine:  # fmt: skip
+    def make(
+        addresses: tuple[str, ...] = (MAC,),
+        automatic: bool = False,
+        kind: Callable[..., Machine] = Machine,
+        **driver_info: Any,
+    ) -> Machine:
         place = tmp_path / f"m{len(made) + 1}"
         dropped = place / "dropped"
         settings = vendor(dropped, HERE, *([HERE / "automatic"] if automatic else []))

@@ -28,8 +28,10 @@ def test_automated_cleaning_reboots_where_a_step_asks_for_it(rack):
     assert disk.read(8, FLASHED) == b"prepared"
     first, second = machine.boots
     assert [one["name"] for one in first.commands()] == [
-        "clean.get_clean_steps", "deploy.erase_devices_metadata", "acme.prepare",
-    ]  # fmt: skip
+        "clean.get_clean_steps",
+        "deploy.erase_devices_metadata",
+        "acme.prepare",
+    ]
     assert second.names() == []
     assert machine.goes_off()
 
@@ -73,8 +75,12 @@ def test_ironic_refuses_arguments_that_the_manifest_does_not_know(rack):
 def test_an_aborted_step_ends_with_the_power(rack):
     machine = rack()
     machine.node.ask("clean", clean_steps=[step("acme_burn_in", seconds=300)])
-    machine.node.until(lambda node: (node["clean_step"] or {}).get("step") == "acme_burn_in" and
-                       node["provision_state"] == "clean wait", "the step runs")  # fmt: skip
+    machine.node.until(
+        lambda node: (
+            (node["clean_step"] or {}).get("step") == "acme_burn_in" and node["provision_state"] == "clean wait"
+        ),
+        "the step runs",
+    )
     running = machine.ramdisk.commands()[-1]
     assert (running["command_name"], running["command_status"]) == ("execute_clean_step", "RUNNING")
     machine.node.ask("abort")
@@ -86,8 +92,10 @@ def test_an_aborted_step_ends_with_the_power(rack):
 def test_a_step_that_is_not_abortable_is_not_aborted(rack):
     machine = rack()
     machine.node.ask("clean", clean_steps=[step("acme_seal")])
-    machine.node.until(lambda node: (node["clean_step"] or {}).get("step") == "acme_seal" and
-                       node["provision_state"] == "clean wait", "the step runs")  # fmt: skip
+    machine.node.until(
+        lambda node: (node["clean_step"] or {}).get("step") == "acme_seal" and node["provision_state"] == "clean wait",
+        "the step runs",
+    )
     machine.node.ask("abort")
     node = machine.node.reach("clean failed")
     assert "abort" in node["last_error"]
@@ -98,8 +106,12 @@ def test_a_step_that_is_not_abortable_is_not_aborted(rack):
 def test_killed_processes_of_the_agent_do_not_disturb_the_conductor(rack):
     machine = rack()
     machine.node.ask("clean", clean_steps=[step("acme_burn_in", seconds=3)])
-    machine.node.until(lambda node: (node["clean_step"] or {}).get("step") == "acme_burn_in" and
-                       node["provision_state"] == "clean wait", "the step runs")  # fmt: skip
+    machine.node.until(
+        lambda node: (
+            (node["clean_step"] or {}).get("step") == "acme_burn_in" and node["provision_state"] == "clean wait"
+        ),
+        "the step runs",
+    )
     for role in ("link", "runner", "front"):
         processes.kill(machine.ramdisk.pid(role), signal.SIGKILL)
     machine.node.reach("manageable")
@@ -112,8 +124,12 @@ def test_a_plugin_dropped_in_while_cleaning_makes_ironic_ask_for_the_steps_again
     machine = rack()
     steps = [step("acme_burn_in", seconds=1), step("acme_seal")]
     machine.node.ask("clean", clean_steps=steps)
-    machine.node.until(lambda node: (node["clean_step"] or {}).get("step") == "acme_burn_in" and
-                       node["provision_state"] == "clean wait", "the step runs")  # fmt: skip
+    machine.node.until(
+        lambda node: (
+            (node["clean_step"] or {}).get("step") == "acme_burn_in" and node["provision_state"] == "clean wait"
+        ),
+        "the step runs",
+    )
     machine.drop("acme.late", "acme.burn_in", "acme_late")
     machine.node.reach("manageable")
     assert machine.ramdisk.names().count("get_clean_steps") == 2

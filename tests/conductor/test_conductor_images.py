@@ -91,8 +91,10 @@ def test_a_swarm(machine, seed):
 def test_two_machines_by_one_multicast_session(rack, cable, seed):
     """The seed waits for two: to one alone udpcast would send by unicast."""
     assert f"udpcast://:{PORTBASE}" in seed.fetch("disk.raw.meta4")
-    machines = [rack(addresses=(address,), kind=functools.partial(FarMachine, cable, end=number))
-                for number, address in enumerate(("52:54:00:77:00:01", "52:54:00:77:00:02"))]  # fmt: skip
+    machines = [
+        rack(addresses=(address,), kind=functools.partial(FarMachine, cable, end=number))
+        for number, address in enumerate(("52:54:00:77:00:01", "52:54:00:77:00:02"))
+    ]
     for machine in machines:
         begin(machine, seed.instance_info("disk.raw.meta4"))
     for machine in machines:

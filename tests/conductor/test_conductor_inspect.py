@@ -43,8 +43,9 @@ def test_fast_track_cleans_and_deploys_without_a_reboot(ironic, rack, addresses)
 
     [boot] = machine.boots
     assert [name for name in boot.names() if name.startswith("get_") and name.endswith("steps")] == [
-        "get_clean_steps", "get_deploy_steps",
-    ]  # fmt: skip
+        "get_clean_steps",
+        "get_deploy_steps",
+    ]
     assert machine.disks[0].sha256(IMAGE_MIB * MIB) == image.digest
     assert machine.goes_off()
 

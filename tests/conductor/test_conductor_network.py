@@ -59,8 +59,12 @@ def test_an_image_is_written_all_the_same(ironic, rack, cable):
 def test_a_step_that_ends_meanwhile_is_told_afterwards(rack, cable):
     machine = rack(kind=functools.partial(FarMachine, cable))
     machine.node.ask("clean", clean_steps=[{"interface": "deploy", "step": "acme_burn_in", "args": {"seconds": 4}}])
-    machine.node.until(lambda node: (node["clean_step"] or {}).get("step") == "acme_burn_in" and
-                       node["provision_state"] == "clean wait", "the step runs")  # fmt: skip
+    machine.node.until(
+        lambda node: (
+            (node["clean_step"] or {}).get("step") == "acme_burn_in" and node["provision_state"] == "clean wait"
+        ),
+        "the step runs",
+    )
     away(cable, machine)
     machine.node.reach("manageable")
 

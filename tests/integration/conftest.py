@@ -12,6 +12,7 @@ import pytest
 from tests.support import processes
 from tests.support.agent import Agent, Drop, FreshAgent, drop_into
 from tests.support.certificates import self_signed
+from tests.support.gate import Gate
 from tests.support.waiting import wait_for
 
 TESTS = Path(__file__).resolve().parents[1]
@@ -103,6 +104,14 @@ def fresh_agent(memory_dir: Path, test_plugins: tuple[str, str]) -> Iterator[Fre
         for one in made:
             one.kill_all()
             shutil.rmtree(one.root, ignore_errors=True)
+
+
+@pytest.fixture
+def gate(tmp_path: Path) -> Iterator[Gate]:
+    """What plugins wait at that are given it as `until`."""
+    made = Gate(tmp_path / "gate")
+    yield made
+    made.close()
 
 
 @pytest.fixture(scope="session")

@@ -1,8 +1,7 @@
-"""Who may come in: the token, TLS, and the refusal to listen where anybody could come."""
+"""Who may come in: the token, and TLS. (Where it refuses to listen: tests/cli/test_cli_serve.py.)"""
 
 import socket
 import ssl
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +9,8 @@ import pytest
 
 from tests.support.agent import Agent, FreshAgent
 from tests.support.certificates import client_context
+from tests.support.gate import Gate
+from tests.support.waiting import HANG_S
 
 TOKEN = "0123456789abcdef-the-token-Äß"
 QUOTED = "0123456789abcdef-the-token-%C3%84%C3%9F"
@@ -93,13 +94,23 @@ def test_a_token_may_come_from_the_environment(fresh_agent: FreshAgent, monkeypa
 TOO_LONG = b"POST /v1/commands/ HTTP/1.1\r\nContent-Length: 99999999\r\n\r\n"
 
 
-def test_the_whole_api_over_tls(fresh_agent: FreshAgent, certificate):
+@pytest.fixture(scope="module")
+def secure(memory_dir: Path, test_plugins: tuple[str, str], certificate) -> Iterator[Agent]:
     cert, key = certificate
-    agent = fresh_agent(f"--cert={cert}", f"--key={key}", tls=client_context(cert))
+    options = (*test_plugins, f"--cert={cert}", f"--key={key}")
+    agent = Agent(memory_dir / "secure", *options, tls=client_context(cert)).start()
+    yield agent
+    agent.stop()
+    agent.kill_all()
+
+
+def test_the_whole_api_over_tls(secure: Agent, gate: Gate):
+    agent = secure
     assert agent.post("work.python", {"n": 4, "runs": "/dev/null"})["command_result"] == {"square": 16}
     data = "x" * 3_000_000
     assert agent.post("test.echo", {"data": data})["command_result"] == {"data": data}
-    command = agent.post("stop.never", {"seconds": 0.2}, wait=False)
+    command = agent.post("stop.never", {"until": str(gate)}, wait=False)
+    gate.release()
     assert agent.events(command["id"])[-1][0] == "end"
     assert agent.methods()["test.echo"]["state"] == "ready"
     for start, status in ((b"GET / HTTP/1.1\r\nX: " + b"y" * 40_000, b"431"), (TOO_LONG, b"413")):
@@ -108,14 +119,13 @@ def test_the_whole_api_over_tls(fresh_agent: FreshAgent, certificate):
             assert sock.recv(1000).startswith(b"HTTP/1.1 " + status)
 
 
-def test_clients_that_stall_in_the_handshake_or_speak_plainly(fresh_agent: FreshAgent, certificate):
-    cert, key = certificate
-    agent = fresh_agent(f"--cert={cert}", f"--key={key}", tls=client_context(cert))
+def test_clients_that_stall_in_the_handshake_or_speak_plainly(secure: Agent):
+    agent = secure
     hello = tls_hello()
     stalled = []
     for data in (b"", hello[:1], hello[: len(hello) // 2], hello, b"GET / HTTP/1.1\r\n\r\n", b"\x16\x03\x01\xff\xff"):
         for _ in range(10):
-            sock = socket.create_connection(("127.0.0.1", agent.port), 10)
+            sock = socket.create_connection(("127.0.0.1", agent.port), HANG_S)
             sock.sendall(data)
             stalled.append(sock)
     for _ in range(5):
@@ -137,38 +147,16 @@ def tls_hello() -> bytes:
 
 
 @pytest.mark.filterwarnings("ignore:.*TLSv1:DeprecationWarning")
-def test_old_tls_is_refused(fresh_agent: FreshAgent, certificate):
-    cert, key = certificate
-    agent = fresh_agent(f"--cert={cert}", f"--key={key}", tls=client_context(cert))
-    old = client_context(cert)
+def test_old_tls_is_refused(secure: Agent, certificate):
+    old = client_context(certificate[0])
     old.minimum_version = ssl.TLSVersion.TLSv1
     old.maximum_version = ssl.TLSVersion.TLSv1_1
     old.set_ciphers("ALL:@SECLEVEL=0")
-    with socket.create_connection(("127.0.0.1", agent.port), 10) as sock, pytest.raises(ssl.SSLError):
+    with socket.create_connection(("127.0.0.1", secure.port), HANG_S) as sock, pytest.raises(ssl.SSLError):
         old.wrap_socket(sock, server_hostname="localhost")
 
 
 # ---- where it listens
-
-
-def refusal(agent: Agent) -> str:
-    process = agent.launch()
-    assert process.wait(20) == 2
-    text = agent.output.read_text()
-    assert "Traceback" not in text
-    return text
-
-
-@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "node.example"])
-def test_it_refuses_to_listen_beyond_loopback_unguarded(fresh_agent: FreshAgent, certificate, host):
-    cert, key = certificate
-    tls = (f"--cert={cert}", f"--key={key}")
-    token = f"--token={PLAIN}"
-    text = refusal(fresh_agent(f"--host={host}", start=False))
-    assert f"refusing to listen on {host}" in text
-    assert "--insecure" in text
-    assert "without token" not in refusal(fresh_agent(f"--host={host}", token, start=False))
-    assert "without cert" not in refusal(fresh_agent(f"--host={host}", *tls, start=False))
 
 
 @pytest.mark.parametrize("options", [["--insecure"], ["token", "tls"]])
@@ -179,33 +167,3 @@ def test_it_listens_beyond_loopback_when_guarded_or_told_so(fresh_agent: FreshAg
     tls = client_context(cert) if "tls" in options else None
     agent = fresh_agent("--host=0.0.0.0", *flags, tls=tls, token=PLAIN if "token" in options else "")
     assert agent.get("/v1/methods")
-
-
-@pytest.mark.parametrize(
-    ("options", "words"),
-    [
-        (["--host=0.0.0.0", "--insecure", "--token=short"], "16 characters"),
-        (["--cert=/nothing.pem"], "go together"),
-        (["--cert=/nothing.pem", "--key=/nothing.pem"], "cannot be read"),
-        (["--config=/nothing.toml"], "/nothing.toml"),
-        (["--state=/proc/nothing"], "state directory"),
-    ],
-)
-def test_settings_that_cannot_work_are_refused_with_the_cure(fresh_agent: FreshAgent, options, words):
-    assert words in refusal(fresh_agent(*options, start=False))
-
-
-def test_a_key_that_does_not_fit_is_refused_at_the_start(fresh_agent: FreshAgent, certificate, tmp_path: Path):
-    cert, _ = certificate
-    other = tmp_path / "other.key"
-    subprocess.run(["openssl", "genpkey", "-algorithm", "ed25519", "-out", other], check=True, capture_output=True)
-    text = refusal(fresh_agent(f"--cert={cert}", f"--key={other}", start=False))
-    assert "key" in text
-
-
-def test_two_agents_on_one_state_directory(fresh_agent: FreshAgent):
-    first = fresh_agent()
-    second = fresh_agent(start=False)
-    second.state = first.state
-    assert "another agent" in refusal(second)
-    assert first.post("lock.none")["command_status"] == "SUCCEEDED"

@@ -1,7 +1,5 @@
 """The manifest key `closes`: after the answer the agent serves no more in this boot, whichever process is killed."""
 
-import contextlib
-import http.client
 import signal
 import socket
 import time
@@ -10,10 +8,11 @@ import pytest
 
 from tests.support import processes
 from tests.support.agent import Agent, FreshAgent, drop_into
-from tests.support.waiting import wait_for
+from tests.support.gate import Gate
+from tests.support.waiting import HANG_S, wait_for
 
 ENDS = '#!/bin/sh\necho "{}"\n'
-SLOW_END = '#!/bin/sh\n: >"$AGENT_STATE_DIR/plugins-began"\nsleep 1\necho "{}"\n'
+LATE_END = '#!/bin/sh\n: >"$AGENT_STATE_DIR/began"\nread -r _ <{gate}\necho "{{}}"\n'
 
 
 @pytest.fixture
@@ -30,7 +29,7 @@ def closing(fresh_agent: FreshAgent):
 
 def refused(agent: Agent) -> bool:
     try:
-        socket.create_connection(("127.0.0.1", agent.port), 5).close()
+        socket.create_connection(("127.0.0.1", agent.port), HANG_S).close()
     except ConnectionRefusedError:
         return True
     except OSError:
@@ -54,7 +53,7 @@ def test_the_answer_comes_first_then_the_end(closing):
     assert (agent.state / "closed").read_text() == "agent test.closes\n"
     assert agent.commands()[-1]["id"] == command["id"], "the list can be read for a moment"
     rests(agent)
-    time.sleep(1)
+    time.sleep(1)  # nothing happens
     assert refused(agent)
 
 
@@ -66,15 +65,15 @@ def test_a_new_agent_of_the_same_boot_does_not_serve_either(closing):
     agent.output.write_text("")
     agent.launch()
     wait_for(lambda: "has ended the serving" in agent.output.read_text(), "it says that it rests")
-    time.sleep(0.5)
+    time.sleep(0.5)  # nothing happens
     assert "http" not in agent.output.read_text(), "it did not listen even for a moment"
     rests(agent)
 
 
 def test_one_that_failed_ends_nothing(closing):
-    agent = closing('#!/bin/sh\nexit 3\n')
+    agent = closing("#!/bin/sh\nexit 3\n")
     assert agent.post("test.closes")["command_status"] == "FAILED"
-    time.sleep(1.5)
+    time.sleep(1.5)  # nothing happens
     assert agent.post("lock.none")["command_status"] == "SUCCEEDED"
     assert not (agent.state / "closed").exists()
 
@@ -102,12 +101,20 @@ def test_killed_after_the_verdict_it_ends_all_the_same(closing, victims):
     rests(agent)
 
 
-def test_a_front_killed_before_the_verdict_lets_the_repeated_request_have_its_answer(closing):
-    agent = closing(SLOW_END)
+def send_and_leave(agent: Agent) -> None:
+    """Send test.closes as command `one`, see it begin, and wait for no answer."""
+    body = b'{"name": "test.closes", "params": {}}'
+    with agent.connect() as sock:
+        sock.sendall(b"POST /v1/commands/?id=one HTTP/1.1\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+        wait_for((agent.state / "began").exists, "the plugin runs")
+
+
+def test_a_front_killed_before_the_verdict_lets_the_repeated_request_have_its_answer(closing, gate: Gate):
+    agent = closing(LATE_END.format(gate=gate))
     pids = agent.pids
-    with contextlib.suppress(OSError, http.client.HTTPException):
-        agent.request("POST", "/v1/commands/?id=one", b'{"name": "test.closes", "params": {}}', timeout_s=0.5)
+    send_and_leave(agent)
     processes.kill(pids["worker"], signal.SIGKILL)
+    gate.release()
     command = agent.post_until_answered("test.closes", id="one")
     assert command["command_status"] == "SUCCEEDED"
     rests(agent)
@@ -121,11 +128,11 @@ def test_a_killed_supervisor_is_followed_by_one_that_rests(closing):
     rests(agent)
 
 
-def test_all_killed_between_the_end_of_the_plugin_and_its_verdict(closing):
-    agent = closing(SLOW_END)
-    with contextlib.suppress(OSError, http.client.HTTPException):
-        agent.request("POST", "/v1/commands/?id=one", b'{"name": "test.closes", "params": {}}', timeout_s=0.5)
+def test_all_killed_between_the_end_of_the_plugin_and_its_verdict(closing, gate: Gate):
+    agent = closing(LATE_END.format(gate=gate))
+    send_and_leave(agent)
     agent.kill("supervisor")
+    gate.release()
     wait_for(lambda: len(agent.leftovers()) <= 2, "the plugin has ended")
     agent.launch()
     wait_for((agent.state / "closed").exists, "the next agent gives the verdict")

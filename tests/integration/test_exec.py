@@ -74,7 +74,7 @@ def test_argv_0_is_the_name_of_the_link(agent: Agent, drop: Drop):
 
 
 def test_stdin_is_empty_unless_the_request_is_asked_for(agent: Agent, drop: Drop):
-    script = "#!/bin/sh\nprintf '{\"stdin\": \"%s\"}' \"$(cat | wc -c)\"\n"
+    script = '#!/bin/sh\nprintf \'{"stdin": "%s"}\' "$(cat | wc -c)"\n'
     assert agent.post(tool(drop, {}, script), {"print": "x"})["command_result"] == {"stdin": "0"}
     result = agent.post(tool(drop, {"stdin": "request"}, script), {"print": "x"})["command_result"]
     assert result["stdin"] != "0"

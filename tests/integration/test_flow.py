@@ -1,13 +1,12 @@
 """flow.start_flow at a real agent: all is checked before anything runs; progress, failure, cancel, kills."""
 
-import signal
 import time
 from pathlib import Path
 
 import pytest
 
-from tests.support import processes
 from tests.support.agent import Agent, Drop, FreshAgent
+from tests.support.gate import Gate
 from tests.support.waiting import wait_for
 
 FLOW = "flow.start_flow"
@@ -85,22 +84,21 @@ def test_the_first_failure_ends_it(agent: Agent, note: Path, drop: Drop):
     assert note.read_text().split() == ["note.one"]
 
 
-def test_a_lock_that_another_holds_fails_it(agent: Agent):
-    id = agent.post("lock.one", {"thing": "x", "seconds": 20}, wait=False)["id"]
+def test_a_lock_that_another_holds_fails_it(agent: Agent, gate: Gate):
+    id = agent.post("lock.one", {"thing": "x", "until": str(gate)}, wait=False)["id"]
     error = agent.post(FLOW, flow(("lock.one", {"thing": "x"})))["command_error"]
     assert error["message"].startswith(f"command 1 of 1, lock.one, failed: lock.one (command {id}) is running")
     agent.delete(f"/v1/commands/{id}")
     agent.ended(id)
 
 
-def test_a_critical_section_is_waited_for(agent: Agent, tmp_path: Path):
-    until = tmp_path / "until"
-    id = agent.post(FLOW, flow(("stop.critical", {"until": str(until)}), ("lock.none", {})), wait=False)["id"]
+def test_a_critical_section_is_waited_for(agent: Agent, gate: Gate):
+    id = agent.post(FLOW, flow(("stop.critical", {"until": str(gate)}), ("lock.none", {})), wait=False)["id"]
     wait_for(lambda: any(one.get("critical") for one in agent.commands()), "it is in its critical section")
     assert agent.delete(f"/v1/commands/{id}").status == 202
-    time.sleep(0.6)
+    time.sleep(0.5)  # nothing happens
     assert agent.command(id)["command_status"] == "RUNNING"
-    until.touch()
+    gate.release()
     assert agent.ended(id)["command_error"]["type"] == "Cancelled"
     critical = next(one for one in agent.commands() if one["name"] == "stop.critical")
     assert critical["command_result"] == {"flashed": True}
@@ -112,12 +110,16 @@ def test_progress_is_that_of_the_running_command_and_cancel_stops_it(agent: Agen
     id = agent.post(FLOW, flow(one, slow, two), wait=False)["id"]
 
     def running() -> dict | None:
-        return next((one for one in agent.commands() if one["name"] == "stop.polite" and
-                     one["command_status"] == "RUNNING"), None)  # fmt: skip
+        return next(
+            (one for one in agent.commands() if one["name"] == "stop.polite" and one["command_status"] == "RUNNING"),
+            None,
+        )
 
     inner = wait_for(running, "the second command runs")
-    progress = wait_for(lambda: (agent.command(id).get("progress") or {}).get("done") == 1 and
-                        agent.command(id)["progress"], "the flow tells of it")  # fmt: skip
+    progress = wait_for(
+        lambda: (agent.command(id).get("progress") or {}).get("done") == 1 and agent.command(id)["progress"],
+        "the flow tells of it",
+    )
     assert (progress["total"], progress["unit"]) == (3, "commands")
     assert progress["message"].startswith("stop.polite")
     assert agent.delete(f"/v1/commands/{id}").status == 202
@@ -136,14 +138,15 @@ def test_the_secret_of_a_command_is_in_no_answer(agent: Agent):
     assert secret not in agent.log(command["id"])
 
 
-def test_it_goes_on_while_the_agents_processes_are_killed(fresh_agent: FreshAgent, tmp_path: Path):
+def test_it_goes_on_while_the_agents_processes_are_killed(fresh_agent: FreshAgent, tmp_path: Path, gate: Gate):
     agent = fresh_agent()
-    runs = ("work.sh", {"runs": str(tmp_path / "runs"), "n": 3, "seconds": 1})
+    runs = ("work.sh", {"runs": str(tmp_path / "runs"), "n": 3, "until": str(gate)})
     id = agent.post(FLOW, flow(runs, runs, runs), wait=False)["id"]
     wait_for((tmp_path / "runs").exists, "the first command has begun")
     for role in ("worker", "runner", "master"):
-        processes.kill(agent.pids[role], signal.SIGKILL)
+        agent.kill(role)
         wait_for(lambda: len(agent.pids) == 4, "all processes are there again")
+        gate.release(1)
     command = agent.ended(id)
     assert command["command_error"] is None, command["command_error"]
     assert [one["command_result"] for one in command["command_result"]["results"]] == [{"square": 9}] * 3

@@ -1,14 +1,15 @@
 """A state directory without room: a clear error, and the agent lives on."""
 
+import json
 import os
 import shutil
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
 
 from tests.support.agent import Agent, FreshAgent
+from tests.support.gate import Gate
 from tests.support.waiting import wait_for
 
 SIZE_KIB = 2048
@@ -55,9 +56,9 @@ def fill(agent: Agent) -> Path:
     return path
 
 
-def test_a_full_state_directory_is_a_clear_error_and_passes(small: Agent):
+def test_a_full_state_directory_is_a_clear_error_and_passes(small: Agent, gate: Gate):
     before = small.pids
-    running = small.post("stop.never", {"seconds": 1.5}, wait=False)
+    running = small.post("stop.never", {"until": str(gate)}, wait=False)
     filler = fill(small)
     for _ in range(20):  # until the last page of the journal is full too
         command = small.post("work.bash", {"n": 2, "runs": "/dev/null"})
@@ -71,9 +72,38 @@ def test_a_full_state_directory_is_a_clear_error_and_passes(small: Agent):
     assert small.get("/v1/status")
     assert small.get("/v1/methods")
     filler.unlink()
+    gate.release()
     assert small.command(running["id"], wait=True)["command_status"] == "SUCCEEDED"
     assert small.post("work.bash", {"n": 2, "runs": "/dev/null"})["command_result"] == {"square": 4}
     assert small.pids == before, "a process of the agent died"
+
+
+def kept(agent: Agent) -> list[str]:
+    """The ids in the file of the history."""
+    lines = (inside(agent) / "history").read_text().split(",\n")[:-1]
+    return [json.loads(line)["id"] for line in lines]
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_what_ends_on_a_full_state_directory_is_not_forgotten(small: Agent, gate: Gate, killed):
+    id = small.post("stop.never", {"until": str(gate)}, wait=False)["id"]
+    fill(small)
+    failed = wait_for(lambda: (one := small.post("lock.none")["id"]) not in kept(small) and one, "no room for a record")
+    gate.release()
+    ended = small.command(id, wait=True)
+    assert small.command(id) == ended
+    assert {id, failed} <= {one["id"] for one in small.commands()}
+    assert small.delete(f"/v1/commands/{id}").problem["code"] == "already_ended"
+    if killed:
+        small.kill("runner")
+        wait_for(lambda: small.answers(f"/v1/commands/{id}"), "a new runner")
+    (inside(small) / "filler").unlink()
+    wait_for(lambda: id in kept(small), "its record is written")
+    again = small.command(id)
+    if killed:  # in between nothing could be written down
+        assert again["command_status"] == "FAILED"
+    else:
+        assert again == ended
 
 
 def test_output_that_does_not_fit_is_no_success(small: Agent):
@@ -83,13 +113,13 @@ def test_output_that_does_not_fit_is_no_success(small: Agent):
     assert small.post("work.bash", {"n": 3, "runs": "/dev/null"})["command_result"] == {"square": 9}
 
 
-def test_a_runner_that_dies_on_a_full_disk_comes_back(small: Agent):
-    id = small.post("stop.never", {"seconds": 1.5}, wait=False)["id"]
+def test_a_runner_that_dies_on_a_full_disk_comes_back(small: Agent, gate: Gate):
+    id = small.post("stop.never", {"until": str(gate)}, wait=False)["id"]
     filler = fill(small)
     small.kill("runner")
     wait_for(lambda: "runner" in small.pids and small.answers(f"/v1/commands/{id}"), "a new runner")
-    time.sleep(0.2)
     filler.unlink()
+    gate.release()
     ended = small.ended(id)
     assert ended["command_status"] == "SUCCEEDED" or ended["command_error"]["type"] == "OutcomeUnknown", ended
     assert small.post("work.bash", {"n": 3, "runs": "/dev/null"})["command_result"] == {"square": 9}

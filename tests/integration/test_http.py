@@ -8,6 +8,7 @@ import pytest
 
 from tests.support import processes
 from tests.support.agent import Agent
+from tests.support.gate import Gate
 
 GOOD = b'{"name": "lock.none", "params": {}}'
 
@@ -123,7 +124,7 @@ GARBAGE = [
 
 @pytest.mark.parametrize("garbage", GARBAGE, ids=range(len(GARBAGE)))
 def test_what_is_no_http_is_answered_with_an_error_or_nothing(agent: Agent, garbage):
-    with agent.connect(10) as sock:
+    with agent.connect() as sock:
         sock.sendall(garbage)
         sock.shutdown(socket.SHUT_WR)
         answer = b""
@@ -174,13 +175,13 @@ def test_a_chunked_upload_over_the_limit(agent: Agent):
 
 
 def test_expect_100_continue(agent: Agent):
-    with agent.connect(10) as sock:
+    with agent.connect() as sock:
         sock.sendall(post_head(len(GOOD), "Expect: 100-continue"))
         assert sock.recv(100).startswith(b"HTTP/1.1 100 ")
         sock.sendall(GOOD)
         answer = b"".join(iter(lambda: sock.recv(65536), b""))
     assert status_of(answer) == 200
-    with agent.connect(10) as sock:
+    with agent.connect() as sock:
         sock.sendall(post_head(9_000_000, "Expect: 100-continue"))
         assert status_of(sock.recv(1000)) == 413
 
@@ -220,7 +221,7 @@ def test_the_content_type_does_not_matter(agent: Agent, kind):
 # ---- the curl-friendly face
 
 
-def test_a_method_answers_with_its_response_or_a_fitting_status(agent: Agent):
+def test_a_method_answers_with_its_response_or_a_fitting_status(agent: Agent, gate: Gate):
     def call(name: str, body: bytes = b"{}") -> tuple[int, dict]:
         reply = agent.request("POST", f"/v1/methods/{name}", body)
         if reply.status >= 400:
@@ -231,9 +232,10 @@ def test_a_method_answers_with_its_response_or_a_fitting_status(agent: Agent):
     assert call("bad.never_ends")[0] == 504
     status, body = call("bad.answers_wrong")
     assert (status, body["code"]) == (500, "InvalidResponse")
-    reply = agent.request("POST", "/v1/methods/stop.never?wait=false", b'{"seconds": 0.1}')
+    reply = agent.request("POST", "/v1/methods/stop.never?wait=false", b'{"until": "%s"}' % bytes(gate.path))
     assert reply.status == 202
     assert reply.headers["X-Command-Id"] == reply.json["id"]
+    gate.release()
     assert agent.command(reply.json["id"], wait=True)["command_status"] == "SUCCEEDED"
 
 
@@ -243,13 +245,13 @@ def test_a_method_answers_with_its_response_or_a_fitting_status(agent: Agent):
 def test_none_of_this_grows_the_front(agent: Agent):
     for _ in range(3):
         for garbage in GARBAGE:
-            with agent.connect(10) as sock:
+            with agent.connect() as sock:
                 sock.sendall(garbage)
     worker = agent.pids["worker"]
     before = processes.rss_kib(worker)
     for _ in range(20):
         for garbage in GARBAGE:
-            with agent.connect(10) as sock:
+            with agent.connect() as sock:
                 sock.sendall(garbage)
     agent.get("/v1/status")
     assert processes.rss_kib(worker) - before < 2000

@@ -3,14 +3,15 @@
 import json
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.support.agent import Agent, FreshAgent
-from tests.support.certificates import client_context, self_signed
+from tests.support.agent import Agent
+from tests.support.certificates import client_context
+from tests.support.waiting import HANG_S
 
 TOKEN = "678123"
 NODE = {"uuid": "1", "properties": {}, "instance_info": {}}
@@ -19,15 +20,17 @@ STEPS = {"name": "clean.get_clean_steps", "params": {"node": NODE, "ports": {}}}
 Ask = Callable[..., tuple[int, Any]]
 
 
-@pytest.fixture(params=["http", "https"])
-def ask(request: pytest.FixtureRequest, fresh_agent: FreshAgent, tmp_path: Path) -> Ask:
-    """(status, body) of a request to a new agent, as a client has it that follows redirects."""
+@pytest.fixture(scope="module", params=["http", "https"])
+def ask(
+    request: pytest.FixtureRequest, memory_dir: Path, test_plugins: tuple[str, str], certificate: tuple[Path, Path]
+) -> Iterator[Ask]:
+    """(status, body) of a request to an agent, as a client has it that follows redirects."""
     options, tls = [f"--token={TOKEN}"], None
     if request.param == "https":
-        cert, key = self_signed(tmp_path)
+        cert, key = certificate
         options += [f"--cert={cert}", f"--key={key}"]
         tls = client_context(cert)
-    agent: Agent = fresh_agent(*options, tls=tls)
+    agent = Agent(memory_dir / request.param, *test_plugins, *options, tls=tls).start()
 
     def asked(path: str, body: Any = None, token: str = TOKEN) -> tuple[int, Any]:
         query = f"?agent_token={token}" if token else ""
@@ -35,13 +38,15 @@ def ask(request: pytest.FixtureRequest, fresh_agent: FreshAgent, tmp_path: Path)
         data = None if body is None else json.dumps(body).encode()
         sent = urllib.request.Request(url, data, {"Content-Type": "application/json"})
         try:
-            with urllib.request.urlopen(sent, timeout=60, context=tls) as answer:
+            with urllib.request.urlopen(sent, timeout=HANG_S, context=tls) as answer:
                 return answer.status, json.load(answer)
         except urllib.error.HTTPError as error:
             with error:
                 return error.code, json.load(error)
 
-    return asked
+    yield asked
+    agent.stop()
+    agent.kill_all()
 
 
 def test_a_client_without_the_token_is_refused(ask: Ask):

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.agent import Agent, Drop, FreshAgent
+from tests.support.gate import Gate
 from tests.support.waiting import wait_for
 
 SCHEMAS = Path(__file__).resolve().parents[2] / "schemas"
@@ -41,11 +42,12 @@ def test_a_command_object_has_the_keys_that_are_read(agent: Agent):
     assert failed["command_error"]["type"] != "TypeError", "the conductor takes that for an agent of an older release"
 
 
-def test_wait_false_answers_running_and_the_list_tells_the_end(agent: Agent):
-    params = {"thing": "x", "seconds": 0.3}
+def test_wait_false_answers_running_and_the_list_tells_the_end(agent: Agent, gate: Gate):
+    params = {"thing": "x", "until": str(gate)}
     begun = agent.post("lock.one", params, wait=False)
     assert (begun["command_status"], begun["command_error"], begun["command_result"]) == ("RUNNING", None, None)
     assert agent.commands()[-1]["id"] == begun["id"]
+    gate.release()
     wait_for(lambda: agent.commands()[-1]["command_status"] != "RUNNING", "its end")
     ended = agent.commands()[-1]
     assert (ended["id"], ended["command_status"], ended["command_result"]) == (begun["id"], "SUCCEEDED", {})
@@ -53,27 +55,32 @@ def test_wait_false_answers_running_and_the_list_tells_the_end(agent: Agent):
 
 
 def test_a_synchronous_command_answers_at_its_end_whatever_wait_says(agent: Agent, drop: Drop):
-    drop("vendor.sync", '#!/bin/sh\nsleep 0.3\necho "{}"\n', synchronous=True)
+    drop("vendor.sync", '#!/bin/sh\nsleep 0.1\necho "{}"\n', synchronous=True)
     for query in ({"wait": False}, {"wait": True}):
         assert agent.post("vendor.sync", **query)["command_status"] == "SUCCEEDED"
 
 
-def test_the_newest_command_is_the_last_of_the_list(agent: Agent):
-    slow = agent.post("lock.one", {"thing": "x", "seconds": 0.5}, wait=False)["id"]
+def test_the_newest_command_is_the_last_of_the_list(agent: Agent, gate: Gate):
+    slow = agent.post("lock.one", {"thing": "x", "until": str(gate)}, wait=False)["id"]
     quick = agent.post("lock.none")["id"]
     assert [one["id"] for one in agent.commands()][-2:] == [slow, quick]
+    gate.release()
     agent.ended(slow)
     assert [one["id"] for one in agent.commands()][-2:] == [slow, quick], "in order of the starts"
 
 
-def test_a_repeated_step_is_busy_in_the_words_that_the_conductor_looks_for(agent: Agent, drop: Drop):
-    drop("vendor.step", '#!/bin/sh\nsleep 1\necho "{}"\n', steps=[
-        {"interface": "deploy", "step": "vendor", "phases": ["clean"]}])  # fmt: skip
+def test_a_repeated_step_is_busy_in_the_words_that_the_conductor_looks_for(agent: Agent, drop: Drop, gate: Gate):
+    drop(
+        "vendor.step",
+        f'#!/bin/sh\nread -r _ <{gate}\necho "{{}}"\n',
+        steps=[{"interface": "deploy", "step": "vendor", "phases": ["clean"]}],
+    )
     params = {"step": {"interface": "deploy", "step": "vendor"}, "node": {"uuid": "u"}, "ports": {}}
     first = agent.post("clean.execute_clean_step", params, wait=False)
     assert first["command_name"] == "execute_clean_step"
     reply = agent.send("clean.execute_clean_step", params)
     assert (reply.status, reply.problem["faultstring"]) == (409, "Agent is busy: executing command execute_clean_step")
+    gate.release()
     result = agent.command(first["id"], wait=True)["command_result"]
     assert result == {"clean_result": {}, "clean_step": params["step"]}, "the conductor looks for its step"
 

@@ -151,8 +151,9 @@ def test_what_is_sent_reaches_the_plugin_and_comes_back_exactly(agent: Agent, ec
             assert result == exact(params)
         else:
             assert json.loads(text)["command_result" if "command_result" in text else "n"] in (
-                json.loads(params), json.loads(params)["n"],
-            )  # fmt: skip
+                json.loads(params),
+                json.loads(params)["n"],
+            )
 
 
 def test_a_request_over_the_limit_is_refused_before_it_is_there(agent: Agent):

@@ -19,7 +19,7 @@ def boxes(memory_dir):
     def make(cmdline="quiet", address=True):
         box = Box(Path(tempfile.mkdtemp(dir=memory_dir)), cmdline)
         made.append(box)
-        box.fake("chronyd", "for word; do echo \"$word\"; done >>/run/chronyd")
+        box.fake("chronyd", 'for word; do echo "$word"; done >>/run/chronyd')
         box.fake("hwclock", 'echo "$@" >>/run/hwclock')
         box.fake("sleep", "echo 2 >>/run/slept")
         if address:
@@ -67,7 +67,7 @@ def test_a_machine_without_hardware_clock(boxes):
 
 
 def test_what_is_no_server_never_reaches_chronyd(boxes):
-    said, told = clock(boxes("ipa-ntp-server=a;b,$(reboot),user%20root,\"x"))
+    said, told = clock(boxes('ipa-ntp-server=a;b,$(reboot),user%20root,"x'))
     assert told == []
     assert "not set: neither a name nor an address of an NTP server" in said
 

@@ -60,14 +60,14 @@ def test_no_interface_comes_up_again(machine, tmp_path):
     close(machine, "network")
     machine.run(sys.executable, "-c", TAKE_DOWN, str(ramdisk))
     assert not is_up(machine)
-    time.sleep(5)
+    time.sleep(5)  # nothing happens
     assert not is_up(machine), "the DHCP client leaves it down"
     assert machine.addresses("eth1") == []
     script.send_signal(signal.SIGKILL)
     machine.run("pkill", "dhcpcd")
     wait_for(lambda: not machine.runs("dhcpcd"), "the DHCP client ends")
     machine.start(NETWORK)
-    time.sleep(3)
+    time.sleep(3)  # nothing happens
     assert not is_up(machine), "nor does the script, started again"
     assert not machine.runs("dhcpcd")
 

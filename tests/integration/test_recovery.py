@@ -18,6 +18,7 @@ from agent_router.runner.clock import boottime
 from agent_router.runner.command import Command
 from agent_router.runner.service import Runner
 from tests.support import processes
+from tests.support.waiting import HANG_S
 
 ID = "forged"
 
@@ -45,8 +46,8 @@ class State:
         died = died or boottime()
         (self.path / "orphans").write_text(f"{pid} {status} {leader} {born or died:.2f} {died:.3f}\n")
 
-    def recover(self, seconds: float = 4) -> SimpleNamespace:
-        """The command after a new runner has made up its mind, or after `seconds`.
+    def recover(self, seconds: float = HANG_S, then: Callable[[Runner], object] = id) -> SimpleNamespace:
+        """The command after a new runner has made up its mind, or after `seconds`, and `then` has been called with it.
 
         In a process of its own, because a runner kills children of its process that it does not know.
         """
@@ -54,8 +55,9 @@ class State:
         pid = os.fork()
         if not pid:
             try:
-                command = self._recover(seconds)
-                told = {key: getattr(command, key) for key in ("running", "pid", "reason", "status", "message")}
+                command = self._recover(seconds, then)
+                keys = ("running", "pid", "phase", "reason", "status", "message")
+                told = {key: getattr(command, key) for key in keys}
                 told |= {"printed": command.printed.decode(), "free": self.free}
                 os.write(writer, json.dumps(told).encode())
             finally:
@@ -66,7 +68,7 @@ class State:
         os.waitpid(pid, 0)
         return SimpleNamespace(**json.loads(text))
 
-    def _recover(self, seconds: float) -> Command:
+    def _recover(self, seconds: float, then: Callable[[Runner], object]) -> Command:
         recovery.PATIENCE_S = 0.3
         runner = Runner(str(self.path), 100, {})
         self.free = [name for name in ("disk:/dev/sdx", "disk:/dev/sdy") if not runner.locks.holder([name])]
@@ -74,6 +76,7 @@ class State:
         while ID in runner.execution.live and time.monotonic() < give_up:
             runner.loop.later(0.05, int)
             runner.loop.run_once()
+        then(runner)
         return runner.unjudged.get(ID) or runner.execution.live[ID]
 
 
@@ -103,7 +106,7 @@ def process() -> Iterator[Callable[..., int]]:
 def test_a_stranger_with_the_pid_of_a_plugin_is_neither_trusted_nor_killed(state: State, process, tmp_path: Path):
     """The journal's pid was noted before this process was born, so it is another's."""
     noted = boottime()
-    time.sleep(0.1)
+    time.sleep(0.1)  # start times are told in ticks
     stranger = process(tmp_path)
     state.journal(f"P {ID} {stranger} {noted:.3f}")
     command = state.recover()
@@ -194,6 +197,13 @@ def test_a_stray_of_another_command_is_not_taken_for_the_plugin(state: State):
     assert state.recover().reason != why.DONE
 
 
+def test_an_end_whose_output_is_gone_is_unknown(state: State):
+    """It was given up for room on a full disk, and then the verdict was lost with the runner."""
+    (state.base / "out").unlink()
+    state.journal(f"P {ID} 4194300 {boottime():.3f}", f"X {ID} 0 done {time.time():.6f} ")
+    assert state.recover().reason == why.UNKNOWN
+
+
 @pytest.mark.parametrize("garbage", ["P forged", "X forged", "B 1.0 {", "P unknown 1 1.0", "\0\0\0", "X forged 0 do"])
 def test_a_line_cut_short_is_passed_over(state: State, process, garbage):
     plugin = process(state.base / "cwd")
@@ -206,3 +216,24 @@ def test_locks_are_taken_again(state: State, process):
     plugin = process(state.base / "cwd")
     state.journal(f"P {ID} {plugin} {boottime():.3f}", locks=("disk:/dev/sdx",))
     assert state.recover(seconds=0.1).free == ["disk:/dev/sdy"]
+
+
+# ---- stopping
+
+
+@pytest.mark.parametrize("stop", [
+    lambda runner: runner.execution.stop(runner.execution.live[ID], why.TIMEOUT),
+    lambda runner: runner._cancel({"id": ID}),
+], ids=["time limit", "cancel"])  # fmt: skip
+def test_a_critical_section_is_heard_of_before_the_plugin_is_stopped(state: State, process, stop):
+    """It began a moment ago, and the runner was busy with something else."""
+    plugin = process(state.base / "cwd")
+    state.journal(f"P {ID} {plugin} {boottime():.3f}")
+
+    def enter_and_stop(runner: Runner) -> None:
+        (state.base / "events").write_text('{"critical": true}\n')
+        stop(runner)
+
+    command = state.recover(seconds=0, then=enter_and_stop)
+    assert (command.running, command.phase) == (True, "running")
+    assert processes.alive(plugin)

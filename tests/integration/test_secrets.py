@@ -11,7 +11,7 @@ from tests.support.waiting import wait_for
 
 SECRETS = {
     "plain": "hunter2-swordfish",
-    "quotes": 'a"b\\c\'d e/f',
+    "quotes": "a\"b\\c'd e/f",
     "unicode": "pässwörd-日本-🔑",
     "pattern": "a.*[b]$(c)",
     "newline": "first\nsecond",

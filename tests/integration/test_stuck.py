@@ -59,10 +59,12 @@ def frozen(memory_dir: Path) -> Iterator[Path]:
 def test_a_stuck_plugin_fails_keeps_its_locks_and_is_forgotten_when_it_is_gone(fresh_agent: FreshAgent, frozen: Path):
     agent = fresh_agent()
     request = {"type": "object", "properties": {"file": {"type": "string"}}}
-    keys = {"effects": "destroy", "locks": ["disk:x"], "timeout_s": 0.3, "grace_s": 0.2}
+    keys = {"effects": "destroy", "locks": ["disk:x"], "grace_s": 0.2}
     drop_into(agent, "dropped.writes", WRITES, request=request, **keys)
     id = agent.post("dropped.writes", {"file": str(frozen / "file")}, wait=False)["id"]
     [plugin] = wait_for(lambda: processes.children(agent.pids["runner"]), "the plugin")
+    wait_for(lambda: processes.stat(plugin)[0] == "D", "it sleeps in the kernel")
+    agent.delete(f"/v1/commands/{id}")
     ended = agent.command(id, wait=True)
     assert ended["command_error"]["type"] == "Stuck"
     assert "locks are kept" in ended["command_error"]["message"]

@@ -12,6 +12,7 @@ import pytest
 import agent_router.plugin
 from tests.support import processes
 from tests.support.agent import Agent, Drop, FreshAgent
+from tests.support.gate import Gate
 from tests.support.waiting import wait_for
 
 BOTH = pytest.mark.parametrize("probe", ["probe.warm", "probe.fresh"])
@@ -124,11 +125,12 @@ def test_the_kernel_takes_a_running_plugin_before_the_agent(agent: Agent):
     agent.delete(f"/v1/commands/{command['id']}")
 
 
-def test_the_state_directory_is_for_the_agent_only(agent: Agent):
-    command = agent.post("work.bash", {"n": 1, "seconds": 0.5, "runs": "/dev/null"}, wait=False)
+def test_the_state_directory_is_for_the_agent_only(agent: Agent, gate: Gate):
+    command = agent.post("work.bash", {"n": 1, "until": str(gate), "runs": "/dev/null"}, wait=False)
     base = agent.state / "c" / command["id"]
     for path in (agent.state, base, *base.iterdir()):
         assert stat.S_IMODE(path.stat().st_mode) & 0o077 == 0, path
+    gate.release()
     agent.command(command["id"], wait=True)
 
 

@@ -1,5 +1,6 @@
 #!/bin/bash
-# Counts its runs in the file `runs`, works for `seconds`, answers with the square of `n`.
+# Counts its runs in the file `runs`, works for `seconds` or until the gate opens, answers with the square of `n`.
 echo "$AGENT_COMMAND_ID" >>"$PARAM_runs"
-sleep "${PARAM_seconds:-0}"
+[[ -z ${PARAM_seconds-} ]] || sleep "$PARAM_seconds"
+[[ -z ${PARAM_until-} ]] || read -r <"$PARAM_until"
 echo "{\"square\": $((PARAM_n * PARAM_n))}"

@@ -1,7 +1,6 @@
 """Fixtures of the plugin tests: call, fake_tool, loop_disk."""
 
 import os
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.support.deployment import disk_of_4k_sectors, root_disk, serve  # noqa: F401
+from tests.support.loop import LoopDevice, skip_without_loop_devices
 from tests.support.plugin import Caller, FakeTool
 from tests.support.trees import mounted  # noqa: F401
 
@@ -16,8 +16,10 @@ MIB = 1 << 20
 
 
 @pytest.fixture
-def call(tmp_path: Path) -> Caller:
-    return Caller(tmp_path / "calls")
+def call(tmp_path: Path) -> Iterator[Caller]:
+    made = Caller(tmp_path / "calls")
+    yield made
+    made.close()
 
 
 @pytest.fixture
@@ -46,37 +48,34 @@ def server(serve: Any, image: bytes) -> Any:  # noqa: F811 - the fixture that is
 
 
 @pytest.fixture
-def loop_disk(tmp_path: Path) -> Iterator[Callable[..., str]]:
+def loop_disk(call: Caller, tmp_path: Path) -> Iterator[Callable[..., str]]:
     """`loop_disk(size_mib=16)` gives /dev/loopN full of garbage: a plugin that skips a write is seen."""
-    if os.geteuid() != 0:
-        pytest.skip("needs root: makes loop devices")
-    if not Path("/dev/loop-control").exists():
-        pytest.skip("needs loop devices: this kernel or container has none")
-    made: list[tuple[str, Path]] = []
-    memory = Path("/dev/shm")
+    skip_without_loop_devices()
+    made: list[LoopDevice] = []
+    memory = Path("/dev/shm")  # under tools/apart.sh it is gone with the tests
     directory = memory if os.access(memory, os.W_OK) else tmp_path
 
-    def make(size_mib: int = 16, garbage: bool = True) -> str:
+    def make(size_mib: int = 16, garbage: bool = True, sector_size: int = 512) -> str:
         backing = directory / f"agent-router-test-{os.getpid()}-{len(made)}"
-        with backing.open("wb") as file:
-            if garbage:
-                block = os.urandom(MIB)
-                for _ in range(size_mib):
-                    file.write(block)
-            file.truncate(size_mib * MIB)
-        made.append(("", backing))
-        done = subprocess.run(
-            ["losetup", "--find", "--show", str(backing)], capture_output=True, text=True, check=True
-        )
-        made[-1] = (done.stdout.strip(), backing)
-        return made[-1][0]
+        try:
+            with backing.open("wb") as file:
+                if garbage:
+                    block = os.urandom(MIB)
+                    for _ in range(size_mib):
+                        file.write(block)
+                file.truncate(size_mib * MIB)
+            made.append(LoopDevice(backing, sector_size))
+        except BaseException:
+            backing.unlink(missing_ok=True)
+            raise
+        return made[-1].path
 
     yield make
-    for device, backing in reversed(made):
-        if device:
-            subprocess.run(["partx", "--delete", device], capture_output=True, check=False)
-            subprocess.run(["losetup", "--detach", device], check=False)
-        backing.unlink(missing_ok=True)
+    call.close()
+    for device in made:
+        device.backing.unlink()
+    for device in reversed(made):
+        device.close()
 
 
 @pytest.fixture

@@ -1,5 +1,4 @@
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
@@ -143,11 +142,9 @@ def test_stopping_tells_which_disks_are_erased(call, fake_tool, loop_disk):
     only_disks(call, fake_tool, *disks)
     running = call.start(STEP, driver_internal_info={"agent_erase_devices_iterations": 100})
     running.wait_for_event("done")
-    started = time.monotonic()
     running.terminate()
     with pytest.raises(PluginFailed, match="stopped") as failed:
         running.finish()
-    assert time.monotonic() - started < 10
     assert failed.value.code == "stopped"
     assert disks[1] in failed.value.details["failed"]
 

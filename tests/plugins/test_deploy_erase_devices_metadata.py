@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.disks import MIB, only_disks
+from tests.support.disks import MIB, only_disks, partitions
 from tests.support.plugin import PluginFailed, problems
 
 STEP = "deploy.erase_devices_metadata"
@@ -18,7 +18,7 @@ def test_schema():
 def test_nothing_is_found_on_the_disks_afterwards(call, fake_tool, loop_disk):
     gpt, ext4 = loop_disk(16), loop_disk(16)
     only_disks(call, fake_tool, gpt, ext4)
-    subprocess.run(["sgdisk", "--new=1:2048:0", gpt], check=True, capture_output=True)
+    partitions(gpt, "start=2048")
     subprocess.run(["mkfs.ext4", "-q", "-F", ext4], check=True)
     middle = Path(gpt).read_bytes()[MIB:-MIB]
     answer = call(STEP, driver_internal_info={"disk_erasure_concurrency": 2})
@@ -35,7 +35,7 @@ def test_nothing_is_found_on_the_disks_afterwards(call, fake_tool, loop_disk):
 def test_a_damaged_backup_gpt_is_erased_too(call, fake_tool, loop_disk):
     disk = loop_disk(16)
     only_disks(call, fake_tool, disk)
-    subprocess.run(["sgdisk", "--new=1:2048:0", disk], check=True, capture_output=True)
+    partitions(disk, "start=2048")
     with open(disk, "r+b") as file:
         file.write(bytes(1024))  # only the backup is left
     call(STEP)

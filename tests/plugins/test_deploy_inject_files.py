@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.disks import MIB, only_disks, remembering
+from tests.support.disks import MIB, only_disks, partitions, remembering
 from tests.support.image_server import ImageServer
 from tests.support.plugin import PluginFailed, manifest, problems
 
@@ -21,7 +21,7 @@ def packed(data: bytes) -> str:
 def disk(call, fake_tool, loop_disk, tmp_path):
     """Two ext4 partitions, the second with /etc and links; it counts as deployed."""
     device = loop_disk(32)
-    subprocess.run(["sgdisk", "--new=1:2048:+8M", "--new=2:0:+16M", device], check=True, capture_output=True)
+    partitions(device, "start=2048, size=8MiB", "size=16MiB")
     tree = tmp_path / "tree"
     (tree / "etc/conf.d").mkdir(parents=True)
     (tree / "etc/old").write_text("old")
@@ -50,8 +50,10 @@ def look(disk, tmp_path):
         subprocess.run(["mount", "-o", options, disk, str(place)], check=True)
         try:
             files = sorted(path for path in place.rglob("*") if path.is_file() and not path.is_symlink())
-            return {str(path.relative_to(place)): (path.stat().st_mode & 0o7777, path.stat().st_uid, path.read_bytes())
-                    for path in files}  # fmt: skip
+            return {
+                str(path.relative_to(place)): (path.stat().st_mode & 0o7777, path.stat().st_uid, path.read_bytes())
+                for path in files
+            }
         finally:
             subprocess.run(["umount", str(place)], check=True)
 
@@ -101,8 +103,13 @@ def test_makes_directories_and_uses_ordinary_modes(call, disk, look):
 
 @pytest.mark.root
 def test_a_partition_by_its_number(call, disk, look):
-    call(STEP, files=[{"path": "/motd", "partition": 1, "content": packed(b"one")},
-                      {"path": "/etc/two", "partition": "1", "content": packed(b"two")}])  # fmt: skip
+    call(
+        STEP,
+        files=[
+            {"path": "/motd", "partition": 1, "content": packed(b"one")},
+            {"path": "/etc/two", "partition": "1", "content": packed(b"two")},
+        ],
+    )
     assert look(1)["motd"][2] == b"one"
     assert look(1)["etc/two"][2] == b"two"
 
@@ -116,8 +123,10 @@ def test_a_file_is_taken_away(call, disk, look):
 @pytest.mark.root
 def test_links_are_followed_within_the_image_and_never_out_of_it(call, disk, look):
     name = f"agent-router-{os.getpid()}"
-    call(STEP, files=[{"path": "/etc/link/a", "content": packed(b"a")},
-                      {"path": f"/etc/out/{name}", "content": packed(b"b")}])  # fmt: skip
+    call(
+        STEP,
+        files=[{"path": "/etc/link/a", "content": packed(b"a")}, {"path": f"/etc/out/{name}", "content": packed(b"b")}],
+    )
     assert look()["etc/conf.d/a"][2] == b"a"
     assert look()[f"tmp/{name}"][2] == b"b"
     assert not Path("/tmp", name).exists()
@@ -125,8 +134,11 @@ def test_links_are_followed_within_the_image_and_never_out_of_it(call, disk, loo
 
 @pytest.mark.root
 def test_files_of_the_node_come_first(call, disk, look):
-    answer = call(STEP, files=[{"path": "/etc/x", "content": packed(b"step")}],
-                  node_files=[{"path": "/etc/x", "content": packed(b"node")}])  # fmt: skip
+    answer = call(
+        STEP,
+        files=[{"path": "/etc/x", "content": packed(b"step")}],
+        node_files=[{"path": "/etc/x", "content": packed(b"node")}],
+    )
     assert len(answer["files"]) == 2
     assert look()["etc/x"][2] == b"step"
 

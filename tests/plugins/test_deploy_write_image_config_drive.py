@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 
 from tests.support.deployment import config_drive, deploy, packed
-from tests.support.disks import MIB, gpt_image, msdos_image, table_of
+from tests.support.disks import MIB, gpt_image, msdos_image, partitions, table_of
 from tests.support.plugin import PluginFailed
+
+TOO_LARGE = "too large"  # made in the test: it takes a while
 
 
 @pytest.fixture
@@ -24,8 +26,9 @@ def test_a_new_partition_for_the_config_drive_on_gpt(call, serve, disk, tmp_path
     assert place["partition"] == 2
     assert place["size"] >= 64 * MIB
     assert Path(disk).read_bytes()[place["start"] :][: len(drive)] == drive
-    found = subprocess.run(["blkid", "--probe", "--offset", str(place["start"]), disk],
-                           capture_output=True, text=True, check=True)  # fmt: skip
+    found = subprocess.run(
+        ["blkid", "--probe", "--offset", str(place["start"]), disk], capture_output=True, text=True, check=True
+    )
     assert 'LABEL="CONFIG-2"' in found.stdout
 
 
@@ -42,7 +45,7 @@ def test_a_new_partition_for_the_config_drive_on_msdos(call, serve, disk, tmp_pa
 
 @pytest.mark.root
 def test_the_partition_with_that_name_is_used(call, serve, disk, tmp_path):
-    image = gpt_image(tmp_path / "image", 8, "--new=1:2048:+1M", "--new=2:0:+2M", "--change-name=2:config-2")
+    image = gpt_image(tmp_path / "image", 8, "start=2048, size=1MiB", "size=2MiB, name=config-2")
     drive = config_drive(tmp_path)
     place = deploy(call, serve(image), image, configdrive=packed(drive))["config_drive"]
     assert (place["partition"], place["size"]) == (2, 2 * MIB)
@@ -61,8 +64,7 @@ def test_the_partition_whose_file_system_has_that_label_is_used(call, serve, dis
 
 @pytest.mark.root
 def test_two_such_partitions_are_one_too_many(call, serve, disk, tmp_path):
-    names = ("--change-name=1:config-2", "--change-name=2:CONFIG-2")
-    image = gpt_image(tmp_path / "image", 8, "--new=1:2048:+1M", "--new=2:0:+1M", *names)
+    image = gpt_image(tmp_path / "image", 8, "size=1MiB, name=config-2", "size=1MiB, name=CONFIG-2")
     with pytest.raises(PluginFailed, match="partitions 1 and 2") as failed:
         deploy(call, serve(image), image, configdrive=packed(b"x"))
     assert failed.value.code == "two_config_drives"
@@ -80,7 +82,7 @@ def test_four_primary_partitions_leave_no_place(call, serve, disk, tmp_path):
 @pytest.mark.parametrize("label", ["gpt", "dos"])
 def test_a_disk_that_is_full_leaves_no_place(call, serve, disk, tmp_path, label):
     if label == "gpt":
-        image = gpt_image(tmp_path / "image", 100, "--new=1:2048:+60M")
+        image = gpt_image(tmp_path / "image", 100, "size=60MiB")
     else:
         image = msdos_image(tmp_path / "image", 100, "size=60MiB, type=83")
     with pytest.raises(PluginFailed, match="64 MiB") as failed:
@@ -110,11 +112,12 @@ def test_a_config_drive_from_a_url(call, serve, disk, tmp_path):
 @pytest.mark.root
 @pytest.mark.parametrize(("given", "code"), [
     ("!!", "bad_config_drive"), (base64.b64encode(b"no gzip").decode(), "bad_config_drive"),
-    (packed(bytes(range(200)))[:40], "bad_config_drive"), (packed(bytes(64 * MIB + 1)), "config_drive_too_large"),
+    (packed(bytes(range(200)))[:40], "bad_config_drive"), (TOO_LARGE, "config_drive_too_large"),
 ])  # fmt: skip
 def test_a_bad_config_drive_is_found_before_the_disk_is_touched(call, serve, disk, tmp_path, given, code):
     before = Path(disk).read_bytes()
     image = gpt_image(tmp_path / "image")
+    given = packed(bytes(64 * MIB + 1)) if given is TOO_LARGE else given
     with pytest.raises(PluginFailed) as failed:
         deploy(call, serve(image), image, configdrive=given)
     assert failed.value.code == code
@@ -124,8 +127,7 @@ def test_a_bad_config_drive_is_found_before_the_disk_is_touched(call, serve, dis
 @pytest.mark.root
 def test_a_config_drive_on_a_disk_of_4k_sectors(call, serve, disk_of_4k_sectors, tmp_path):
     disk = disk_of_4k_sectors
-    subprocess.run(["sgdisk", "--zap-all", disk], check=True, capture_output=True)
-    subprocess.run(["sgdisk", "--new=1:256:+2M", disk], check=True, capture_output=True)
+    partitions(disk, "start=256, size=2MiB")
     image = Path(disk).read_bytes()[: 8 * MIB]
     place = deploy(call, serve(image), image, configdrive=packed(b"data"))["config_drive"]
     last = table_of(disk)["partitions"][-1]
@@ -142,15 +144,15 @@ def test_on_sectors_of_4k_its_files_are_put_into_a_vfat_made_for_them(call, serv
     (tree / "openstack/latest/meta_data.json").write_text("{}")
     drive.write_bytes(bytes(4 * MIB))
     subprocess.run(["mkfs.ext4", "-q", "-F", "-d", str(tree), str(drive)], check=True)
-    subprocess.run(["sgdisk", "--zap-all", disk], check=True, capture_output=True)
-    subprocess.run(["sgdisk", "--new=1:256:+2M", disk], check=True, capture_output=True)
+    partitions(disk, "start=256, size=2MiB")
     image = Path(disk).read_bytes()[: 8 * MIB]
     place = deploy(call, serve(image), image, configdrive=packed(drive.read_bytes()))["config_drive"]
     listed = subprocess.run(["mdir", "-b", "-/", "-i", f"{disk}@@{place['start']}", "::"],
                             capture_output=True, text=True, check=True, env={"MTOOLS_SKIP_CHECK": "1"})  # fmt: skip
     assert "::/openstack/latest/meta_data.json" in listed.stdout.splitlines()
-    found = subprocess.run(["blkid", "--probe", "--offset", str(place["start"]), disk],
-                           capture_output=True, text=True, check=True).stdout  # fmt: skip
+    found = subprocess.run(
+        ["blkid", "--probe", "--offset", str(place["start"]), disk], capture_output=True, text=True, check=True
+    ).stdout
     assert 'LABEL="CONFIG-2"' in found
     assert 'BLOCK_SIZE="4096"' in found
     assert call.warnings == []

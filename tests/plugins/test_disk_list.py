@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.loop import LoopDevice
 from tests.support.plugin import REPO, PluginFailed, problems
 
 MIB = 1 << 20
@@ -34,9 +35,7 @@ def test_a_captured_machine(call, fake_tool):
     fake_tool("lsblk", (REPO / "tests/data/lsblk/virtio_vm.out").read_text().replace('"kname"', '"kname"'))
     fake_tool("blkid", status=2)
     disks = call("disk.list")["disks"]
-    assert [disk["name"] for disk in disks] == ["/dev/vda"], (
-        "zram is memory and has no size, loop was not asked for"
-    )
+    assert [disk["name"] for disk in disks] == ["/dev/vda"], "zram is memory and has no size, loop was not asked for"
     assert disks[0]["mountpoints"] == ["/"]
     assert disks[0]["physical_sector_bytes"] == 4096
 
@@ -62,7 +61,8 @@ def test_a_real_disk_with_a_partition_and_a_holder(call, loop_disk, tmp_path):
     disk = loop_disk(16, garbage=False)
     run("addpart", disk, "1", "2048", "16384")
     run("mkfs.ext4", "-q", "-F", "-L", "hello world", f"{disk}p1")
-    upper = run("losetup", "--find", "--show", "--read-only", disk).strip()
+    above = LoopDevice(Path(disk), read_only=True)
+    upper = above.path
     mountpoint = tmp_path / "a mount"
     mountpoint.mkdir()
     run("mount", f"{disk}p1", str(mountpoint))
@@ -70,7 +70,7 @@ def test_a_real_disk_with_a_partition_and_a_holder(call, loop_disk, tmp_path):
         disks = {found["name"]: found for found in call("disk.list", types=["loop"])["disks"]}
     finally:
         run("umount", str(mountpoint))
-        run("losetup", "--detach", upper)
+        above.close()
     assert disks[disk]["size_bytes"] == 16 * MIB
     assert disks[disk]["holders"] == [upper]
     assert disks[upper]["read_only"] is True

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.loop import LoopDevice
 from tests.support.plugin import BadRequest, PluginFailed, problems
 
 
@@ -42,9 +43,7 @@ def test_refuses_what_is_no_block_device(call, tmp_path):
 
 def test_wipes_partitions_before_the_disk(call, fake_tool, loop_disk):
     disk = loop_disk()
-    fake_tool(
-        "lsblk", f'NAME="{disk}" TYPE="loop" MOUNTPOINTS=""\nNAME="{disk}p1" TYPE="part" MOUNTPOINTS=""\n'
-    )
+    fake_tool("lsblk", f'NAME="{disk}" TYPE="loop" MOUNTPOINTS=""\nNAME="{disk}p1" TYPE="part" MOUNTPOINTS=""\n')
     wipefs = fake_tool("wipefs", "gpt\n")
     fake_tool("blockdev")
     assert call("disk.wipe", device=disk) == {"wiped": ["gpt"]}
@@ -70,9 +69,7 @@ def test_leaves_a_disk_in_use_alone(call, fake_tool, loop_disk, line, reason):
 
 def test_leaves_a_member_of_an_array_alone(call, fake_tool, loop_disk):
     disk = loop_disk()
-    fake_tool(
-        "lsblk", f'NAME="{disk}" TYPE="loop" MOUNTPOINTS=""\nNAME="/dev/md0" TYPE="raid1" MOUNTPOINTS=""\n'
-    )
+    fake_tool("lsblk", f'NAME="{disk}" TYPE="loop" MOUNTPOINTS=""\nNAME="/dev/md0" TYPE="raid1" MOUNTPOINTS=""\n')
     with pytest.raises(PluginFailed, match=r"/dev/md0 \(raid1\) is built on it"):
         call("disk.wipe", device=disk)
 
@@ -112,12 +109,12 @@ def test_refuses_a_disk_with_a_mounted_partition(call, loop_disk, tmp_path):
 def test_refuses_a_disk_under_a_loop_device(call, loop_disk):
     disk = loop_disk()
     run("mkswap", disk)
-    upper = run("losetup", "--find", "--show", disk).strip()
+    upper = LoopDevice(Path(disk))
     try:
-        with pytest.raises(PluginFailed, match=f"{Path(upper).name} is built on {disk}"):
+        with pytest.raises(PluginFailed, match=f"{upper.name} is built on {disk}"):
             call("disk.wipe", device=disk)
     finally:
-        run("losetup", "--detach", upper)
+        upper.close()
     assert "swap" in run("wipefs", "--no-act", disk)
 
 

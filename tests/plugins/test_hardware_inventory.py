@@ -55,9 +55,11 @@ def test_what_dmi_tells_is_believed_and_lshw_not_asked(call, fake_tool):
     answer = call("hardware.inventory")
     assert answer["memory"]["physical_mb"] == 16384
     assert answer["system_vendor"] == {
-        "product_name": "Example Server", "serial_number": "EX4MPLE", "manufacturer": "Example",
+        "product_name": "Example Server",
+        "serial_number": "EX4MPLE",
+        "manufacturer": "Example",
         "firmware": {"vendor": "Example BIOS", "version": "2.19.1", "build_date": "06/04/2023"},
-    }  # fmt: skip
+    }
     assert dmidecode.calls == [["--type", "0,1,17"]]
     assert lshw.calls == []
 
@@ -65,9 +67,7 @@ def test_what_dmi_tells_is_believed_and_lshw_not_asked(call, fake_tool):
 def test_lshw_is_asked_if_dmi_tells_nothing(call, fake_tool):
     fake_tool("dmidecode", status=1)
     bank = '{"id": "bank:0", "class": "memory", "size": 8589934592}'
-    lshw = fake_tool(
-        "lshw", f'{{"id": "x", "product": "By lshw", "vendor": "V", "children": [{bank}, {bank}]}}'
-    )
+    lshw = fake_tool("lshw", f'{{"id": "x", "product": "By lshw", "vendor": "V", "children": [{bank}, {bank}]}}')
     answer = call("hardware.inventory")
     assert answer["memory"]["physical_mb"] == 16384
     if not Path("/sys/class/dmi/id/product_name").exists():

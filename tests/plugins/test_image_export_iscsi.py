@@ -4,14 +4,13 @@ import os
 import signal
 import socket
 import subprocess
-import time
-from pathlib import Path
 
 import pytest
 
 from tests.support.disk_content import MIB, content
 from tests.support.iscsi import CHAP, NAME, PASSWORD, USER, cancelled, export, group_is_empty, port, tools  # noqa: F401
 from tests.support.plugin import PluginFailed, problems
+from tests.support.waiting import wait_for
 
 
 def qemu_img(*argv: object) -> str:
@@ -107,16 +106,18 @@ def test_a_network_is_let_in_and_read_only_is_kept(export, loop_disk, tmp_path):
 @pytest.mark.root
 @tools
 def test_the_sectors_of_the_disk_are_those_of_the_lun(export, loop_disk):  # noqa: F811
-    disk = loop_disk(16)
-    backing = Path(f"/sys/block/{Path(disk).name}/loop/backing_file").read_text().strip()
-    subprocess.run(["losetup", "--detach", disk], check=True)
-    subprocess.run(["losetup", "--sector-size", "4096", disk, backing], check=True)
-    running, _ = export(disk)
+    running, _ = export(loop_disk(16, sector_size=4096))
     cwd = running.directory / "cwd"
     place = next(cwd.glob("tgt-*")).name
     argv = ["tgtadm", "--lld", "iscsi", "--op", "show", "--mode", "target"]
-    shown = subprocess.run(argv, cwd=cwd, env={**os.environ, "TGT_IPC_SOCKET": f"./{place}/socket"},
-                           capture_output=True, text=True, check=True).stdout  # fmt: skip
+    shown = subprocess.run(
+        argv,
+        cwd=cwd,
+        env={**os.environ, "TGT_IPC_SOCKET": f"./{place}/socket"},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
     assert "Block size: 4096" in shown
 
 
@@ -171,8 +172,5 @@ def test_a_disk_in_use_is_left_alone(call, loop_disk, port):  # noqa: F811
 def test_a_killed_plugin_leaves_no_target(export, loop_disk):  # noqa: F811
     running, _ = export(loop_disk(16))
     os.kill(running.process.pid, signal.SIGKILL)
-    running.process.wait(10)
-    until = time.monotonic() + 5
-    while not group_is_empty(running) and time.monotonic() < until:
-        time.sleep(0.05)
-    assert group_is_empty(running)
+    running.process.wait()
+    wait_for(lambda: group_is_empty(running), "the end of the target")

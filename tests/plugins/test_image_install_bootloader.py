@@ -31,7 +31,7 @@ def disk(tmp_path):
     def make(table="gpt", **files):
         path = tmp_path / "disk"
         if table == "gpt":
-            gpt_image(path, 48, "--new=1:2048:+40M", "--typecode=1:ef00")
+            gpt_image(path, 48, "start=2048, size=40MiB, type=uefi")
         else:
             msdos_image(path, 48, "start=2048, size=40MiB, type=ef")
         place = f"{path}@@{ESP_START}"

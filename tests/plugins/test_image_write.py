@@ -1,12 +1,12 @@
 import hashlib
 import os
 import subprocess
-from pathlib import Path
 
 import pytest
 
 from tests.support.disk_content import MIB, SHA, assert_boots_nothing, content, digest
 from tests.support.plugin import BadRequest, PluginFailed, problems
+from tests.support.waiting import HANG_S
 
 
 @pytest.mark.parametrize("request_", [
@@ -48,9 +48,7 @@ def test_headers_stay_out_of_the_environment(call):
 @pytest.mark.root
 def test_writes_an_image(call, server, image, disk):
     rest = content(disk)[len(image) : -MIB]
-    answer = call(
-        "image.write", device=disk, sources=server.url, digest=digest(image).upper(), size_bytes=len(image)
-    )
+    answer = call("image.write", device=disk, sources=server.url, digest=digest(image).upper(), size_bytes=len(image))
     assert answer == {
         "device": disk, "format": "raw", "source": server.url, "transport": "http", "bytes_read": len(image),
         "bytes_written": len(image), "bytes_zeroed": 0, "digests": {"sha256": digest(image)}, "resumed": 0,
@@ -96,22 +94,19 @@ def test_a_wrong_digest_leaves_nothing_that_boots(call, server, image, disk):
     assert failed.value.code == "digest_mismatch"
     assert failed.value.details == {"expected": SHA, "found": digest(image)}
     assert_boots_nothing(disk)
-    assert content(disk)[MIB : 2 * MIB] == image[MIB : 2 * MIB], (
-        "it was written, so the ends really were held back"
-    )
+    assert content(disk)[MIB : 2 * MIB] == image[MIB : 2 * MIB], "it was written, so the ends really were held back"
 
 
 @pytest.mark.root
 def test_the_ends_are_written_after_the_verdict(call, server, image, loop_disk):
     disk = loop_disk(6)
     server.body = image = os.urandom(6 * MIB)
-    server.pause_s = 0.01
-    running = call.start("image.write", device=disk, sources=server.url, digest=digest(image))
+    server.silent_after = 5 * MIB
+    running = call.start("image.write", device=disk, sources=server.url, digest=digest(image), patience_s=HANG_S)
     running.wait_for_event("done")
-    with Path(disk).open("rb") as file:
-        while os.pread(file.fileno(), MIB, 2 * MIB) != image[2 * MIB : 3 * MIB]:
-            assert running.process.poll() is None
+    running.wait_until(lambda: content(disk)[2 * MIB : 3 * MIB] == image[2 * MIB : 3 * MIB])
     assert_boots_nothing(disk)
+    server.go_on.set()
     running.finish()
     assert content(disk) == image
 

@@ -47,8 +47,15 @@ def test_what_is_not_mapped_is_zeros(call, serve, file, disk, make, form, zero):
     assert plan.count(b"<Range") == 3
     data = PACK["tar.zst"](image) if form == "zst" else image
     rest = content(disk)[len(image) : -MIB]
-    answer = call("image.write", device=disk, sources=serve(data).url, digest=digest(data), format=form, zero=zero,
-                  bmap=serve(plan).url)  # fmt: skip
+    answer = call(
+        "image.write",
+        device=disk,
+        sources=serve(data).url,
+        digest=digest(data),
+        format=form,
+        zero=zero,
+        bmap=serve(plan).url,
+    )
     after = content(disk)
     assert after[: len(image)] == image
     assert after[len(image) : -MIB] == rest
@@ -95,8 +102,9 @@ def test_the_map_of_an_image_of_another_size(call, serve, file, disk, form, chan
     os.truncate(file, file.stat().st_size + change)
     data = PACK["tar.zst"](file.read_bytes()) if form == "zst" else file.read_bytes()
     with pytest.raises(PluginFailed, match=r"is for one of 9446153 bytes; .* was not touched") as failed:
-        call("image.write", device=disk, sources=serve(data).url, digest=digest(data), format=form,
-             bmap=serve(plan).url)  # fmt: skip
+        call(
+            "image.write", device=disk, sources=serve(data).url, digest=digest(data), format=form, bmap=serve(plan).url
+        )
     assert failed.value.code == "wrong_size"
     assert content(disk) == before, "the size is known before the first byte"
 

@@ -1,5 +1,3 @@
-import time
-
 import pytest
 
 from tests.support.disk_content import MIB, SHA, assert_boots_nothing, assert_told_truly, content, digest
@@ -22,9 +20,7 @@ def test_a_broken_connection_is_taken_up_again(call, server, image, disk, etag):
     answer = call("image.write", device=disk, sources=server.url, digest=digest(image))
     assert answer["resumed"] == 5
     assert content(disk)[: len(image)] == image
-    assert [request.get("If-Range") for request in server.requests[1:]] == [
-        '"one"' if etag == '"one"' else None
-    ] * 5
+    assert [request.get("If-Range") for request in server.requests[1:]] == ['"one"' if etag == '"one"' else None] * 5
 
 
 @pytest.mark.root
@@ -93,8 +89,7 @@ def test_sigterm_while_it_is_read_again(call, server, image, disk):
 
     server.on_request = slowly
     running = call.start("image.write", device=disk, sources=server.url, digest=digest(image))
-    while "are read again" not in running.log:
-        assert running.process.poll() is None
+    running.wait_until(lambda: "are read again" in running.log)
     running.terminate()
     with pytest.raises(PluginFailed, match=f"stopped after {2 * MIB} bytes") as failed:
         running.finish()
@@ -120,12 +115,10 @@ def test_a_server_that_falls_silent_is_given_up(call, server, image, disk):
             habits.statuses = [503]
 
     server.on_request = then_dead
-    started = time.monotonic()
     before = content(disk)
     with pytest.raises(PluginFailed, match=r"no new byte for 0\.6 s") as failed:
         call("image.write", device=disk, sources=server.url, digest=digest(image), patience_s=0.6)
     assert failed.value.code == "connection_lost"
-    assert 0.6 <= time.monotonic() - started < 4
     assert_told_truly(disk, before, failed.value.partial)
 
 

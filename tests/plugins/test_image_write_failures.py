@@ -5,6 +5,7 @@ import pytest
 
 from tests.support.disk_content import MIB, SHA, assert_boots_nothing, content, digest
 from tests.support.plugin import PluginFailed
+from tests.support.waiting import HANG_S
 
 
 @pytest.mark.root
@@ -40,12 +41,17 @@ def test_an_image_that_turns_out_too_large(call, server, loop_disk):
     assert_boots_nothing(disk)
 
 
+def in_the_middle(call, server, image, disk):
+    """A command that has written some of the image and waits for the rest."""
+    server.silent_after = 4 * MIB
+    running = call.start("image.write", device=disk, sources=server.url, digest=digest(image), patience_s=HANG_S)
+    running.wait_until(lambda: content(disk)[2 * MIB : 3 * MIB] == image[2 * MIB : 3 * MIB])
+    return running
+
+
 @pytest.mark.root
 def test_sigterm_in_the_middle_wipes_the_ends(call, server, image, disk):
-    server.pause_s = 0.05
-    running = call.start("image.write", device=disk, sources=server.url, digest=digest(image))
-    while content(disk)[2 * MIB : 3 * MIB] != image[2 * MIB : 3 * MIB]:
-        assert running.process.poll() is None
+    running = in_the_middle(call, server, image, disk)
     running.terminate()
     running.terminate()
     with pytest.raises(PluginFailed, match=r"stopped after \d+ bytes") as failed:
@@ -98,10 +104,7 @@ def test_an_image_for_other_sectors_is_refused_untouched(call, serve, disk_of_4k
 
 @pytest.mark.root
 def test_kill_9_in_the_middle_leaves_nothing_that_boots(call, server, image, disk):
-    server.pause_s = 0.05
-    running = call.start("image.write", device=disk, sources=server.url, digest=digest(image))
-    while content(disk)[2 * MIB : 3 * MIB] != image[2 * MIB : 3 * MIB]:
-        assert running.process.poll() is None
+    running = in_the_middle(call, server, image, disk)
     running.process.kill()
     running.process.wait()
     assert_boots_nothing(disk)

@@ -35,7 +35,5 @@ def test_headers_do_not_follow_a_redirect_to_another_server(call, serve, server,
 def test_headers_follow_a_redirect_on_the_same_server(call, server, image, disk):
     server.redirect = server.url + "2"
     server.on_request = lambda habits: len(habits.requests) == 2 and setattr(habits, "redirect", None)
-    call(
-        "image.write", device=disk, sources=server.url, digest=digest(image), headers={"Authorization": "s3cret"}
-    )
+    call("image.write", device=disk, sources=server.url, digest=digest(image), headers={"Authorization": "s3cret"})
     assert [request["Authorization"] for request in server.requests] == ["s3cret", "s3cret"]

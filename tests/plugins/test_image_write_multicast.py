@@ -2,16 +2,16 @@
 
 import os
 import subprocess
-import time
 
 import pytest
 
 from tests.support.disk_content import MIB, SHA, assert_boots_nothing, content, digest
 from tests.support.lan import PORTBASE, inside, lan, run  # noqa: F401
 from tests.support.plugin import PluginFailed
+from tests.support.waiting import HANG_S, wait_for
 
 pytestmark = pytest.mark.root
-URL = f"udpcast://:{PORTBASE}?wait_s=20"
+URL = f"udpcast://:{PORTBASE}?wait_s=100"
 FEC = ["--async", "--fec", "8x8/128", "--autostart", 4, "--rexmit-hello-interval", 500, "--max-bitrate", "200m",
        "--mcast-data-address", "239.77.1.1"]  # fmt: skip
 
@@ -27,7 +27,7 @@ def start(call, node, disk, sources=URL, **more):
 
 
 def receivers(count):
-    return ["--min-receivers", count, "--max-wait", 20, "--rexmit-hello-interval", 250, "--min-wait", 2]
+    return ["--min-receivers", count, "--max-wait", 100, "--rexmit-hello-interval", 250, "--min-wait", 2]
 
 
 def test_several_machines_at_once(call, lan, loop_disk, image):  # noqa: F811
@@ -36,7 +36,7 @@ def test_several_machines_at_once(call, lan, loop_disk, image):  # noqa: F811
     running = [start(call, node, disk, digest=digest(image)) for node, disk in zip(lan.nodes, disks, strict=True)]
     answers = [one.finish() for one in running]
     assert [content(disk)[: len(image)] == image for disk in disks] == [True] * 3
-    assert sender.wait(10) == 0
+    assert sender.wait(HANG_S) == 0
     assert lan.log.count("New connection") == 3
     assert {(answer["source"], answer["transport"], answer["bytes_read"]) for answer in answers} == {
         (f"udpcast://:{PORTBASE}", "multicast", len(image))
@@ -49,7 +49,8 @@ def test_lost_packets_are_made_good(call, lan, loop_disk, image, options):  # no
     for node in nodes:
         lan.lose(node)
     running = [start(call, node, disk, digest=digest(image)) for node, disk in zip(nodes, disks, strict=True)]
-    time.sleep(1)  # a sender without return channel waits for nobody
+    for node in nodes:
+        lan.wait_for_receiver(node)
     lan.send(image, *options)
     for one in running:
         one.finish()
@@ -60,7 +61,7 @@ def test_lost_packets_are_made_good(call, lan, loop_disk, image, options):  # no
 def test_without_return_channel(call, lan, loop_disk, image):  # noqa: F811
     disk = loop_disk(16)
     running = start(call, lan.nodes[0], disk, digest=digest(image))
-    time.sleep(1)
+    lan.wait_for_receiver(lan.nodes[0])
     lan.send(image, *FEC)
     running.finish()
     assert content(disk)[: len(image)] == image
@@ -69,11 +70,9 @@ def test_without_return_channel(call, lan, loop_disk, image):  # noqa: F811
 
 def test_a_rendezvous_address_of_ones_own(call, lan, loop_disk, image):  # noqa: F811
     disk, group = loop_disk(16), "239.77.0.1"
-    url = f"udpcast://{group}:{PORTBASE}?interface=v0&wait_s=20&rcvbuf=1048576"
+    url = f"udpcast://{group}:{PORTBASE}?interface=v0&wait_s=100&rcvbuf=1048576"
     running = start(call, lan.nodes[0], disk, url, digest=digest(image))
-    while group not in run("ip", "-n", lan.nodes[0], "maddress", "show", "dev", "v0"):
-        assert running.process.poll() is None
-        time.sleep(0.05)
+    wait_for(lambda: group in run("ip", "-n", lan.nodes[0], "maddress", "show", "dev", "v0"), "a receiver in the group")
     lan.send(image, *receivers(1), "--mcast-rdv-address", group)
     running.finish()
     assert content(disk)[: len(image)] == image
@@ -160,8 +159,7 @@ def test_qcow2_does_not_join_what_it_cannot_take(call, serve, loop_disk, tmp_pat
     subprocess.run(["qemu-img", "convert", "-O", "qcow2", tmp_path / "raw", tmp_path / "qcow2"], check=True)
     published, disk = (tmp_path / "qcow2").read_bytes(), loop_disk(16)
     server = serve(published)
-    sources = ["udpcast://?interface=lo&wait_s=60", server.url]
+    sources = ["udpcast://?interface=lo&wait_s=3600", server.url]  # it would not come to an end
     answer = call("image.write", device=disk, sources=sources, format="qcow2", digest=digest(published))
-    assert answer["seconds"] < 30, "it waited for a transmission"
     assert (answer["transport"], answer["failed"][0]["code"]) == ("http", "no_range")
     assert content(disk)[:MIB] == (tmp_path / "raw").read_bytes()

@@ -5,8 +5,10 @@ import subprocess
 
 import pytest
 
-from tests.support.bad_images import DISK_MIB, SHORT, SIZE, UNTOUCHED, WIPED, bootable, every, zst
+from tests.support.bad_images import DISK_MIB, SHORT, SIZE, UNTOUCHED, WIPED, bootable, every
 from tests.support.disk_content import MIB, SHA, assert_boots_nothing, content, digest
+from tests.support.loop import LoopDevice
+from tests.support.packers import zst
 from tests.support.plugin import PluginFailed
 
 pytestmark = [
@@ -64,11 +66,11 @@ def test_an_image_for_sectors_of_another_size(call, serve, loop_disk, disk_of_4k
 
 
 def test_a_disk_that_fails_in_the_middle(call, serve, tmp_path, image):
-    """Its backing file lies on a file system that is full after 6 MiB; the ends are there, and full of garbage."""
+    """Its backing file lies on a file system that is full after 4 MiB; the ends are there, and full of garbage."""
     place = tmp_path / "small"
     place.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=6m", "none", str(place)], check=True)
-    device = ""
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "none", str(place)], check=True)
+    device = None
     try:
         backing = place / "disk"
         with backing.open("wb") as file:
@@ -76,14 +78,13 @@ def test_a_disk_that_fails_in_the_middle(call, serve, tmp_path, image):
             file.truncate(SIZE - MIB)
             file.seek(SIZE - MIB)
             file.write(image[-MIB:])
-        argv = ["losetup", "--find", "--show", str(backing)]
-        device = subprocess.run(argv, capture_output=True, text=True, check=True).stdout.strip()
-        error = refused(call, serve, device, image, {}, digest=digest(image))
+        device = LoopDevice(backing)
+        error = refused(call, serve, device.path, image, {}, digest=digest(image))
         assert (error.code, error.partial["disk"]) == ("write_failed", WIPED)
         assert backing.read_bytes()[:MIB] == backing.read_bytes()[-MIB:] == bytes(MIB)
     finally:
         if device:
-            subprocess.run(["losetup", "--detach", device], check=True)
+            device.close()
         subprocess.run(["umount", str(place)], check=True)
 
 

@@ -3,12 +3,13 @@
 import os
 import signal
 import subprocess
-from pathlib import Path
 
 import pytest
 
-from tests.support.bad_images import SIZE, bootable, zst
+from tests.support.bad_images import SIZE, bootable
 from tests.support.disk_content import MIB, content, digest
+from tests.support.loop import backing_of
+from tests.support.packers import zst
 
 pytestmark = pytest.mark.root
 
@@ -17,8 +18,7 @@ class Backing:
     """What is on the medium itself: the page cache of the loop device is above it, and lost with the power."""
 
     def __init__(self, device):
-        argv = ["losetup", "--noheadings", "--output", "BACK-FILE", device]
-        self.path = Path(subprocess.run(argv, capture_output=True, text=True, check=True).stdout.strip())
+        self.path = backing_of(device)
         self.before = self.ends()
 
     def ends(self):
@@ -45,10 +45,10 @@ def slow(call, serve, loop_disk):
     started = []
 
     def start(pack, form):
-        disk, image = loop_disk(SIZE // MIB), bootable()
+        disk, image = loop_disk(SIZE // MIB), bootable(noise=SIZE)
         published = pack(image)
         server, backing = serve(published), Backing(disk)
-        server.pause_s, server.silent_after = 0.005, len(published) - MIB // 2
+        server.pause_s, server.silent_after = 0.01, len(published) - MIB // 2
         running = call.start("image.write", device=disk, sources=server.url, digest=digest(published), format=form)
         started.append(running.process)
         return disk, image, backing, running
@@ -69,7 +69,7 @@ def test_at_no_moment_before_the_verdict_is_there_anything_to_boot(slow, call, s
         if states not in seen:
             seen.append(states)
         with open(disk, "rb") as file:
-            middle = os.pread(file.fileno(), MIB, 12 * MIB) == image[12 * MIB : 13 * MIB]
+            middle = os.pread(file.fileno(), MIB, SIZE - 4 * MIB) == image[SIZE - 4 * MIB :][:MIB]
     assert samples > 20
     assert seen[0] == ["old", "old"], "the disk was as it had been until the image came"
     assert seen[-1] == ["zeros", "zeros"], "all but the ends is written, and they are not"
@@ -79,7 +79,7 @@ def test_at_no_moment_before_the_verdict_is_there_anything_to_boot(slow, call, s
     assert backing.states() == ["zeros", "zeros"], "what was in the cache only is gone with the power"
     subprocess.run(["blockdev", "--flushbufs", disk], check=True)
     assert backing.states() == ["zeros", "zeros"], "and if it all got there, it boots nothing either"
-    assert content(disk)[2 * MIB : 12 * MIB] == image[2 * MIB : 12 * MIB]
+    assert content(disk)[2 * MIB : SIZE - 4 * MIB] == image[2 * MIB : SIZE - 4 * MIB]
     call("image.write", device=disk, sources=serve(pack(image)).url, digest=digest(pack(image)), format=form)
     assert content(disk) == image
 
@@ -87,11 +87,7 @@ def test_at_no_moment_before_the_verdict_is_there_anything_to_boot(slow, call, s
 def test_the_old_system_is_gone_before_the_first_byte_of_the_image_is_there(slow):
     """Half an old system and half a new one must not boot: the wiping is on the medium before anything else."""
     disk, image, backing, running = slow(bytes, "raw")
-    written = False
-    while not written:
-        assert running.process.poll() is None, running.log
-        with open(disk, "rb") as file:
-            written = os.pread(file.fileno(), 4096, MIB) == image[MIB : MIB + 4096]
+    running.wait_until(lambda: content(disk)[MIB : MIB + 4096] == image[MIB : MIB + 4096])
     assert backing.states() == ["zeros", "zeros"]
     running.terminate()
     running.process.wait()

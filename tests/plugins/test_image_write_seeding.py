@@ -12,7 +12,7 @@ pytest.importorskip("libtorrent", minversion="2.1")
 
 from tests.support.lan import inside
 from tests.support.seeding_host import ADDRESS, host_with, missing
-from tests.support.swarm import wait_for
+from tests.support.waiting import HANG_S, wait_for
 
 MIB = 1 << 20
 IMAGE = os.urandom(3 * MIB + 12345)
@@ -24,6 +24,7 @@ PROGRAMS = ("ip", "nginx", "opentracker", "transmission-daemon", "transmission-r
 
 pytestmark = [
     pytest.mark.root,
+    pytest.mark.swarm,
     pytest.mark.skipif(os.geteuid() != 0, reason="needs root: makes network namespaces"),
     pytest.mark.skipif(missing(*PROGRAMS) != [], reason=f"not installed: {', '.join(missing(*PROGRAMS))}"),
 ]
@@ -42,7 +43,7 @@ def write(call, host, loop_disk):
     def run(source):
         disk = loop_disk(8)
         with inside(host.node):
-            answer = call("image.write", device=disk, sources=source, digest=SHA, patience_s=30)
+            answer = call("image.write", device=disk, sources=source, digest=SHA, patience_s=HANG_S)
         assert Path(disk).read_bytes()[: len(IMAGE)] == IMAGE
         assert answer["transport"] == "torrent"
         return answer["stats"]

@@ -13,6 +13,7 @@ import pytest
 
 from tests.support.lan import inside
 from tests.support.plugin import REPO
+from tests.support.waiting import HANG_S, wait_for
 
 UNIT = REPO / "docs/agent-router-seed.service"
 EXPOSURE = "20"  # tenths: what systemd calls OK begins at 2.5 and below, the unit has 1.5
@@ -35,7 +36,7 @@ def analyze(*arguments: object) -> subprocess.CompletedProcess[str]:
     if shutil.which("systemd-analyze") is None:
         pytest.skip("needs systemd-analyze, of the package systemd")
     argv = ["systemd-analyze", *map(str, arguments)]
-    return subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(argv, capture_output=True, text=True, timeout=HANG_S, check=False)
 
 
 def said(path: Path) -> str:
@@ -72,9 +73,8 @@ def host():
 
 
 @pytest.mark.root
+@pytest.mark.swarm
 def test_its_command_serves_where_it_may_do_no_more(call, host, loop_disk):
-    from tests.support.swarm import wait_for
-
     image = host.image.read_bytes()
     published = host.image.rename(host.images / "debian-13.raw.zst")  # named so for the pattern of the unit only
     command = shlex.split(re.findall(r"^ExecStart=(.*)$", UNIT.read_text(), re.MULTILINE)[0])
@@ -82,16 +82,23 @@ def test_its_command_serves_where_it_may_do_no_more(call, host, loop_disk):
     wait_for(lambda: "by HTTP, BitTorrent (port 6881)" in host.log, "the service")
     status = Path(f"/proc/{process.pid}/status").read_text()
     assert [re.search(rf"^{key}:\s*(\S+)", status, re.MULTILINE)[1] for key in ("Uid", "CapBnd", "NoNewPrivs")] == [
-        "65534", "0" * 16, "1",
-    ]  # fmt: skip
+        "65534",
+        "0" * 16,
+        "1",
+    ]
     given = {}
     for way, kind in (("http", ""), ("torrent", ".torrent")):
         disk = loop_disk(8)
         with inside(host.node):
-            given[way] = call("image.write", device=disk, sources=f"http://192.0.2.10:8000/{published.name}{kind}",
-                              digest=hashlib.sha256(image).hexdigest(), patience_s=20)  # fmt: skip
+            given[way] = call(
+                "image.write",
+                device=disk,
+                sources=f"http://192.0.2.10:8000/{published.name}{kind}",
+                digest=hashlib.sha256(image).hexdigest(),
+                patience_s=HANG_S,
+            )
         assert given[way]["transport"] == way
         assert Path(disk).read_bytes()[: len(image)] == image
     assert given["torrent"]["stats"]["bytes_by_peers"] > 0
     process.terminate()
-    assert process.wait(10) == 0, host.log
+    assert process.wait(HANG_S) == 0, host.log

@@ -77,8 +77,7 @@ def test_a_file_and_its_own_headers_for_each_source(call, server, image, disk, t
 def test_sigterm_while_one_source_is_waited_for_is_the_end(call, server, image, disk):
     server.statuses = [503] * 1000
     running = call.start("image.write", device=disk, sources=[server.url, server.url + "2"], patience_s=60)
-    while not server.requests:
-        assert running.process.poll() is None
+    running.wait_until(lambda: server.requests)
     running.terminate()
     with pytest.raises(PluginFailed, match="was not touched") as failed:
         running.finish()

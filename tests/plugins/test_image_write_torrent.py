@@ -11,7 +11,8 @@ from tests.support.disk_content import MIB
 
 pytest.importorskip("libtorrent", minversion="2.1")
 
-from tests.support.swarm import SLOW, assert_given_on, assert_written, wait_for, with_holes, write
+from tests.support.swarm import assert_given_on, assert_written, with_holes, write
+from tests.support.waiting import HANG_S, wait_for
 
 pytestmark = pytest.mark.root
 
@@ -96,9 +97,8 @@ def test_sizes(call, swarm, loop_disk, size, piece):
 def test_nothing_bootable_is_on_the_disk_before_the_verdict(call, swarm, loop_disk):
     body = os.urandom(16 * MIB)
     disk, one = loop_disk(16), swarm(body)
-    one.seeder(SLOW)
-    running = call.start("image.write", device=disk, sources=[one.torrent_url], digest=one.digest)
-    seen = 0
+    one.seeder(first=12 * MIB)
+    running, seen, rest = call.start("image.write", device=disk, sources=[one.torrent_url], digest=one.digest), 0, None
     while running.process.poll() is None:
         with open(disk, "rb") as file:
             head, middle = file.read(MIB), file.read(14 * MIB)
@@ -108,7 +108,11 @@ def test_nothing_bootable_is_on_the_disk_before_the_verdict(call, swarm, loop_di
             whole = middle == body[MIB : 15 * MIB]
             assert whole or head.count(0) == MIB
             assert whole or tail.count(0) == MIB
-        time.sleep(0.02)
+        if seen == 5 and rest is None:
+            rest = one.seeder()
+            for asked in one.tracker.asked:
+                rest.connect(int(asked["port"]))
+        time.sleep(0.02)  # between two samples
     running.finish()
     assert seen > 5
     assert_written(disk, body)
@@ -124,7 +128,7 @@ def test_memory_does_not_grow_with_the_image(call, swarm, loop_disk):
         with contextlib.suppress(OSError, IndexError):
             text = Path(f"/proc/{running.process.pid}/smaps_rollup").read_text()
             peak_kib = max(peak_kib, int(text.split("\nPss:")[1].split()[0]))
-        time.sleep(0.01)
+        time.sleep(0.01)  # between two samples
     running.finish()
     assert 10 << 10 < peak_kib < 44 << 10
 
@@ -132,7 +136,7 @@ def test_memory_does_not_grow_with_the_image(call, swarm, loop_disk):
 def test_it_gives_to_others_afterwards_until_told_to_end(call, swarm, image, loop_disk, tmp_path):
     disk, one = loop_disk(16), swarm(image)
     first = one.seeder()
-    running = call.start("image.write", device=disk, sources=[one.torrent_url], digest=one.digest, linger_s=40)
+    running = call.start("image.write", device=disk, sources=[one.torrent_url], digest=one.digest, linger_s=HANG_S)
     wait_for(lambda: any("seeding" in e.get("message", "") for e in running.events), "it seeds")
     assert_written(disk, image)
     first.kill()

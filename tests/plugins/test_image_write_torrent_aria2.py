@@ -14,11 +14,11 @@ pytest.importorskip("libtorrent", minversion="2.1", reason="the other peers are 
 if shutil.which("aria2c") is None:
     pytest.skip("aria2c is not installed; make packages does that", allow_module_level=True)
 
-from agent_router.image.formats.unpackers import zstd_module
-from tests.support.swarm import assert_given_on, wait_for
+from tests.support.packers import zst
+from tests.support.swarm import assert_given_on
+from tests.support.waiting import HANG_S, wait_for
 
 pytestmark = pytest.mark.root
-SLOW = 2 * MIB
 
 
 @pytest.fixture(autouse=True)
@@ -34,7 +34,7 @@ def image():
 
 
 def write(call, disk, *sources, **more):
-    return call("image.write", device=disk, sources=list(sources), patience_s=more.pop("patience_s", 15), **more)
+    return call("image.write", device=disk, sources=list(sources), patience_s=more.pop("patience_s", HANG_S), **more)
 
 
 def assert_written(disk, image):
@@ -68,7 +68,7 @@ def test_a_raw_image_from_peers(call, swarm, image, loop_disk):
 
 
 def test_a_compressed_image_from_a_web_seed(call, swarm, image, loop_disk):
-    disk, one = loop_disk(24), swarm(zstd_module().compress(image), web_seed=True, tracked=False)
+    disk, one = loop_disk(24), swarm(zst(image), web_seed=True, tracked=False)
     write(call, disk, one.torrent_url, format="zst", digest=one.digest)
     assert_written(disk, image)
 
@@ -124,7 +124,7 @@ def test_nobody_there(call, swarm, image, loop_disk):
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
 def test_nothing_is_left_of_aria2_when_the_command_ends(call, swarm, image, loop_disk, how):
     disk, one = loop_disk(24), swarm(image)
-    seeder = one.seeder(SLOW)
+    seeder = one.seeder(first=4 * MIB)
     running = call.start("image.write", device=disk, sources=[one.torrent_url], digest=one.digest)
     wait_for(lambda: seeder.uploaded > MIB, "the swarm gave a MiB")
     assert running_aria2c(running)
@@ -136,7 +136,7 @@ def test_nothing_is_left_of_aria2_when_the_command_ends(call, swarm, image, loop
 
 def test_a_killed_aria2_leads_to_the_next_source(call, swarm, image, loop_disk):
     disk, one = loop_disk(24), swarm(image)
-    seeder = one.seeder(SLOW)
+    seeder = one.seeder(first=4 * MIB)
     one.serve_image()
     both = [one.torrent_url, one.url]
     running = call.start("image.write", device=disk, sources=both, digest=one.digest)
@@ -151,7 +151,7 @@ def test_a_killed_aria2_leads_to_the_next_source(call, swarm, image, loop_disk):
 def test_it_gives_to_others_afterwards(call, swarm, image, loop_disk, tmp_path):
     disk, one = loop_disk(24), swarm(image)
     first = one.seeder()
-    running = call.start("image.write", device=disk, sources=[one.torrent_url], digest=one.digest, linger_s=40)
+    running = call.start("image.write", device=disk, sources=[one.torrent_url], digest=one.digest, linger_s=HANG_S)
     wait_for(lambda: any("seeding" in e.get("message", "") for e in running.events), "it seeds")
     assert content(disk)[: len(image)] == image
     first.kill()

@@ -10,7 +10,8 @@ from tests.support.plugin import PluginFailed
 
 pytest.importorskip("libtorrent", minversion="2.1")
 
-from tests.support.swarm import SLOW, assert_written, wait_for, with_holes, write
+from tests.support.swarm import assert_written, with_holes, write
+from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.root
 
@@ -33,7 +34,7 @@ def test_wrong_digest(call, swarm, image, loop_disk):
 
 def test_a_killed_seeder_leads_to_the_next_source(call, swarm, image, loop_disk):
     disk, one = loop_disk(16), swarm(image)
-    seeder = one.seeder(SLOW)
+    seeder = one.seeder(first=4 * MIB)
     one.serve_image()
     both = [one.torrent_url, one.url]
     running = call.start("image.write", device=disk, sources=both, digest=one.digest, patience_s=4)
@@ -86,9 +87,9 @@ def test_a_compressed_image_in_a_raw_request(call, swarm, loop_disk):
 
 def test_cancelled(call, swarm, image, loop_disk):
     disk, one = loop_disk(16), swarm(image)
-    seeder = one.seeder(SLOW)
+    seeder = one.seeder(first=4 * MIB)
     running = call.start("image.write", device=disk, sources=[one.torrent_url], digest=one.digest)
-    wait_for(lambda: seeder.uploaded > 3 * MIB, "the swarm gave 3 MiB")
+    wait_for(lambda: seeder.uploaded > MIB, "the swarm gave a MiB")
     running.terminate()
     with pytest.raises(PluginFailed) as failed:
         running.finish()

@@ -1,8 +1,6 @@
 """Torrents of compressed images, qcow2 and archives: kept on the disk's end or in the tree while they are unpacked."""
 
-import bz2
 import gzip
-import lzma
 import os
 import signal
 import subprocess
@@ -10,19 +8,16 @@ import subprocess
 import pytest
 
 from tests.support.disk_content import MIB, assert_boots_nothing, content
+from tests.support.packers import PACKERS
 from tests.support.plugin import PluginFailed
 from tests.support.trees import fill, found, pack
 
 pytest.importorskip("libtorrent", minversion="2.1")
 
-from agent_router.image.formats.unpackers import zstd_module
-from tests.support.swarm import assert_given_on, wait_for, write
+from tests.support.swarm import assert_given_on, write
+from tests.support.waiting import HANG_S, wait_for
 
 pytestmark = pytest.mark.root
-SLOW = 2 * MIB
-PACK = {
-    "gz": gzip.compress, "xz": lzma.compress, "bz2": bz2.compress, "zst": lambda data: zstd_module().compress(data),
-}  # fmt: skip
 
 
 def noise(size):
@@ -52,9 +47,9 @@ def qcow2(directory, image, *options):
     return made.read_bytes()
 
 
-@pytest.mark.parametrize("form", PACK)
+@pytest.mark.parametrize("form", PACKERS)
 def test_compressed_images(call, swarm, image, loop_disk, form):
-    disk, one = loop_disk(24), swarm(PACK[form](image))
+    disk, one = loop_disk(24), swarm(PACKERS[form](image))
     one.seeder()
     answer = write(call, disk, one.torrent_url, format=form, digest=one.digest)
     assert (answer["transport"], answer["format"], answer["bytes_written"]) == ("torrent", form, len(image))
@@ -75,7 +70,7 @@ def test_qcow2_whose_tables_are_fetched_out_of_order(call, swarm, image, loop_di
 
 
 def test_from_a_web_seed(call, swarm, image, loop_disk):
-    disk, one = loop_disk(24), swarm(PACK["zst"](image), web_seed=True, tracked=False)
+    disk, one = loop_disk(24), swarm(PACKERS["zst"](image), web_seed=True, tracked=False)
     answer = write(call, disk, one.torrent_url, format="zst", digest=one.digest)
     assert answer["stats"]["bytes_by_web_seeds"] >= len(one.body)
     assert_written(disk, image, one)
@@ -102,7 +97,7 @@ def test_an_image_of_few_pieces(call, swarm, loop_disk, size):
 
 
 def test_after_a_discard_of_the_whole_disk(call, swarm, image, loop_disk):
-    disk, one = loop_disk(24), swarm(PACK["gz"](image))
+    disk, one = loop_disk(24), swarm(PACKERS["gz"](image))
     one.seeder()
     write(call, disk, one.torrent_url, format="gz", digest=one.digest, zero="discard")
     assert content(disk) == image + bytes(24 * MIB - len(image))
@@ -110,7 +105,7 @@ def test_after_a_discard_of_the_whole_disk(call, swarm, image, loop_disk):
 
 @pytest.mark.parametrize("form", ["zst", "qcow2"])
 def test_no_room_beside_an_image_that_tells_its_size(call, swarm, image, loop_disk, tmp_path, form):
-    body = qcow2(tmp_path, image, "-c") if form == "qcow2" else PACK[form](image)
+    body = qcow2(tmp_path, image, "-c") if form == "qcow2" else PACKERS[form](image)
     disk, one = loop_disk(9), swarm(body)
     before = content(disk)
     one.seeder()
@@ -126,7 +121,7 @@ def test_no_room_beside_an_image_that_tells_its_size(call, swarm, image, loop_di
 
 
 def test_no_room_beside_an_image_that_turns_out_to_be_larger(call, swarm, image, loop_disk):
-    disk, one = loop_disk(9), swarm(PACK["gz"](image))
+    disk, one = loop_disk(9), swarm(PACKERS["gz"](image))
     one.seeder()
     one.serve_image()
     answer = write(call, disk, one.torrent_url, one.url, format="gz", digest=one.digest)
@@ -149,7 +144,7 @@ def test_what_is_no_such_file_leaves_the_disk_untouched(call, swarm, image, loop
 
 
 def test_wrong_digest(call, swarm, image, loop_disk):
-    disk, one = loop_disk(24), swarm(PACK["zst"](image))
+    disk, one = loop_disk(24), swarm(PACKERS["zst"](image))
     one.seeder()
     with pytest.raises(PluginFailed) as failed:
         write(call, disk, one.torrent_url, format="zst", digest="9" * 64)
@@ -159,7 +154,7 @@ def test_wrong_digest(call, swarm, image, loop_disk):
 
 
 def test_an_image_that_was_cut_off_before_the_torrent_was_made(call, swarm, image, loop_disk):
-    disk, one = loop_disk(24), swarm(PACK["zst"](image)[:-MIB])
+    disk, one = loop_disk(24), swarm(PACKERS["zst"](image)[:-MIB])
     one.seeder()
     with pytest.raises(PluginFailed) as failed:
         write(call, disk, one.torrent_url, format="zst", digest=one.digest)
@@ -168,8 +163,8 @@ def test_an_image_that_was_cut_off_before_the_torrent_was_made(call, swarm, imag
 
 
 def test_nothing_bootable_and_no_device_is_left_by_a_kill(call, swarm, image, loop_disk):
-    disk, one = loop_disk(24), swarm(PACK["gz"](image))
-    seeder = one.seeder(SLOW)
+    disk, one = loop_disk(24), swarm(PACKERS["gz"](image))
+    seeder = one.seeder(first=3 * MIB)
     running = call.start("image.write", device=disk, sources=[one.torrent_url], format="gz", digest=one.digest)
     wait_for(lambda: seeder.uploaded > 2 * MIB, "the swarm gave 2 MiB")
     assert kept_on(disk)
@@ -183,8 +178,8 @@ def test_nothing_bootable_and_no_device_is_left_by_a_kill(call, swarm, image, lo
 
 
 def test_cancelled(call, swarm, image, loop_disk):
-    disk, one = loop_disk(24), swarm(PACK["gz"](image))
-    seeder = one.seeder(SLOW)
+    disk, one = loop_disk(24), swarm(PACKERS["gz"](image))
+    seeder = one.seeder(first=3 * MIB)
     running = call.start("image.write", device=disk, sources=[one.torrent_url], format="gz", digest=one.digest)
     wait_for(lambda: seeder.uploaded > 2 * MIB, "the swarm gave 2 MiB")
     running.terminate()
@@ -196,9 +191,9 @@ def test_cancelled(call, swarm, image, loop_disk):
 
 
 def test_it_gives_the_packed_file_to_others_until_told_to_end(call, swarm, image, loop_disk, tmp_path):
-    disk, one = loop_disk(24), swarm(PACK["zst"](image))
+    disk, one = loop_disk(24), swarm(PACKERS["zst"](image))
     first = one.seeder()
-    more = {"format": "zst", "digest": one.digest, "linger_s": 40}
+    more = {"format": "zst", "digest": one.digest, "linger_s": HANG_S}
     running = call.start("image.write", device=disk, sources=[one.torrent_url], **more)
     wait_for(lambda: any("seeding" in e.get("message", "") for e in running.events), "it seeds")
     assert content(disk)[: len(image)] == image

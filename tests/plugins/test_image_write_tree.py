@@ -12,6 +12,7 @@ from agent_router.image.tree import MARKER
 from tests.support.disk_content import MIB, SHA, digest
 from tests.support.plugin import PluginFailed
 from tests.support.trees import CAPABILITY, PACK, fill, found, members, pack
+from tests.support.waiting import HANG_S
 
 pytestmark = pytest.mark.root
 
@@ -148,11 +149,11 @@ def slowly(call, serve):
 
     def start(place, data):
         server = serve(data)
-        server.pause_s = 0.05
-        running = call.start("image.write", tree=str(place), sources=server.url, digest=digest(data), format="tar")
+        server.silent_after = len(data) - (1 << 16)
+        request = {"sources": server.url, "digest": digest(data), "format": "tar", "patience_s": HANG_S}
+        running = call.start("image.write", tree=str(place), **request)
         started.append(running.process)
-        while not (place / "usr/bin").exists():
-            assert running.process.poll() is None, running.log
+        running.wait_until((place / "usr/bin").exists)
         assert (place / MARKER).exists()
         return running
 
@@ -192,8 +193,9 @@ def test_what_kill_9_left_is_refused_until_it_is_cleaned_up(call, serve, mounted
 
 def test_the_second_source_after_one_that_was_cut_off(call, serve, mounted, origin, archive):
     place, short = mounted(), serve(archive[: 3 * MIB])
-    answer = call("image.write", tree=str(place), sources=[short.url, serve(archive).url], digest=digest(archive),
-                  format="tar")  # fmt: skip
+    answer = call(
+        "image.write", tree=str(place), sources=[short.url, serve(archive).url], digest=digest(archive), format="tar"
+    )
     assert [failure["code"] for failure in answer["failed"]] == ["digest_mismatch"]
     assert found(place) == found(origin)
 

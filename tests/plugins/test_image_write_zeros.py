@@ -25,8 +25,9 @@ def image():
 def test_every_way_to_make_zeros(call, serve, image, disk, mode, form):
     published = image if form == "raw" else gzip.compress(image)
     rest = content(disk)[len(image) : -MIB]
-    answer = call("image.write", device=disk, sources=serve(published).url, digest=digest(published), format=form,
-                  zero=mode)  # fmt: skip
+    answer = call(
+        "image.write", device=disk, sources=serve(published).url, digest=digest(published), format=form, zero=mode
+    )
     data = content(disk)
     assert data[: len(image)] == image
     assert (answer["bytes_read"], answer["bytes_written"]) == (len(published), len(image))

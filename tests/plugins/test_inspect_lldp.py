@@ -17,6 +17,7 @@ GOOD = "02070452540000aaff" + "040b0545746865726e65742f31" + "06020078" + "0a067
 GOODBYE = GOOD.replace("06020078", "06020000")
 # Far longer than the harness waits: a test that passes with it shows that the plugin did not wait.
 FOR_EVER_S = 600
+# As a switch does it, but twenty times a second.
 SENDER = """
 import socket, sys, time
 ears = {name: socket.socket(socket.AF_PACKET, socket.SOCK_RAW) for name in sys.argv[1].split(",")}

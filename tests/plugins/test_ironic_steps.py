@@ -36,9 +36,12 @@ def test_write_image(registry):
     assert meant.name == "deploy.write_image"
     once = {key: value for key, value in INFO.items() if key != "configdrive"}  # Ironic sends it here too, up to 64 MiB
     assert meant.params == {
-        "image_info": once, "configdrive": "abc", "root_device": {"size": ">= 10"},
-        "instance_root_device": {"serial": "X"}, "skip_block_devices": [{"serial": "KEEP"}],
-    }  # fmt: skip
+        "image_info": once,
+        "configdrive": "abc",
+        "root_device": {"size": ">= 10"},
+        "instance_root_device": {"serial": "X"},
+        "skip_block_devices": [{"serial": "KEEP"}],
+    }
     assert "configdrive" not in str(meant.shown)
 
 
@@ -47,8 +50,9 @@ def test_erasing(registry, step):
     meant = translated(registry, "clean", step)
     assert meant.name == f"deploy.{step}"
     assert meant.params == {
-        "driver_internal_info": NODE["driver_internal_info"], "skip_block_devices": [{"serial": "KEEP"}],
-    }  # fmt: skip
+        "driver_internal_info": NODE["driver_internal_info"],
+        "skip_block_devices": [{"serial": "KEEP"}],
+    }
 
 
 @pytest.mark.parametrize("phase", ["deploy", "service"])

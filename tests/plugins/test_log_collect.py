@@ -58,9 +58,7 @@ def test_a_failing_collector_leaves_its_error_and_what_it_said(call, fakes, fake
     )
     files = unpack(call("log.collect"))
     assert files["dmesg"] == b"half\n"
-    assert (
-        files["dmesg.error"] == b"exit status 1\ndmesg: read kernel buffer failed: Operation not permitted\n"
-    )
+    assert files["dmesg.error"] == b"exit status 1\ndmesg: read kernel buffer failed: Operation not permitted\n"
     assert "ps" in files
 
 

@@ -37,9 +37,11 @@ def test_keeps_what_later_commands_need_and_no_secret(call, state):
     assert call(COMMAND, node_info={"node": NODE, "config": {"agent_token": "T"}}) == {"uuid": NODE["uuid"]}
     place = state / "node.json"
     assert json.loads(place.read_text()) == {
-        "uuid": NODE["uuid"], "properties": NODE["properties"], "instance_info": {"root_device": {"size": 10}},
+        "uuid": NODE["uuid"],
+        "properties": NODE["properties"],
+        "instance_info": {"root_device": {"size": 10}},
         "driver_internal_info": {"agent_erase_devices_iterations": 2},
-    }  # fmt: skip
+    }
     assert place.stat().st_mode & 0o777 == 0o600
     assert node.recall(state)["uuid"] == NODE["uuid"]
     call(COMMAND, node_info={"node": {"uuid": "other"}})

@@ -8,6 +8,7 @@ import pytest
 
 from tests.support.deployment import config_drive, packed
 from tests.support.disks import MIB, gpt_image
+from tests.support.loop import backing_of
 
 COMMAND = "standby.prepare_image"
 
@@ -74,9 +75,7 @@ def test_after_anything_was_written_it_is_written_again(call, server, image, dis
 @pytest.mark.root
 def test_after_the_disk_erased_itself_it_is_written_again(call, server, image, disk):
     prepare(call, server, image)
-    backing = subprocess.run(["losetup", "--noheadings", "--output", "BACK-FILE", disk],
-                             capture_output=True, text=True, check=True).stdout.strip()  # fmt: skip
-    with Path(backing).open("r+b") as out:  # past the kernel's counters of the disk
+    with backing_of(disk).open("r+b") as out:  # past the kernel's counters of the disk
         out.write(bytes(MIB))
     prepare(call, server, image)
     assert len(server.requests) == 2

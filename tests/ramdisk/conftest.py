@@ -103,9 +103,14 @@ def bios_machine(ramdisk: Path, rack: Rack, secret: bytes, lan: tap_lan.TapLan |
         broken = guest_overlays.broken_overlay(work / "broken")
         stick = parts.make_stick(work / "stick.img", guest_overlays.stick_content(work / "stick", "stick.at_boot"))
         return Machine(
-            work, Path(f"{ramdisk}.kernel"), (Path(f"{ramdisk}.initramfs"), good, broken),
-            f"ipa-agent-token={TOKEN}", disks=DISKS, nics=nics, sticks=(stick,),
-        )  # fmt: skip
+            work,
+            Path(f"{ramdisk}.kernel"),
+            (Path(f"{ramdisk}.initramfs"), good, broken),
+            f"ipa-agent-token={TOKEN}",
+            disks=DISKS,
+            nics=nics,
+            sticks=(stick,),
+        )
 
     return make
 
@@ -127,11 +132,17 @@ def uefi_guest(rack: Rack, ramdisk: Path) -> Guest:
         data = guest_overlays.network_data(work / "config", parts.NICS[0].mac, STATIC_ADDRESS)
         drive = parts.make_cd(work / "config.iso", data, "config-2")
         return Machine(
-            work, Path(f"{ramdisk}.kernel"), (Path(f"{ramdisk}.initramfs"), overlay),
+            work,
+            Path(f"{ramdisk}.kernel"),
+            (Path(f"{ramdisk}.initramfs"), overlay),
             # Ironic says so when it boots a machine from virtual media; a CD may then take its time to appear.
             f"ipa-agent-token={TOKEN} boot_method=vmedia agent.init=lean",
-            uefi=True, bmc=False, disks=DISKS[:1], cds=(drive,), guest_address=STATIC_ADDRESS,
-        )  # fmt: skip
+            uefi=True,
+            bmc=False,
+            disks=DISKS[:1],
+            cds=(drive,),
+            guest_address=STATIC_ADDRESS,
+        )
 
     machine = rack.get("ramdisk-uefi", make)
     return Guest(machine, machine.api(TOKEN))
@@ -176,8 +187,12 @@ class Written:
     def __init__(self, guest: Guest, images: ImageHost, tiny: Path) -> None:
         self.image = tiny.read_bytes()
         self.sha256 = hashlib.sha256(self.image).hexdigest()
-        self.command = guest.api.run("image.write", {
-            "device": guest.device("VIRTIO-ONE"), "sources": images.offer("tiny.raw", self.image),
-            "digest": self.sha256,
-        })  # fmt: skip
+        self.command = guest.api.run(
+            "image.write",
+            {
+                "device": guest.device("VIRTIO-ONE"),
+                "sources": images.offer("tiny.raw", self.image),
+                "digest": self.sha256,
+            },
+        )
         self.file = guest.disk_file("VIRTIO-ONE")

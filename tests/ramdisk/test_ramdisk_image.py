@@ -22,8 +22,9 @@ def test_a_bootable_image_is_written(written: Any, tiny: Path):
 def test_a_wrong_digest_leaves_a_disk_that_does_not_boot(guest: Guest, images: ImageHost, tiny: Any):
     image = tiny.read_bytes()
     with pytest.raises(CommandFailed) as failed:
-        guest.api.call("image.write", device=guest.device("VIRTIO-TWO"), sources=images.offer("wrong.raw", image),
-                       digest="0" * 64)  # fmt: skip
+        guest.api.call(
+            "image.write", device=guest.device("VIRTIO-TWO"), sources=images.offer("wrong.raw", image), digest="0" * 64
+        )
     assert failed.value.error["plugin"]["code"] == "digest_mismatch"
     with guest.disk_file("VIRTIO-TWO").open("rb") as disk:
         assert disk.read(1 << 20).count(0) == 1 << 20
@@ -53,9 +54,10 @@ def archive() -> bytes:
     member = tarfile.TarInfo("etc/owned")
     member.mode, member.uid, member.gid, member.size = 0o4640, 1, 60, 5
     member.pax_headers = {
-        "SCHILY.xattr.user.colour": "blue", "SCHILY.xattr.security.capability": capability,
+        "SCHILY.xattr.user.colour": "blue",
+        "SCHILY.xattr.security.capability": capability,
         "SCHILY.acl.access": "user::rw-,user:1000:r--,group::r--,mask::r--,other::---",
-    }  # fmt: skip
+    }
     with io.BytesIO() as packed:
         with tarfile.open(fileobj=packed, mode="w:gz", format=tarfile.PAX_FORMAT) as file:
             file.addfile(member, io.BytesIO(b"bytes"))

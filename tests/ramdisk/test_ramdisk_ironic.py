@@ -59,9 +59,16 @@ class Follower(machine.Machine):
             kernel, initrds = Path(f"{self._ramdisk}.kernel"), (Path(f"{self._ramdisk}.initramfs"), self._hosts)
         self.booted.append("ramdisk" if kernel else ON_DISK)
         self.machine = Machine(
-            self.work, kernel, initrds, cmdline, disks=(Disk("ROOT-DISK", 5 << 10),), nics=NICS[:1], bmc=False,
-            uefi=self.uefi, host_port=self._forwarded,
-        )  # fmt: skip
+            self.work,
+            kernel,
+            initrds,
+            cmdline,
+            disks=(Disk("ROOT-DISK", 5 << 10),),
+            nics=NICS[:1],
+            bmc=False,
+            uefi=self.uefi,
+            host_port=self._forwarded,
+        )
         name = f"ironic-{'uefi-' if self.uefi else ''}{len(self.booted)}-{self.booted[-1]}"
         self._rack.start(name, self.machine)
 
@@ -116,9 +123,11 @@ def offered(ironic: Any, image: Path) -> dict[str, str]:
     """Put an image on Ironic's web server; the instance_info for it."""
     shutil.copy(image, ironic.files / "tiny.raw")
     return {
-        "image_source": ironic.files_url.replace("127.0.0.1", "localhost") + "/tiny.raw", "image_disk_format": "raw",
-        "image_os_hash_algo": "sha256", "image_os_hash_value": hashlib.sha256(image.read_bytes()).hexdigest(),
-    }  # fmt: skip
+        "image_source": ironic.files_url.replace("127.0.0.1", "localhost") + "/tiny.raw",
+        "image_disk_format": "raw",
+        "image_os_hash_algo": "sha256",
+        "image_os_hash_value": hashlib.sha256(image.read_bytes()).hexdigest(),
+    }
 
 
 def test_inspect_clean_deploy_and_boot(follower: Follower, ironic: Any, rack: Rack, tiny: Path):

@@ -20,9 +20,15 @@ def test_an_image_write_outlives_the_agent(guest: Guest, images: ImageHost, vict
     before = processes(guest)
     assert set(before) == set(ROLES)
     with images.held(name, HELD_AT) as gate:
-        command = guest.api.start("image.write", {
-            "device": guest.device("VIRTIO-TWO"), "sources": url, "digest": digest, "patience_s": 300,
-        })  # fmt: skip
+        command = guest.api.start(
+            "image.write",
+            {
+                "device": guest.device("VIRTIO-TWO"),
+                "sources": url,
+                "digest": digest,
+                "patience_s": 300,
+            },
+        )
         gate.wait_reached()
         kill(guest, victims, before)
         wait_for_new(guest, victims, before)

@@ -17,10 +17,9 @@ from typing import Any
 from urllib.parse import urlencode
 
 from tests.support import processes
-from tests.support.waiting import free_port, wait_for
+from tests.support.waiting import HANG_S, free_port, wait_for
 
 MARK = "AGENT_ROUTER_TEST_ROOT"
-START_S, STOP_S = 20.0, 20.0
 
 
 @dataclass
@@ -88,7 +87,7 @@ class Agent:
             except (OSError, http.client.HTTPException):
                 return False
 
-        wait_for(up, "the agent answers", START_S)
+        wait_for(up, "the agent answers")
         return self
 
     def stop(self) -> None:
@@ -96,13 +95,13 @@ class Agent:
         if self._process is not None:
             if self._process.poll() is None:
                 self._process.terminate()
-            self._process.wait(STOP_S)
+            self._process.wait(HANG_S)
             self._process = None
 
     def reap(self) -> None:
         """Collect the supervisor after a test has killed it."""
         if self._process is not None:
-            self._process.wait(STOP_S)
+            self._process.wait(HANG_S)
             self._process = None
 
     def kill_all(self) -> None:
@@ -148,11 +147,11 @@ class Agent:
 
     # ---- HTTP
 
-    def connect(self, timeout_s: float = 60.0) -> socket.socket:
+    def connect(self, timeout_s: float = HANG_S) -> socket.socket:
         sock = socket.create_connection(("127.0.0.1", self.port), timeout_s)
         return self.tls.wrap_socket(sock, server_hostname="localhost") if self.tls else sock
 
-    def raw(self, data: bytes, timeout_s: float = 60.0) -> bytes:
+    def raw(self, data: bytes, timeout_s: float = HANG_S) -> bytes:
         """Send bytes as they are; all that comes back."""
         with self.connect(timeout_s) as sock:
             sock.sendall(data)
@@ -164,8 +163,9 @@ class Agent:
                 pass
             return answer
 
-    def request(self, method: str, path: str, body: bytes | None = None, timeout_s: float = 60.0,
-                **headers: str) -> Reply:  # fmt: skip
+    def request(
+        self, method: str, path: str, body: bytes | None = None, timeout_s: float = HANG_S, **headers: str
+    ) -> Reply:
         if self.tls:
             connection: http.client.HTTPConnection = http.client.HTTPSConnection(
                 "localhost", self.port, timeout=timeout_s, context=self.tls
@@ -183,7 +183,7 @@ class Agent:
 
     def answers(self, path: str) -> bool:
         try:
-            return self.request("GET", path, timeout_s=5).status == 200
+            return self.request("GET", path).status == 200
         except (OSError, http.client.HTTPException):
             return False
 
@@ -212,7 +212,7 @@ class Agent:
     def post_until_answered(self, name: str, params: Any = None, id: str = "", **query: Any) -> dict[str, Any]:
         """What a careful client does: a chosen id, and the same request again after a lost connection."""
         id = id or uuid.uuid4().hex
-        give_up = time.monotonic() + 60
+        give_up = time.monotonic() + HANG_S
         while True:
             try:
                 return self.post(name, params, id=id, **query)
@@ -232,12 +232,11 @@ class Agent:
 
         def look() -> dict[str, Any] | None:
             try:
-                found = self.command(id)
+                return self.command(id, wait=True)
             except (OSError, http.client.HTTPException):
                 return None
-            return None if found["command_status"] == "RUNNING" else found
 
-        return wait_for(look, f"the end of command {id}", 60)
+        return wait_for(look, f"the end of command {id}")
 
     def methods(self) -> dict[str, dict[str, Any]]:
         return {entry["name"]: entry for entry in self.get("/v1/methods")["methods"]}
@@ -276,9 +275,14 @@ def drop_into(agent: Agent, name: str, script: str | bytes, **keys: Any) -> Path
 
 def manifest(**keys: Any) -> dict[str, Any]:
     return {
-        "protocol": 1, "title": "Dropped in by a test", "version": "1", "effects": "read",
-        "request": {"type": "object"}, "response": {}, **keys,
-    }  # fmt: skip
+        "protocol": 1,
+        "title": "Dropped in by a test",
+        "version": "1",
+        "effects": "read",
+        "request": {"type": "object"},
+        "response": {},
+        **keys,
+    }
 
 
 Drop = Callable[..., Path]

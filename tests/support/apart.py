@@ -34,5 +34,3 @@ def enter() -> None:
         "ip route add default dev eth0",
     ):
         subprocess.run(command.split(), check=True, stdin=subprocess.DEVNULL)
-
-

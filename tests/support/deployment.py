@@ -38,8 +38,7 @@ def root_disk(call, fake_tool, loop_disk, tmp_path):
 
 
 def deploy(call, server, image, **more):
-    info = {"id": "img", "urls": [server.url], "checksum": hashlib.sha256(image).hexdigest(),
-            **more.pop("info", {})}  # fmt: skip
+    info = {"id": "img", "urls": [server.url], "checksum": hashlib.sha256(image).hexdigest(), **more.pop("info", {})}
     return call(STEP, image_info=info, root_device={"serial": "root"}, **more)
 
 
@@ -57,11 +56,7 @@ def config_drive(tmp_path: Path, label: str = "config-2") -> bytes:
 
 @pytest.fixture
 def disk_of_4k_sectors(call, fake_tool, loop_disk, tmp_path):
-    device = loop_disk(100)
-    backing = subprocess.run(["losetup", "--noheadings", "--output", "BACK-FILE", device],
-                             capture_output=True, text=True, check=True).stdout.strip()  # fmt: skip
-    subprocess.run(["losetup", "--detach", device], check=True)
-    subprocess.run(["losetup", "--sector-size", "4096", device, backing], check=True)
+    device = loop_disk(100, sector_size=4096)
     remembering(call, tmp_path / "state")
     only_disks(call, fake_tool, device, **{Path(device).name: {"serial": "ROOT"}})
     return device

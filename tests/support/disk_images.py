@@ -38,9 +38,11 @@ class Image:
         subprocess.run(["sfdisk", "--quiet", str(self.path)], input=table, text=True, check=True)
         self.digest = hashlib.sha256(self.path.read_bytes()).hexdigest()
         self.instance_info = {
-            "image_source": f"{box.files_url}/{name}", "image_disk_format": "raw",
-            "image_os_hash_algo": "sha256", "image_os_hash_value": self.digest,
-        }  # fmt: skip
+            "image_source": f"{box.files_url}/{name}",
+            "image_disk_format": "raw",
+            "image_os_hash_algo": "sha256",
+            "image_os_hash_value": self.digest,
+        }
 
     def partition(self) -> str:
         """Digest of the partition's content."""

@@ -21,8 +21,17 @@ def only_disks(call: Caller, fake_tool: Callable[..., Any], *disks: str, **facts
     for disk in disks:
         name = Path(disk).name
         size = int(Path(f"/sys/class/block/{name}/size").read_text()) * 512
-        nodes.append({"name": name, "kname": name, "type": "disk", "size": size, "rota": False, "ro": False,
-                      **facts.get(name, {})})  # fmt: skip
+        nodes.append(
+            {
+                "name": name,
+                "kname": name,
+                "type": "disk",
+                "size": size,
+                "rota": False,
+                "ro": False,
+                **facts.get(name, {}),
+            }
+        )
     fake_tool("lsblk", stdout=json.dumps({"blockdevices": nodes}))
     call.extra_env["AGENT_DEVICES"] = ",".join(disks)
 
@@ -38,15 +47,21 @@ def table_of(disk: str) -> dict[str, Any]:
     return json.loads(done.stdout)["partitiontable"]
 
 
-def gpt_image(path: Path, size_mib: int = 8, *commands: str, sector: int = 512) -> bytes:
-    """A raw image with a GPT, made by sgdisk; `commands` are its options."""
+def partitions(place: Path | str, *lines: str, label: str = "gpt") -> None:
+    """A new partition table, of lines as sfdisk takes them. Not by sgdisk: it sleeps for a second after each write."""
+    script = "\n".join([f"label: {label}", *lines]) + "\n"
+    argv = ["sfdisk", "--quiet", "--no-reread", "--no-tell-kernel", str(place)]
+    subprocess.run(argv, input=script, text=True, check=True, capture_output=True)
+
+
+def gpt_image(path: Path, size_mib: int = 8, *lines: str) -> bytes:
+    """A raw image with a GPT; one partition if nothing else is said."""
     path.write_bytes(bytes(size_mib * MIB))
-    subprocess.run(["sgdisk", *(commands or ("--new=1:2048:0",)), str(path)], check=True, capture_output=True)
+    partitions(path, *(lines or ("start=2048",)))
     return path.read_bytes()
 
 
 def msdos_image(path: Path, size_mib: int, *lines: str) -> bytes:
     path.write_bytes(bytes(size_mib * MIB))
-    script = "\n".join(["label: dos", "label-id: 0x3f2a91c4", *lines]) + "\n"
-    subprocess.run(["sfdisk", str(path)], input=script, text=True, check=True, capture_output=True)
+    partitions(path, "label-id: 0x3f2a91c4", *lines, label="dos")
     return path.read_bytes()

@@ -90,10 +90,14 @@ class Publication:
             "torrent zst": ("disk.raw.zst", {"sources": f"{url}.raw.zst.torrent", "format": "zst"}),
             "magnet": ("disk.raw", {"sources": self.magnet()}),
             "multicast": ("disk.raw.zst", {"sources": multicast, "format": "zst", "patience_s": 60}),
-            "iscsi": ("disk.raw", {
-                "sources": f"iscsi://{SERVER}/{IQN}/1", "size_bytes": self.raw.stat().st_size,
-            }),
-        }[way]  # fmt: skip
+            "iscsi": (
+                "disk.raw",
+                {
+                    "sources": f"iscsi://{SERVER}/{IQN}/1",
+                    "size_bytes": self.raw.stat().st_size,
+                },
+            ),
+        }[way]
         return {**request, "digest": f"sha256:{self.sha256[name]}"}
 
 

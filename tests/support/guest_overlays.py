@@ -89,12 +89,18 @@ def network_data(directory: Path, mac: str, address: str) -> Path:
     """The content of a config drive that gives one interface a static address in QEMU's network."""
     document = {
         "links": [{"id": "link0", "type": "phy", "ethernet_mac_address": mac}],
-        "networks": [{
-            "id": "network0", "link": "link0", "type": "ipv4", "ip_address": address, "netmask": "255.255.255.0",
-            "routes": [{"network": "0.0.0.0", "netmask": "0.0.0.0", "gateway": "10.0.2.2"}],
-        }],
+        "networks": [
+            {
+                "id": "network0",
+                "link": "link0",
+                "type": "ipv4",
+                "ip_address": address,
+                "netmask": "255.255.255.0",
+                "routes": [{"network": "0.0.0.0", "netmask": "0.0.0.0", "gateway": "10.0.2.2"}],
+            }
+        ],
         "services": [{"type": "dns", "address": "10.0.2.3"}],
-    }  # fmt: skip
+    }
     place = directory / "openstack/latest/network_data.json"
     place.parent.mkdir(parents=True)
     place.write_text(json.dumps(document))

@@ -4,11 +4,14 @@ import contextlib
 import email.utils
 import re
 import socket
+import socketserver
 import ssl
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+
+from tests.support.waiting import HANG_S
 
 
 class ImageServer(ThreadingHTTPServer):
@@ -50,6 +53,7 @@ class ImageServer(ThreadingHTTPServer):
         self.extra: dict[str, str] = {}  # headers of the answer
         self.drip: tuple[int, float] | None = None  # bytes, and the pause after them
         self.started = time.time()
+        self.go_on = threading.Event()  # ends the silence
         threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True).start()
 
     @property
@@ -65,6 +69,15 @@ class ImageServer(ThreadingHTTPServer):
         if self.context is None:
             return sock, address
         return self.context.wrap_socket(sock, server_side=True, do_handshake_on_connect=False), address
+
+    def server_bind(self) -> None:
+        """Without a look for the name of the address, for which there is nobody to ask."""
+        socketserver.TCPServer.server_bind(self)
+        self.server_name, self.server_port = self.host, self.server_address[1]
+
+    def server_close(self) -> None:
+        self.go_on.set()
+        super().server_close()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         pass  # a client that goes away in the middle is the point of some tests
@@ -138,9 +151,9 @@ class _Handler(BaseHTTPRequestHandler):
                 piece = data[at : at + size]
                 self.wfile.write(b"%x\r\n%s\r\n" % (len(piece), piece) if habits.chunked else piece)
                 sent += len(piece)
-                time.sleep(pause_s)
+                time.sleep(pause_s)  # the pace that a test asked for
                 if habits.silent_after is not None and sent >= habits.silent_after:
-                    time.sleep(20)
+                    habits.go_on.wait(HANG_S)
             if habits.chunked and habits.cut_after is None:
                 self.wfile.write(b"0\r\n\r\n")
         self.close_connection = not habits.keep or habits.cut_after is not None

@@ -56,9 +56,13 @@ class Ironic:
             made = [VENV / "bin/ironic-dbsync", config, "create_schema"]
             subprocess.run(made, env=environ, stdin=subprocess.DEVNULL, stdout=output, stderr=output, check=True)
             self._process = subprocess.Popen(
-                [VENV / "bin/ironic", config], env=environ, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
+                [VENV / "bin/ironic", config],
+                env=environ,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
                 start_new_session=True,
-            )  # fmt: skip
+            )
         wait_for(self._is_up, f"Ironic answers; see {self.root}/ironic.log", START_S)
         return self
 
@@ -111,12 +115,22 @@ class Node:
     def __init__(self, box: Ironic, addresses: list[str], **driver_info: Any) -> None:
         self.box, self.seen, self.addresses = box, [""], addresses
         self.trouble: Callable[[], str] = str  # the machine tells here why it is of no use to wait
-        boot = {f"{kind}_{part}": f"{box.files_url}/{part}" for kind in ("deploy", "rescue")
-                for part in ("kernel", "ramdisk")}  # fmt: skip
-        made = box.request("POST", "/v1/nodes", {
-            "driver": "fake-hardware", "boot_interface": "ipxe", "resource_class": "bm",
-            "properties": {"cpu_arch": "x86_64"}, "driver_info": {**boot, **driver_info},
-        })  # fmt: skip
+        boot = {
+            f"{kind}_{part}": f"{box.files_url}/{part}"
+            for kind in ("deploy", "rescue")
+            for part in ("kernel", "ramdisk")
+        }
+        made = box.request(
+            "POST",
+            "/v1/nodes",
+            {
+                "driver": "fake-hardware",
+                "boot_interface": "ipxe",
+                "resource_class": "bm",
+                "properties": {"cpu_arch": "x86_64"},
+                "driver_info": {**boot, **driver_info},
+            },
+        )
         self.uuid = str(made["uuid"])
         for address in addresses:
             box.request("POST", "/v1/ports", {"node_uuid": self.uuid, "address": address})
@@ -140,12 +154,20 @@ class Node:
         return self.reach(wanted)
 
     def reach(self, wanted: str) -> dict[str, Any]:
-        return self.until(lambda node: node["provision_state"] == wanted and not _moving(node), f"state {wanted!r}",
-                          lambda node: node["provision_state"].endswith(STABLE) and not _moving(node) and
-                          node["provision_state"] != wanted)  # fmt: skip
+        return self.until(
+            lambda node: node["provision_state"] == wanted and not _moving(node),
+            f"state {wanted!r}",
+            lambda node: (
+                node["provision_state"].endswith(STABLE) and not _moving(node) and node["provision_state"] != wanted
+            ),
+        )
 
-    def until(self, good: Callable[[dict[str, Any]], bool], what: str,
-              bad: Callable[[dict[str, Any]], bool] = lambda node: False) -> dict[str, Any]:  # fmt: skip
+    def until(
+        self,
+        good: Callable[[dict[str, Any]], bool],
+        what: str,
+        bad: Callable[[dict[str, Any]], bool] = lambda node: False,
+    ) -> dict[str, Any]:
         """The node as soon as `good`; an AssertionError with Ironic's reason if it becomes `bad` instead."""
         give_up = time.monotonic() + FLOW_S
         while not good(node := self.get()):

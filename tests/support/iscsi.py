@@ -2,11 +2,11 @@
 
 import os
 import shutil
-import socket
 
 import pytest
 
 from tests.support.plugin import PluginFailed
+from tests.support.waiting import HANG_S, free_port
 
 NAME = "image.export_iscsi"
 USER, PASSWORD = "deploy", "correct-horse-battery"
@@ -19,19 +19,23 @@ tools = pytest.mark.skipif(
 
 @pytest.fixture
 def port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    return free_port()
 
 
 @pytest.fixture
-def export(call, port):
-    """Start an export and wait for its URL; what is still there at the end is cancelled."""
+def export(call, port, loop_disk):
+    """Start an export and wait for its URL; what is still there at the end is cancelled, before its disk goes."""
     started = []
 
     def start(device, **more):
-        more = {"initiators": ["127.0.0.1"], "address": "127.0.0.1", "port": port, "read_only": False,
-                "duration_s": 40, **more}  # fmt: skip
+        more = {
+            "initiators": ["127.0.0.1"],
+            "address": "127.0.0.1",
+            "port": port,
+            "read_only": False,
+            "duration_s": HANG_S,
+            **more,
+        }
         running = call.start(NAME, device=device, **more)
         started.append(running)
         return running, running.wait_for_event("done")["message"]
@@ -40,7 +44,7 @@ def export(call, port):
     for running in started:
         if running.process.poll() is None:
             running.terminate()
-            running.process.wait(20)
+            running.process.wait(HANG_S)
 
 
 def cancelled(running):

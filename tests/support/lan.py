@@ -6,7 +6,6 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import pytest
 
 from agent_router.image.seed import sender as sender_module
 from agent_router.image.seed.sender import Gathering, Group, Sender
+from tests.support.waiting import wait_for
 
 CLONE_NEWNET = 0x40000000  # linux/sched.h
 PORTBASE = 9200
@@ -76,6 +76,16 @@ class Lan:
         rule = run("ip", "netns", "exec", node, "iptables", "-vxnL", "INPUT").splitlines()[2]
         return int(rule.split()[0])
 
+    def wait_for_receiver(self, node: str) -> None:
+        """Until one listens there: a sender without return channel waits for nobody."""
+        port = f":{PORTBASE:04X} "  # as /proc/net/udp has it
+
+        def listens() -> bool:
+            with inside(node):
+                return port in Path("/proc/thread-self/net/udp").read_text()
+
+        wait_for(listens, f"a receiver at {node}")
+
     def send(self, image: bytes, *options: object) -> subprocess.Popen[bytes]:
         """udp-sender of one image; its log is sender.log."""
         path = self.directory / "image"
@@ -124,10 +134,7 @@ class Seed:
             self.wait_until_heard("UDP sender for")
 
     def wait_until_heard(self, text: str) -> None:
-        give_up = time.monotonic() + 30
-        while not any(text in line for line in self.heard):
-            assert time.monotonic() < give_up, f"never heard {text}: {self.heard}"
-            time.sleep(0.02)
+        wait_for(lambda: any(text in line for line in self.heard), f"{text} among {self.heard}")
 
 
 @contextlib.contextmanager

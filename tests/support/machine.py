@@ -25,6 +25,7 @@ from typing import Any
 from tests.support import processes
 from tests.support.disk_images import Image
 from tests.support.ironic import HERE, Node, Refused
+from tests.support.loop import LoopDevice
 from tests.support.waiting import free_port, wait_for
 
 REPO = HERE.parents[1]
@@ -46,8 +47,8 @@ class Disk:
             file.write(os.urandom(MIB))
         table = "label: dos\nstart=1MiB, size=100MiB\n"
         subprocess.run(["sfdisk", "--quiet", str(backing)], input=table, text=True, check=True)
-        done = ["losetup", "--find", "--show", "--partscan", str(backing)]
-        self.device = subprocess.run(done, capture_output=True, text=True, check=True).stdout.strip()
+        self._loop = LoopDevice(backing, partscan=True)
+        self.device = self._loop.path
 
     def read(self, length: int, offset: int = 0) -> bytes:
         with self.backing.open("rb") as file:
@@ -63,7 +64,7 @@ class Disk:
         return subprocess.run(done, capture_output=True, text=True, check=True).stdout.split()
 
     def close(self) -> None:
-        subprocess.run(["losetup", "--detach", self.device], check=False)
+        self._loop.close()
         self.backing.unlink()
 
 
@@ -82,8 +83,14 @@ class Boot:
         self._process: subprocess.Popen[bytes] | None = None
 
     def agent(self) -> list[Any]:
-        return [self.python, "-m", "agent_router", "ramdisk", f"--config={self.root}/config.toml",
-                f"--cmdline={self.root}/cmdline"]  # fmt: skip
+        return [
+            self.python,
+            "-m",
+            "agent_router",
+            "ramdisk",
+            f"--config={self.root}/config.toml",
+            f"--cmdline={self.root}/cmdline",
+        ]
 
     def start(self, disks: Iterable[str]) -> None:
         with (self.root / "output").open("wb") as output:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.loop import LoopDevice, skip_without_loop_devices
+
 
 @pytest.fixture
 def mounted_tmpfs(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
@@ -30,9 +32,8 @@ def mounted_tmpfs(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
 @pytest.fixture
 def loop_file_system(tmp_path: Path) -> Iterator[Callable[[], tuple[str, Path]]]:
     """`loop_file_system()` is a loop device and where its new ext4 is mounted."""
-    if os.geteuid() != 0 or not Path("/dev/loop-control").exists():
-        pytest.skip("needs root and loop devices")
-    made: list[tuple[str, Path]] = []
+    skip_without_loop_devices()
+    made: list[tuple[LoopDevice, Path]] = []
 
     def make() -> tuple[str, Path]:
         file, place = tmp_path / f"disk {len(made)}", tmp_path / f"at {len(made)}"
@@ -40,12 +41,12 @@ def loop_file_system(tmp_path: Path) -> Iterator[Callable[[], tuple[str, Path]]]
         with file.open("wb") as out:
             out.truncate(32 << 20)
         subprocess.run(["mkfs.ext4", "-q", str(file)], check=True)
-        done = subprocess.run(["losetup", "--find", "--show", str(file)], capture_output=True, text=True, check=True)
-        made.append((done.stdout.strip(), place))
-        subprocess.run(["mount", made[-1][0], str(place)], check=True)
-        return made[-1]
+        device = LoopDevice(file)
+        made.append((device, place))
+        subprocess.run(["mount", device.path, str(place)], check=True)
+        return device.path, place
 
     yield make
     for device, place in reversed(made):
         subprocess.run(["umount", str(place)], check=False)
-        subprocess.run(["losetup", "--detach", device], check=True)
+        device.close()

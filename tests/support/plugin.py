@@ -6,15 +6,17 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import jsonschema
 
+from tests.support.waiting import HANG_S, wait_for
+
 REPO = Path(__file__).resolve().parents[2]
 PLUGINS = REPO / "plugins.d"
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-LIMIT_S = 50
 
 
 class PluginFailed(Exception):
@@ -77,9 +79,14 @@ class Running:
             # The shell only gives the event file its number, 3, and is replaced by the plugin.
             self.process = subprocess.Popen(
                 ["/bin/sh", "-c", 'exec "$0" 3>>"$EVENT_FILE"', str(PLUGINS / name)],
-                stdin=stdin, stdout=stdout, stderr=stderr, cwd=cwd, umask=0o077, start_new_session=True,
+                stdin=stdin,
+                stdout=stdout,
+                stderr=stderr,
+                cwd=cwd,
+                umask=0o077,
+                start_new_session=True,
                 env={"HOME": str(cwd), "EVENT_FILE": str(directory / "events"), **env},
-            )  # fmt: skip
+            )
 
     @property
     def events(self) -> list[dict[str, Any]]:
@@ -92,32 +99,41 @@ class Running:
 
     def wait_for_event(self, key: str) -> dict[str, Any]:
         """The first event that has `key`; fails if the plugin ends without one."""
-        while True:
+
+        found = self.wait_until(lambda: next((event for event in self.events if key in event), {}), f"event with {key}")
+        return dict(found)
+
+    def wait_until(self, condition: Callable[[], Any], what: str = "what was expected of it") -> Any:
+        """The value of `condition()` as soon as it is true; fails if the plugin ends before."""
+
+        def look() -> Any:
             ended = self.process.poll() is not None
-            for event in self.events:
-                if key in event:
-                    return event
-            assert not ended, f"{self.name} ended without an event with {key}: {self.log}"
-            time.sleep(0.01)
+            found = condition()
+            assert found or not ended, f"{self.name} ended without {what}: {self.log}"
+            return found
+
+        return wait_for(look, f"{what} of {self.name}")
 
     def terminate(self) -> None:
         os.killpg(self.process.pid, signal.SIGTERM)
 
+    def kill(self) -> None:
+        """If it runs."""
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+
     def finish(self) -> Any:
         """The validated response; raises PluginFailed."""
         try:
-            status = self.process.wait(LIMIT_S)
+            status = self.process.wait(HANG_S)
         finally:
-            if self.process.poll() is None:
-                os.killpg(self.process.pid, signal.SIGKILL)
-                self.process.wait()
+            self.kill()
         text = (self.directory / "stdout").read_text()
         try:
             answer = json.loads(text)
         except ValueError:
-            raise PluginFailed(
-                "no_answer", f"exit {status}, log: {self.log} stdout: {text}", status, {}
-            ) from None
+            raise PluginFailed("no_answer", f"exit {status}, log: {self.log} stdout: {text}", status, {}) from None
         if status:
             raise PluginFailed(answer["error"]["code"], answer["error"]["message"], status, answer)
         wrong = problems(self.name, "response", answer)
@@ -134,6 +150,7 @@ class Caller:
         self.extra_env: dict[str, str] = {}
         self.count = 0
         self.last: Running | None = None
+        self.started: list[Running] = []
 
     def start(self, name: str, /, *, action: str = "run", **request: Any) -> Running:
         wrong = problems(name, "request", request)
@@ -142,10 +159,14 @@ class Caller:
         assert action == "run" or action in manifest(name).get("supports", [])
         guard_devices(name, request)
         self.count += 1
-        self.last = Running(
-            name, request, self.directory / str(self.count), self._environment(name, action, request)
-        )
+        self.last = Running(name, request, self.directory / str(self.count), self._environment(name, action, request))
+        self.started.append(self.last)
         return self.last
+
+    def close(self) -> None:
+        """Ends what a test that failed has left behind."""
+        for running in self.started:
+            running.kill()
 
     def __call__(self, name: str, /, *, action: str = "run", **request: Any) -> Any:
         return self.start(name, action=action, **request).finish()
@@ -176,16 +197,12 @@ class Caller:
             "PATH": self.path, "LANG": "C.UTF-8", "TERM": "dumb",
             "AGENT_PROTOCOL": "1", "AGENT_METHOD": name, "AGENT_COMMAND_ID": f"test-{self.count}",
             "AGENT_ACTION": action, "AGENT_EVENTS": "/dev/fd/3", "AGENT_DEVICES": "/dev/loop*",
-            "AGENT_LIB": str(REPO / "agent_router/plugin"), "AGENT_DEADLINE": str(int(time.time()) + LIMIT_S),
+            "AGENT_LIB": str(REPO / "agent_router/plugin"), "AGENT_DEADLINE": str(int(time.time() + HANG_S)),
             # A checkout need not be installed to be tested.
             "PYTHONPATH": str(REPO),
         }  # fmt: skip
         env |= self.extra_env
-        secret = {
-            key
-            for key, rule in manifest(name)["request"].get("properties", {}).items()
-            if rule.get("writeOnly")
-        }
+        secret = {key for key, rule in manifest(name)["request"].get("properties", {}).items() if rule.get("writeOnly")}
         for key, value in request.items():
             if isinstance(value, str | int | float) and key not in secret:
                 env[f"PARAM_{key}"] = value if isinstance(value, str) else json.dumps(value)

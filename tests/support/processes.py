@@ -4,6 +4,8 @@ import contextlib
 import os
 import time
 
+from tests.support.waiting import HANG_S
+
 
 def pids() -> list[int]:
     return [int(name) for name in os.listdir("/proc") if name.isdigit()]
@@ -79,9 +81,9 @@ def kill(pid: int, number: int) -> None:
         os.kill(pid, number)
 
 
-def gone(pid: int, timeout_s: float = 10.0) -> bool:
-    """Whether the process ends within a generous time."""
-    give_up = time.monotonic() + timeout_s
+def gone(pid: int) -> bool:
+    """Whether the process ends."""
+    give_up = time.monotonic() + HANG_S
     while alive(pid):
         if time.monotonic() > give_up:
             return False

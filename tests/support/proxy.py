@@ -9,6 +9,8 @@ import urllib.parse
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from tests.support.waiting import HANG_S
+
 
 class Proxy(ThreadingHTTPServer):
     """`asked` are the request lines without the version; `wants` is the Proxy-Authorization it lets through."""
@@ -45,7 +47,7 @@ class _Handler(BaseHTTPRequestHandler):
         if not self._let_in():
             return
         parts = urllib.parse.urlsplit(self.path)
-        connection = http.client.HTTPConnection(parts.hostname or "", parts.port or 80, timeout=10)
+        connection = http.client.HTTPConnection(parts.hostname or "", parts.port or 80, timeout=HANG_S)
         own = {key: value for key, value in self.headers.items() if not key.startswith("Proxy-")}
         connection.request("GET", parts.path, headers=own)
         answer = connection.getresponse()
@@ -60,12 +62,12 @@ class _Handler(BaseHTTPRequestHandler):
         if not self._let_in():
             return
         host, _, port = self.path.rpartition(":")
-        with socket.create_connection((host.strip("[]"), int(port)), 10) as far, contextlib.suppress(OSError):
+        with socket.create_connection((host.strip("[]"), int(port)), HANG_S) as far, contextlib.suppress(OSError):
             self.send_response(200)
             self.end_headers()
             other = {far: self.connection, self.connection: far}
             while True:
-                for sock in select.select(list(other), [], [], 10)[0]:
+                for sock in select.select(list(other), [], [], HANG_S)[0]:
                     data = sock.recv(1 << 16)
                     if not data:
                         return

@@ -77,8 +77,10 @@ class Rack:
         lines = [f"{'boot':24} {'up, s':>8} {'CPU s':>8} {'off, s':>8} {'CPU s':>8}  firmware, memory"]
         for boot in self.boots:
             kind = f"{'UEFI' if boot.machine.uefi else 'BIOS'}, {boot.machine.memory_mib} MiB"
-            lines.append(f"{boot.name:24} {boot.up_s:8.1f} {boot.up_cpu_s:8.1f} {boot.off_s:8.1f} "
-                         f"{boot.machine.cpu_seconds:8.1f}  {kind}")  # fmt: skip
+            lines.append(
+                f"{boot.name:24} {boot.up_s:8.1f} {boot.up_cpu_s:8.1f} {boot.off_s:8.1f} "
+                f"{boot.machine.cpu_seconds:8.1f}  {kind}"
+            )
         return lines + self.notes
 
 
@@ -98,8 +100,9 @@ class Guest:
 
     def disk_file(self, serial: str) -> Path:
         """The file behind a disk. What the guest has flushed stands in it at once."""
-        return next(disk.file or self.machine.work / f"{serial}.raw" for disk in self.machine.disks
-                    if disk.serial == serial)  # fmt: skip
+        return next(
+            disk.file or self.machine.work / f"{serial}.raw" for disk in self.machine.disks if disk.serial == serial
+        )
 
     def device(self, serial: str) -> str:
         """Its device file in the guest."""

@@ -97,24 +97,27 @@ class Box:
         """Global ones that can be used; none if there is no such interface."""
         links: list[dict[str, Any]] = json.loads(self.run("ip", "-json", "address"))
         return [
-            f"{info['local']}/{info['prefixlen']}" for link in links if link["ifname"] == interface
-            for info in link["addr_info"] if info["scope"] == "global" and not info.get("tentative")
-        ]  # fmt: skip
+            f"{info['local']}/{info['prefixlen']}"
+            for link in links
+            if link["ifname"] == interface
+            for info in link["addr_info"]
+            if info["scope"] == "global" and not info.get("tentative")
+        ]
 
-    def address(self, interface: str, start: str, timeout_s: float = 30) -> str:
+    def address(self, interface: str, start: str) -> str:
         """The first one that begins so, as soon as it is there."""
 
         def found() -> str:
             return next((address for address in self.addresses(interface) if address.startswith(start)), "")
 
         try:
-            return str(wait_for(found, f"an address {start}… on {interface}", timeout_s))
+            return str(wait_for(found, f"an address {start}… on {interface}"))
         except AssertionError as error:
             raise AssertionError(f"{error}\n{self.log.read_text()}") from None
 
     def reaches(self, address: str) -> bool:
         """Somebody at the address says that nothing listens there."""
-        knock = "import socket, sys; print(socket.create_connection((sys.argv[1], 9), 5))"
+        knock = "import socket, sys; print(socket.create_connection((sys.argv[1], 9), 60))"
         argv = self._argv((sys.executable, "-c", knock, address))
         return "refused" in subprocess.run(argv, capture_output=True, text=True).stderr
 

@@ -50,15 +50,18 @@ class Seed:
         """What Ironic must know to deploy NAME, NAME.torrent or NAME.meta4: the digest is always that of the image."""
         image = self.qcow2 if ".qcow2" in name else self.raw
         return {
-            "image_source": f"{self.url}/{name}", "image_disk_format": form, "image_os_hash_algo": algorithm,
+            "image_source": f"{self.url}/{name}",
+            "image_disk_format": form,
+            "image_os_hash_algo": algorithm,
             "image_os_hash_value": hashlib.new(algorithm, image.read_bytes()).hexdigest(),
-        }  # fmt: skip
+        }
 
     def by_checksum_file(self, name: str, form: str = "raw") -> dict[str, Any]:
         return {
-            "image_source": f"{self.url}/{name}", "image_disk_format": form,
+            "image_source": f"{self.url}/{name}",
+            "image_disk_format": form,
             "image_checksum": f"{self.url}/SHA256SUMS",
-        }  # fmt: skip
+        }
 
     def fetch(self, name: str) -> str:
         with urllib.request.urlopen(f"{self.url}/{name}", timeout=10) as answer:

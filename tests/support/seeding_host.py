@@ -19,7 +19,7 @@ from typing import Any
 
 from tests.support.lan import inside, run
 from tests.support.plugin import REPO
-from tests.support.swarm import wait_for
+from tests.support.waiting import HANG_S, wait_for
 
 DOCUMENT = REPO / "docs/seeding.md"
 ADDRESS, NODE_ADDRESS = "192.0.2.10", "192.0.2.11"
@@ -68,7 +68,7 @@ class Host:
         for process in reversed(self.started):
             process.terminate()  # killed, nginx would leave its workers behind
             try:
-                process.wait(5)
+                process.wait(HANG_S)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
@@ -78,7 +78,7 @@ class Host:
     def run(self, start: str) -> None:
         """A command line of the document, to its end."""
         argv = self._inside("bash", "-c", self._here(command_line(start)))
-        done = subprocess.run(argv, cwd=self.images, env=self._env(), capture_output=True, text=True, timeout=60)
+        done = subprocess.run(argv, cwd=self.images, env=self._env(), capture_output=True, text=True, timeout=HANG_S)
         assert done.returncode == 0, done.stdout + done.stderr
 
     def start(self, start: str) -> subprocess.Popen[bytes]:
@@ -88,8 +88,16 @@ class Host:
     def serve(self, *argv: object) -> subprocess.Popen[bytes]:
         """Any program; ended by down()."""
         with (self.directory / "log").open("ab") as log:
-            self.started.append(subprocess.Popen(self._inside(*argv), cwd=self.images, env=self._env(),
-                                                 stdin=subprocess.DEVNULL, stdout=log, stderr=log))  # fmt: skip
+            self.started.append(
+                subprocess.Popen(
+                    self._inside(*argv),
+                    cwd=self.images,
+                    env=self._env(),
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                )
+            )
         return self.started[-1]
 
     def nginx(self) -> None:
@@ -109,7 +117,7 @@ class Host:
         """(status, headers, body) of what is served there; None if nobody answers yet."""
         with inside(self.namespace):
             try:
-                with DIRECT.open(f"http://{ADDRESS}:{port}{path}", timeout=5) as answer:
+                with DIRECT.open(f"http://{ADDRESS}:{port}{path}", timeout=HANG_S) as answer:
                     return answer.status, answer.headers, answer.read()
             except urllib.error.HTTPError as answer:
                 return answer.code, answer.headers, answer.read()

@@ -13,11 +13,10 @@ import libtorrent as lt
 from agent_router.image.seed.web import Entry, Rate, Server
 from agent_router.image.torrent.session import Limits, make
 from tests.support.disk_content import content
-from tests.support.waiting import wait_for
+from tests.support.waiting import HANG_S, wait_for
 
 MIB = 1 << 20
 PIECE = 256 << 10
-SLOW = 3 * MIB  # bytes a second of a seeder that a test wants to catch in the act
 FLAGS = {"v1": lt.create_torrent.v1_only, "hybrid": 0, "v2": lt.create_torrent.v2_only}
 
 
@@ -27,7 +26,7 @@ def with_holes() -> bytes:
 
 
 def write(call: Any, disk: str, *sources: str, **more: Any) -> Any:
-    return call("image.write", device=disk, sources=list(sources), patience_s=more.pop("patience_s", 10), **more)
+    return call("image.write", device=disk, sources=list(sources), patience_s=more.pop("patience_s", HANG_S), **more)
 
 
 def assert_written(disk: str, image: bytes) -> None:
@@ -36,8 +35,9 @@ def assert_written(disk: str, image: bytes) -> None:
     assert data[-MIB:].count(0) == MIB or len(image) > len(data) - MIB
 
 
-def torrent_of(path: Path, *, kind: str = "v1", trackers: tuple[str, ...] = (), web_seeds: tuple[str, ...] = (),
-               piece: int = PIECE) -> bytes:  # fmt: skip
+def torrent_of(
+    path: Path, *, kind: str = "v1", trackers: tuple[str, ...] = (), web_seeds: tuple[str, ...] = (), piece: int = PIECE
+) -> bytes:
     """The torrent file of one file, made by libtorrent."""
     made = lt.create_torrent(lt.list_files(str(path)), piece, flags=FLAGS[kind])
     for url in trackers:
@@ -51,8 +51,16 @@ def torrent_of(path: Path, *, kind: str = "v1", trackers: tuple[str, ...] = (), 
 class Seeder:
     """Gives `path` to peers."""
 
-    def __init__(self, torrent: bytes, path: Path, upload_bps: int = 0, *, seeding: bool = True,
-                 listen: str = "127.0.0.1", one_each: bool = False) -> None:  # fmt: skip
+    def __init__(
+        self,
+        torrent: bytes,
+        path: Path,
+        upload_bps: int = 0,
+        *,
+        seeding: bool = True,
+        listen: str = "127.0.0.1",
+        one_each: bool = False,
+    ) -> None:
         """With `one_each`, one connection to an address at a time, as clients on desks have it."""
         self._session = make(lt, Limits(listen, upload_bps=upload_bps))
         if one_each:
@@ -76,6 +84,10 @@ class Seeder:
         link = lt.make_magnet_uri(self._handle).partition("&tr=")[0]
         query = urllib.parse.urlencode({"x.pe": f"127.0.0.1:{self.port}", **more})
         return f"{link}&{query}"
+
+    def connect(self, port: int) -> None:
+        """To a peer, before the tracker tells either of the other."""
+        self._handle.connect_peer(("127.0.0.1", port))
 
     def kill(self) -> None:
         """Without a word to the tracker."""
@@ -142,8 +154,16 @@ class _Announce(BaseHTTPRequestHandler):
 class Swarm:
     """An image of `body`, its torrent, a web server that has both, a tracker, and seeders as they are asked for."""
 
-    def __init__(self, directory: Path, body: bytes, *, kind: str = "v1", web_seed: bool = False, tracked: bool = True,
-                 piece: int = PIECE) -> None:  # fmt: skip
+    def __init__(
+        self,
+        directory: Path,
+        body: bytes,
+        *,
+        kind: str = "v1",
+        web_seed: bool = False,
+        tracked: bool = True,
+        piece: int = PIECE,
+    ) -> None:
         self.body, self.digest = body, f"sha256:{hashlib.sha256(body).hexdigest()}"
         self.path = directory / "disk.raw"
         self.path.write_bytes(body)
@@ -151,8 +171,9 @@ class Swarm:
         self.web = Server("127.0.0.1", 0, Rate(0), lambda query, address: b"")
         threading.Thread(target=self.web.serve_forever, args=(0.01,), daemon=True).start()
         self.url = f"http://127.0.0.1:{self.web.port}/disk.raw"
-        self.torrent = torrent_of(self.path, kind=kind, piece=piece, trackers=(self.tracker.url,) * tracked,
-                                  web_seeds=(self.url,) * web_seed)  # fmt: skip
+        self.torrent = torrent_of(
+            self.path, kind=kind, piece=piece, trackers=(self.tracker.url,) * tracked, web_seeds=(self.url,) * web_seed
+        )
         self.web.entries["disk.raw.torrent"] = Entry('"torrent"', len(self.torrent), 0.0, content=self.torrent)
         if web_seed:
             self.serve_image()
@@ -163,8 +184,14 @@ class Swarm:
         content = self.body if body is None else body
         self.web.entries["disk.raw"] = Entry('"image"', len(content), 0.0, content=content)
 
-    def seeder(self, upload_bps: int = 0, **more: bool) -> Seeder:
-        made = Seeder(self.torrent, self.path, upload_bps, **more)
+    def seeder(self, upload_bps: int = 0, *, first: int = 0, **more: bool) -> Seeder:
+        """With `first`, it has only so many bytes of the image: who fetches gets them, and then waits for more."""
+        path = self.path
+        if first:
+            path = path.with_name("first")
+            path.write_bytes(self.body[:first])
+            more["seeding"] = False
+        made = Seeder(self.torrent, path, upload_bps, **more)
         self.seeders.append(made)
         self.tracker.peers.append(("127.0.0.1", made.port))
         return made

@@ -1,9 +1,6 @@
 """A tree with everything that an archive must keep, archives of it, and file systems to unpack them into."""
 
-import bz2
-import gzip
 import io
-import lzma
 import os
 import struct
 import subprocess
@@ -14,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from agent_router.image.formats.unpackers import zstd_module
+from tests.support.packers import PACKERS
 
 MIB = 1 << 20
 # linux/capability.h: revision 2 with the effective bit; CAP_NET_RAW is 13.
@@ -26,10 +23,7 @@ ACL = struct.pack("<I", 2) + b"".join(
     for entry in ((1, 6, NOBODY), (2, 4, 77), (4, 4, NOBODY), (16, 4, NOBODY), (32, 0, NOBODY))
 )
 
-PACK: dict[str, Callable[[bytes], bytes]] = {
-    "tar": bytes, "tar.gz": gzip.compress, "tar.xz": lzma.compress, "tar.bz2": bz2.compress,
-    "tar.zst": lambda data: zstd_module().compress(data),
-}  # fmt: skip
+PACK: dict[str, Callable[[bytes], bytes]] = {"tar": bytes} | {f"tar.{form}": pack for form, pack in PACKERS.items()}
 
 
 def fill(place: Path) -> None:
@@ -70,8 +64,9 @@ def found(place: Path) -> dict[str, Any]:
 
 def _facts(path: Path) -> tuple[Any, ...]:
     status = path.lstat()
-    attributes = {name: os.getxattr(path, name, follow_symlinks=False)
-                  for name in os.listxattr(path, follow_symlinks=False)}  # fmt: skip
+    attributes = {
+        name: os.getxattr(path, name, follow_symlinks=False) for name in os.listxattr(path, follow_symlinks=False)
+    }
     what: Any = os.readlink(path) if path.is_symlink() else path.read_bytes() if path.is_file() else None
     links = status.st_nlink if path.is_file() else None
     return status.st_mode, status.st_uid, status.st_gid, status.st_mtime_ns, links, attributes, what

@@ -57,8 +57,9 @@ def serving() -> Iterator[IronicAPI]:
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             raw = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            version, request_id = (self.headers.get(f"X-OpenStack-{name}") for name in
-                                   ("Ironic-API-Version", "Request-ID"))  # fmt: skip
+            version, request_id = (
+                self.headers.get(f"X-OpenStack-{name}") for name in ("Ironic-API-Version", "Request-ID")
+            )
             asked = Asked(self.command, self.path, version, request_id, json.loads(raw) if raw else None)
             status, body = api.answer(asked)
             self.send_response(status)
@@ -102,8 +103,11 @@ def running(ironic_api, tmp_path) -> Iterator[Callable[..., Running]]:
 
     def start(constants: dict[str, object] | None = None, **given: str) -> Running:
         known = {"ipa-api-url": ironic_api.url, "agent.node": NODE, "ipa-advertise-host": "192.0.2.7"}
-        made.append(Running(tmp_path, {**known, **{key.replace("_", "-"): text for key, text in given.items()}},
-                            **constants or {}))  # fmt: skip
+        made.append(
+            Running(
+                tmp_path, {**known, **{key.replace("_", "-"): text for key, text in given.items()}}, **constants or {}
+            )
+        )
         return made[-1]
 
     yield start

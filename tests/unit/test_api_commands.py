@@ -41,7 +41,10 @@ def test_a_body_becomes_a_call():
     body = b'{"name": "a.b", "params": {"x":  1.0}}'
     query = "wait=true&id=my-id&timeout_s=2.5&plan=yes"
     assert commands.call_from_body(DISPATCHER, body, query) == (
-        "a.b", {"x": 1.0}, {"text": b'{"x":  1.0}', "id": "my-id", "timeout_s": 2.5, "action": "plan"})  # fmt: skip
+        "a.b",
+        {"x": 1.0},
+        {"text": b'{"x":  1.0}', "id": "my-id", "timeout_s": 2.5, "action": "plan"},
+    )
     assert commands.call_from_body(DISPATCHER, body, "") == ("a.b", {"x": 1.0}, {"text": b'{"x":  1.0}'})
 
 
@@ -139,8 +142,15 @@ def summary(id, started_at, **more):
 
 
 def test_a_running_command():
-    head = summary("s", 1.23456789, state="running", phase="terminating", critical=True,
-                   progress={"done": 1, "message": "hidden"}, warnings=["hidden"])  # fmt: skip
+    head = summary(
+        "s",
+        1.23456789,
+        state="running",
+        phase="terminating",
+        critical=True,
+        progress={"done": 1, "message": "hidden"},
+        warnings=["hidden"],
+    )
     assert json.loads(commands.answer(DISPATCHER, head, b"")) == {
         "id": "s", "name": "a.b.c", "command_name": "b.c", "command_status": "RUNNING", "command_error": None,
         "command_result": None, "started_at": 1.234568, "progress": {"done": 1, "message": "***"}, "warnings": ["***"],
@@ -156,8 +166,9 @@ def listed(tmp_path):
 
     def make(ended, running, cut=0, generation=None):
         path = tmp_path / "history"
-        path.write_bytes(b"".join(b'{"id":"%s","started_at":%f,"name":"a.b"}' % (id.encode(), at) + SEPARATOR for id,
-            at in ended))
+        path.write_bytes(
+            b"".join(b'{"id":"%s","started_at":%f,"name":"a.b"}' % (id.encode(), at) + SEPARATOR for id, at in ended)
+        )
         info = path.stat()
         place = {"path": str(path), "size": info.st_size - cut, "generation": generation or info.st_ino}
         head = {"history": place, "running": [summary(id, at, phase="running") for id, at in running]}
@@ -220,8 +231,12 @@ def method(tmp_path):
 def test_an_entry_of_the_catalogue(method):
     short, full = catalogue.entry(method), catalogue.entry(method, full=True)
     json.dumps(full)
-    assert (short["state"], short["title"], short["effects"], short["locks"]) == ("ready", "A test", "destroy",
-        ["node"])
+    assert (short["state"], short["title"], short["effects"], short["locks"]) == (
+        "ready",
+        "A test",
+        "destroy",
+        ["node"],
+    )
     assert (short["timeout_s"], short["supports"], len(short["sha256"])) == (7, ["plan"], 64)
     assert set(full) - set(short) == {"errors", "manifest"}
     method.manifests.clear()

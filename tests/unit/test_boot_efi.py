@@ -37,14 +37,20 @@ def test_every_known_loader_gets_an_entry():
     files = ["EFI/BOOT/BOOTIA32.EFI", "EFI/BOOT/BOOTX64.EFI", "EFI/BOOT/fbx64.efi", "EFI/debian/grubx64.efi",
              "EFI/Microsoft/winload.efi"]  # fmt: skip
     assert loader_entries(files) == [
-        Entry("ironic1", "\\EFI\\BOOT\\BOOTX64.EFI"), Entry("ironic2", "\\EFI\\BOOT\\BOOTIA32.EFI"),
+        Entry("ironic1", "\\EFI\\BOOT\\BOOTX64.EFI"),
+        Entry("ironic2", "\\EFI\\BOOT\\BOOTIA32.EFI"),
         Entry("ironic3", "\\EFI\\Microsoft\\winload.efi"),
-    ]  # fmt: skip
+    ]
     assert loader_entries(["readme.txt"]) == []
 
 
 def test_labels_are_found_in_every_form():
-    assert labels(PRINTED) == [("0001", "debian"), ("000A", "debian"), ("0003", "UEFI PXE (IPv4)"),
-                               ("0004", "ironic1"), ("0005", "debian old")]  # fmt: skip
+    assert labels(PRINTED) == [
+        ("0001", "debian"),
+        ("000A", "debian"),
+        ("0003", "UEFI PXE (IPv4)"),
+        ("0004", "ironic1"),
+        ("0005", "debian old"),
+    ]
     assert same_label(PRINTED, "debian") == ["0001", "000A"]
     assert same_label(PRINTED, "deb") == []

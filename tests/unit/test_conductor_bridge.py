@@ -57,10 +57,12 @@ def execute(registry, phase, step, **more):
 
 def test_the_list_of_steps_is_in_ironics_form(registry):
     answer = bridge.translate(registry, "clean.get_clean_steps", {"node": NODE, "ports": []})
-    assert answer.result["clean_steps"] == {"agent-router": [
-        {"step": "first", "interface": "raid", "priority": 90, "reboot_requested": True, "abortable": False},
-        {"step": "erase", "interface": "deploy", "priority": 10, "reboot_requested": False, "abortable": True},
-    ]}  # fmt: skip
+    assert answer.result["clean_steps"] == {
+        "agent-router": [
+            {"step": "first", "interface": "raid", "priority": 90, "reboot_requested": True, "abortable": False},
+            {"step": "erase", "interface": "deploy", "priority": 10, "reboot_requested": False, "abortable": True},
+        ]
+    }
     assert set(answer.result) == {"clean_steps", "hardware_manager_version"}
     for phase in ("deploy", "service"):
         assert len(bridge.step_list(registry, phase)[f"{phase}_steps"]["agent-router"]) == 1
@@ -86,8 +88,10 @@ def test_a_step_becomes_the_call_of_its_plugin(registry):
     assert isinstance(meant, Translated)
     assert meant.name == "deploy.write_image"
     assert meant.params == {
-        "image_info": {"password": "p"}, "root": {"serial": "S1"}, "address": "52:54:00:aa:00:01",
-    }  # fmt: skip
+        "image_info": {"password": "p"},
+        "root": {"serial": "S1"},
+        "address": "52:54:00:aa:00:01",
+    }
     shown = meant.shown
     assert (shown.name, shown.key, shown.pointer) == ("deploy.execute_deploy_step", "deploy_result", "/text")
     assert shown.beside == {"deploy_step": {"step": "write_image", "interface": "deploy", "priority": 80}}

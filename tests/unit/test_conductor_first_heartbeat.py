@@ -12,7 +12,7 @@ import urllib.request
 import pytest
 
 from tests.support.link import BEAT, LOOKUP, NODE, TOKEN, node
-from tests.support.waiting import wait_for
+from tests.support.waiting import HANG_S, wait_for
 
 MANIFEST = {
     "protocol": 1, "title": "A slow inventory", "version": "1.0.0", "effects": "read",
@@ -49,7 +49,7 @@ class Conductor:
         context.maximum_version = most
         data = None if command is None else json.dumps(command).encode()
         url = f"{body['callback_url']}{path}?wait=true&agent_token={body['agent_token']}"
-        with urllib.request.urlopen(urllib.request.Request(url, data), timeout=10, context=context) as answer:
+        with urllib.request.urlopen(urllib.request.Request(url, data), timeout=HANG_S, context=context) as answer:
             return json.load(answer)
 
     def beat(self):
@@ -59,10 +59,15 @@ class Conductor:
 @pytest.fixture
 def boot(ironic_api, tmp_path):
     """Start the agent with these kernel parameters; the conductor that sees it."""
-    ironic_api.answers |= {LOOKUP: [node(TOKEN, tls_min_version="1.3")], BEAT: [(202, b"")],
-                           "POST /v1/continue_inspection": [(202, {"uuid": NODE})]}  # fmt: skip
-    for name, text in (("plugins.d/inspect.inventory", INVENTORY), ("schemas/inspect.inventory.json",
-                                                                   json.dumps(MANIFEST))):  # fmt: skip
+    ironic_api.answers |= {
+        LOOKUP: [node(TOKEN, tls_min_version="1.3")],
+        BEAT: [(202, b"")],
+        "POST /v1/continue_inspection": [(202, {"uuid": NODE})],
+    }
+    for name, text in (
+        ("plugins.d/inspect.inventory", INVENTORY),
+        ("schemas/inspect.inventory.json", json.dumps(MANIFEST)),
+    ):
         path = tmp_path / name
         path.parent.mkdir(mode=0o700)
         path.write_text(text)
@@ -76,8 +81,14 @@ def boot(ironic_api, tmp_path):
         def start(parameters=""):
             (tmp_path / "cmdline").write_text(f"ipa-api-url={ironic_api.url} agent.node={NODE} {parameters}")
             conductor = Conductor(ironic_api)
-            agent = [sys.executable, "-m", "agent_router", "ramdisk", f"--config={tmp_path}/config.toml",
-                     f"--cmdline={tmp_path}/cmdline"]  # fmt: skip
+            agent = [
+                sys.executable,
+                "-m",
+                "agent_router",
+                "ramdisk",
+                f"--config={tmp_path}/config.toml",
+                f"--cmdline={tmp_path}/cmdline",
+            ]
             process = subprocess.Popen(agent, stdin=subprocess.DEVNULL)
             stack.callback(process.wait, 20)
             stack.callback(process.send_signal, signal.SIGTERM)

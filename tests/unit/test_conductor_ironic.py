@@ -37,9 +37,11 @@ def test_heartbeat_has_what_ironic_knows_and_nothing_else(ironic_api):
     first, second = ironic_api.at("POST")
     assert first.version == "1.68"
     assert first.body == {
-        "callback_url": "https://[2001:db8::7]:9999", "agent_token": "T" * 43, "agent_version": "1.0",
+        "callback_url": "https://[2001:db8::7]:9999",
+        "agent_token": "T" * 43,
+        "agent_version": "1.0",
         "agent_verify_ca": "PEM",
-    }  # fmt: skip
+    }
     assert "agent_verify_ca" not in second.body
 
 

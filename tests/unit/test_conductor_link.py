@@ -79,23 +79,21 @@ def test_the_first_url_is_dead(ironic_api, running):
 
 
 def test_the_end_of_a_command_is_told_at_once_but_not_too_often(ironic_api, running):
+    ironic_api.answers[LOOKUP] = [node(TOKEN, timeout=86400)]  # the next regular heartbeat is hours away
     one = running()
     wait_for(lambda: ironic_api.at("POST"))
-    began = time.monotonic()
     for _ in range(20):
         one.command_ends()
     wait_for(lambda: len(ironic_api.at("POST")) == 2)
-    assert 0.2 < time.monotonic() - began < 10, "far sooner than the next regular heartbeat"
-    time.sleep(0.6)
+    time.sleep(0.6)  # twice FORCED_APART_S: a third one would be there by then
     assert len(ironic_api.at("POST")) == 2, "twenty ends, one heartbeat"
 
 
 def test_heartbeats_come_well_before_ironic_takes_the_agent_for_dead(ironic_api, running):
     ironic_api.answers[LOOKUP] = [node(TOKEN, timeout=0.5)]
     running()
-    began = time.monotonic()
     wait_for(lambda: len(ironic_api.at("POST")) >= 5)
-    assert 4 * 0.5 * 0.3 <= time.monotonic() - began < 20
+    assert max(link.BEAT) < 2 / 3
 
 
 def test_inspection_comes_first_and_once(ironic_api, running):
@@ -113,7 +111,7 @@ def test_after_inspection_alone_it_waits_for_the_power_to_go(ironic_api, running
     ironic_api.answers["POST /v1/continue_inspection"] = [(202, {"uuid": NODE})]
     one = running(ipa_api_url="", ipa_inspection_callback_url=ironic_api.url + "/v1/continue_inspection")
     wait_for(lambda: (one.state / "inspected").exists())
-    time.sleep(0.3)
+    time.sleep(0.3)  # a heartbeat would be there by then
     assert one.process.poll() is None
     assert [asked.path for asked in ironic_api.asked] == ["/v1/continue_inspection"]
 

@@ -29,10 +29,16 @@ def test_what_the_boot_is_for(given, urls, inspects):
 
 
 def test_everything_else_is_taken_over():
-    plan = plan_of({
-        "ipa-api-url": API, "ipa-advertise-host": "192.0.2.7", "ipa-global-request-id": "req-1", "agent.node": "uuid",
-        "ipa-inspection-collectors": "default,logs", "ipa-agent-token": "t",
-    })  # fmt: skip
+    plan = plan_of(
+        {
+            "ipa-api-url": API,
+            "ipa-advertise-host": "192.0.2.7",
+            "ipa-global-request-id": "req-1",
+            "agent.node": "uuid",
+            "ipa-inspection-collectors": "default,logs",
+            "ipa-agent-token": "t",
+        }
+    )
     assert (plan.advertise, plan.request_id, plan.node_uuid) == ("192.0.2.7", "req-1", "uuid")
     assert (plan.collectors, plan.token) == ("default,logs", "t")
 
@@ -45,11 +51,17 @@ def test_callbacks_may_be_several():
 
 def test_what_tls_and_dhcp_are_to_do():
     assert plan_of({"ipa-api-url": API}).dhcp_wait_s == 60
-    plan = plan_of({
-        "ipa-api-url": API, "ipa-tls-min-version": "1.3", "ipa-tls-cipher-suites": "ECDHE+AESGCM",
-        "ipa-inspection-dhcp-wait-timeout": "0", "ipa-inspection-dhcp-all-interfaces": "True",
-        "BOOTIF": "01-52-54-00-aa-00-01", "ipa-advertise-host": "[2001:db8::7]",
-    })  # fmt: skip
+    plan = plan_of(
+        {
+            "ipa-api-url": API,
+            "ipa-tls-min-version": "1.3",
+            "ipa-tls-cipher-suites": "ECDHE+AESGCM",
+            "ipa-inspection-dhcp-wait-timeout": "0",
+            "ipa-inspection-dhcp-all-interfaces": "True",
+            "BOOTIF": "01-52-54-00-aa-00-01",
+            "ipa-advertise-host": "[2001:db8::7]",
+        }
+    )
     assert (plan.tls_minimum, plan.tls_ciphers) == ("1.3", "ECDHE+AESGCM")
     assert (plan.dhcp_wait_s, plan.dhcp_all, plan.boot_mac) == (0, True, "01-52-54-00-aa-00-01")
     assert plan.advertise == "2001:db8::7"

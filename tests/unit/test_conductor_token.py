@@ -53,9 +53,10 @@ def test_tokens_that_are_never_good_make_no_storm(ironic_api, running):
     ironic_api.answers[LOOKUP] = [node(f"{number:043}") for number in range(100)]
     ironic_api.answers[BEAT] = [REFUSED]
     running(SLOWLY)
-    wait_for(lambda: ironic_api.at("POST"))
-    time.sleep(1.5)
-    assert 3 <= len(ironic_api.at("POST")) <= 16
+    wait_for(lambda: len(ironic_api.at("POST")) >= 3)
+    before = len(ironic_api.at("POST"))
+    time.sleep(1)  # in a storm there would be a hundred by then
+    assert len(ironic_api.at("POST")) - before <= 10
 
 
 def test_a_lookup_that_fails_then_is_told_and_the_heartbeats_go_on(ironic_api, running):
@@ -111,8 +112,10 @@ def test_no_token_is_ever_said(ironic_api, running):
 
 def test_the_node_is_kept_for_plugins_without_secrets(ironic_api, running):
     status, answer = node(TOKEN)
-    answer["node"] |= {"properties": {"root_device": {"serial": "S1"}},
-                       "driver_internal_info": {"agent_secret_token": TOKEN}}  # fmt: skip
+    answer["node"] |= {
+        "properties": {"root_device": {"serial": "S1"}},
+        "driver_internal_info": {"agent_secret_token": TOKEN},
+    }
     ironic_api.answers[LOOKUP] = [(status, answer)]
     one = running()
     wait_for(lambda: ironic_api.at("POST"))

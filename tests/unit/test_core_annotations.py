@@ -38,8 +38,9 @@ def test_a_secret_is_found_wherever_its_schema_stands(schema, document):
 
 def test_everything_below_a_secret_is_secret():
     schema = {"properties": {"login": {"writeOnly": True}}}
-    document = {"login": {"user": "admin", "pins": [12345, 0.125, Decimal("1.00000000000000000001")], "on": True,
-        "x": None}}
+    document = {
+        "login": {"user": "admin", "pins": [12345, 0.125, Decimal("1.00000000000000000001")], "on": True, "x": None}
+    }
     assert secrets(schema, document) == ["1.00000000000000000001", "0.125", "12345", "admin"]
 
 

@@ -26,8 +26,15 @@ def make(tmp_path):
 
     def build(settings=None, required=(), properties=None, **keys):
         request = {"type": "object", "required": [*required], "properties": properties or {}}
-        whole = {"protocol": 1, "title": "t", "version": "1", "effects": "read", "request": request, "response": {},
-            **keys}
+        whole = {
+            "protocol": 1,
+            "title": "t",
+            "version": "1",
+            "effects": "read",
+            "request": request,
+            "response": {},
+            **keys,
+        }
         (tmp_path / "s/test.method.json").write_text(json.dumps(whole))
         places = {"plugins": [str(tmp_path / "p")], "schemas": [str(tmp_path / "s")], "state": str(tmp_path / "state")}
         return Dispatcher(Settings(bundled=False, **places, **(settings or {})))
@@ -116,8 +123,11 @@ def test_times_that_are_none(make, asked):
 
 
 def test_variables(make):
-    properties = {"key": SECRET, "nested": {"properties": {"key": SECRET}},
-        "pin": {"type": "integer", "writeOnly": True}}
+    properties = {
+        "key": SECRET,
+        "nested": {"properties": {"key": SECRET}},
+        "pin": {"type": "integer", "writeOnly": True},
+    }
     params = {
         "text": "a b\n'$x", "yes": True, "no": False, "n": 7, "f": 1.5, "big": 10**30, "empty": "", "_x1": "y",
         "null": None, "list": [1], "object": {"a": 1}, "a-b": "x", "1a": "x", "ä": "x", "a b": "x", "a=b": "x",

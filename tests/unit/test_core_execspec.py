@@ -1,4 +1,4 @@
-import time
+import json
 from decimal import Decimal
 
 import pytest
@@ -136,12 +136,14 @@ def test_the_last_complete_value_is_extracted(text, value):
 
 
 @pytest.mark.parametrize("text", ["[", "[{", '{"a":', "[1,", '[{"a":[1,2,'])
-def test_a_megabyte_of_open_brackets_is_given_up_soon(text):
-    """The verdict is given in the loop that serves everybody: without a limit this is a minute."""
-    begun = time.process_time()
+def test_very_many_open_brackets_are_given_up_soon(text, monkeypatch):
+    """The verdict is given in the loop that serves everybody: to try each of a megabyte would take it minutes."""
+    tried, decode = [], json.JSONDecoder.raw_decode
+    monkeypatch.setattr(json.JSONDecoder, "raw_decode", lambda *given: tried.append("") or decode(*given))
+    times = (1 << 18) // len(text)
     with pytest.raises(BadJSON):
-        extract(text * ((1 << 20) // len(text)))
-    assert time.process_time() - begun < 20
+        extract(text * times)
+    assert len(tried) < times // 2
 
 
 def test_json_after_many_lines_with_brackets_is_found():

@@ -95,7 +95,7 @@ def any_value(source: random.Random, depth: int = 0) -> object:
         digits = "".join(source.choices(string.digits, k=25))
         return Decimal(f"1.{digits}1e{source.randrange(-5000, 300)}")
     if kind < 6:
-        letters = string.printable + "\\\"/äß€😀\u2028\u0000\u001f\ufeff\uffff"
+        letters = string.printable + '\\"/äß€😀\u2028\u0000\u001f\ufeff\uffff'
         return "".join(source.choices(letters, k=source.randrange(12)))
     if kind == 6:
         return [any_value(source, depth + 1) for _ in range(source.randrange(5))]

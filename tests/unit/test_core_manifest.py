@@ -10,8 +10,15 @@ OBJECT = {"type": "object"}
 
 def text(**keys) -> bytes:
     """A manifest; a key that is None is left out."""
-    whole = {"protocol": 1, "title": "A test", "version": "1", "effects": "read", "request": OBJECT, "response": {},
-        **keys}
+    whole = {
+        "protocol": 1,
+        "title": "A test",
+        "version": "1",
+        "effects": "read",
+        "request": OBJECT,
+        "response": {},
+        **keys,
+    }
     return dumps({key: value for key, value in whole.items() if value is not None})
 
 

@@ -10,8 +10,14 @@ from agent_router.core.environment import SYSTEM_PATH
 from agent_router.core.method import STATUS, Method, good_name, missing_interpreter
 from agent_router.core.problems import RequestError
 
-MANIFEST = {"protocol": 1, "title": "A test", "version": "1", "effects": "read", "request": {"type": "object"},
-    "response": {}}
+MANIFEST = {
+    "protocol": 1,
+    "title": "A test",
+    "version": "1",
+    "effects": "read",
+    "request": {"type": "object"},
+    "response": {},
+}
 
 
 @pytest.fixture

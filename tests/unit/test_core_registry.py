@@ -8,8 +8,14 @@ from agent_router.core.method import Method
 from agent_router.core.problems import RequestError
 from agent_router.core.registry import TICK_NS, Registry
 
-MANIFEST = {"protocol": 1, "title": "A test", "version": "1", "effects": "read", "request": {"type": "object"},
-    "response": {}}
+MANIFEST = {
+    "protocol": 1,
+    "title": "A test",
+    "version": "1",
+    "effects": "read",
+    "request": {"type": "object"},
+    "response": {},
+}
 
 
 class World:
@@ -183,7 +189,9 @@ def test_a_directory_that_others_may_write_is_noticed_at_once(world):
     world.plugins[0].chmod(0o777)
     method = world.registry.find("a.b")
     assert (method.state, method.reason[-len(f"chmod go-w {world.plugins[0]}") :]) == (
-        "untrusted", f"chmod go-w {world.plugins[0]}")  # fmt: skip
+        "untrusted",
+        f"chmod go-w {world.plugins[0]}",
+    )
     world.plugins[0].chmod(0o700)
     assert world.states() == {"a.b": "ready"}
 

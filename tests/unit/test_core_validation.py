@@ -82,9 +82,11 @@ def test_both_libraries_give_the_verdict_of_the_standard(library, schema):
 
 def test_every_problem_has_its_path(library):
     schema = {
-        "type": "object", "required": ["name"], "additionalProperties": False,
+        "type": "object",
+        "required": ["name"],
+        "additionalProperties": False,
         "properties": {"name": {}, "disks": {"items": {"properties": {"size": {"minimum": 0}, "a b": {"const": 1}}}}},
-    }  # fmt: skip
+    }
     problems = Validator(schema).problems({"disks": [{}, {"size": -1, "a b": 2}], "x": 1})
     assert sorted(map(str, problems)) == [
         "$.disks[1].size: -1 is less than the minimum of 0",
@@ -100,8 +102,9 @@ def test_a_message_shows_the_pattern_as_it_was_written_and_numbers_as_they_came(
     assert Validator({"maximum": 5}).problems(number)[0].message == f"{number} is greater than the maximum of 5"
 
 
-@pytest.mark.parametrize(("wrong", "listed"), [(MAX_PROBLEMS - 1, MAX_PROBLEMS - 1),
-    (MAX_PROBLEMS + 1, MAX_PROBLEMS + 1)])
+@pytest.mark.parametrize(
+    ("wrong", "listed"), [(MAX_PROBLEMS - 1, MAX_PROBLEMS - 1), (MAX_PROBLEMS + 1, MAX_PROBLEMS + 1)]
+)
 def test_the_number_of_problems_is_limited(library, wrong, listed):
     problems = Validator({"items": {"type": "string"}}).problems([*range(wrong)])
     assert len(problems) == listed

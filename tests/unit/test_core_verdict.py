@@ -10,16 +10,39 @@ BUSY = b'{"error": {"code": "device_busy", "message": "it is mounted", "details"
 
 
 def manifest(**keys) -> Manifest:
-    response = {"type": "object", "additionalProperties": False, "properties": {
-        "n": {"type": "integer"}, "reboot": {"type": "boolean"}, "changed": {"type": "boolean"}, "a": {}, "lines": {}}}
-    whole = {"protocol": 1, "title": "A test", "version": "1", "effects": "read", "request": {"type": "object"},
-             "response": response, **keys}  # fmt: skip
+    response = {
+        "type": "object",
+        "additionalProperties": False,
+        "properties": {
+            "n": {"type": "integer"},
+            "reboot": {"type": "boolean"},
+            "changed": {"type": "boolean"},
+            "a": {},
+            "lines": {},
+        },
+    }
+    whole = {
+        "protocol": 1,
+        "title": "A test",
+        "version": "1",
+        "effects": "read",
+        "request": {"type": "object"},
+        "response": response,
+        **keys,
+    }
     return Manifest(json.dumps(whole).encode())
 
 
 def ended(reason="done", status=0, out=b"", log=b"", **keys) -> Ended:
-    facts = {"id": "1", "name": "a.b.c", "message": "", "started_at": 100.0, "ended_at": 102.5, "progress": None,
-        "warnings": []}
+    facts = {
+        "id": "1",
+        "name": "a.b.c",
+        "message": "",
+        "started_at": 100.0,
+        "ended_at": 102.5,
+        "progress": None,
+        "warnings": [],
+    }
     return Ended(reason=reason, status=status, out=out, log_tail=log, **{**facts, **keys})
 
 
@@ -30,9 +53,12 @@ def ended(reason="done", status=0, out=b"", log=b"", **keys) -> Ended:
 ])  # fmt: skip
 def test_exit_status(status, type, code):
     how = {-9: "signal SIGKILL", -11: "signal SIGSEGV", -64: "signal SIGRTMAX"}.get(status, f"exit status {status}")
-    for one in (manifest(), manifest(exec={"argv": [], "exit_codes": {"64": "invalid", "69": "incompatible",
-        "75": "retry",
-                                                                      "77": "refused"}})):  # fmt: skip
+    for one in (
+        manifest(),
+        manifest(
+            exec={"argv": [], "exit_codes": {"64": "invalid", "69": "incompatible", "75": "retry", "77": "refused"}}
+        ),
+    ):
         error = judge(ended(status=status, log=b"<6>first\n<3>the last words\n\n"), one).error
         assert (error["type"], error["code"], error["message"]) == (type, code, f"the last words ({how})")
         assert error["details"].startswith(error["message"] + "\n")
@@ -108,8 +134,12 @@ def test_ends_that_the_agent_decided(reason, type, code, message):
 
 
 def test_what_an_interrupted_plugin_said_is_added():
-    facts = ended("cancelled", -15, out=b'{"error": {"message": "stopped after 3 blocks"}}',
-                  progress={"done": 3, "total": 12, "unit": "blocks", "message": "writing"})  # fmt: skip
+    facts = ended(
+        "cancelled",
+        -15,
+        out=b'{"error": {"message": "stopped after 3 blocks"}}',
+        progress={"done": 3, "total": 12, "unit": "blocks", "message": "writing"},
+    )
     message = judge(facts, manifest()).error["message"]
     assert message == "it was cancelled after 2.5 s at 25 % (3 of 12 blocks), writing: stopped after 3 blocks"
 

@@ -62,8 +62,10 @@ def test_the_first_channel_with_an_address_counts(answers):
         "lan6 print 8": LAN6,
     }
     assert bmc.addresses(dev) == {
-        "bmc_address": "192.0.2.17", "bmc_mac": "00:26:b9:33:25:d9", "bmc_v6address": "2001:db8::17",
-    }  # fmt: skip
+        "bmc_address": "192.0.2.17",
+        "bmc_mac": "00:26:b9:33:25:d9",
+        "bmc_v6address": "2001:db8::17",
+    }
 
 
 def test_a_bmc_without_addresses(answers):

@@ -3,13 +3,11 @@ import pytest
 from agent_router.hardware import cpu
 
 X86 = "\n\n".join(
-    f"processor\t: {n}\nmodel name\t: Example CPU\ncpu MHz\t\t: 2599.998\n"
-    f"physical id\t: {n // 2}\nflags\t\t: fpu vmx"
+    f"processor\t: {n}\nmodel name\t: Example CPU\ncpu MHz\t\t: 2599.998\nphysical id\t: {n // 2}\nflags\t\t: fpu vmx"
     for n in range(4)
 )
 ARM = (
-    "processor\t: 0\nFeatures\t: fp asimd\n\nprocessor\t: 1\nFeatures\t: fp asimd\n\n"
-    "Hardware\t: Board\nSerial\t\t: 1\n"
+    "processor\t: 0\nFeatures\t: fp asimd\n\nprocessor\t: 1\nFeatures\t: fp asimd\n\nHardware\t: Board\nSerial\t\t: 1\n"
 )
 
 
@@ -35,9 +33,7 @@ def test_the_highest_frequency_wins_over_the_present_one(tmp_path):
 
 
 def test_arm_has_no_model_name_and_tells_sockets_in_sysfs(tmp_path):
-    found = machine(
-        tmp_path, ARM, cpu0__topology__physical_package_id="0", cpu1__topology__physical_package_id="36"
-    )
+    found = machine(tmp_path, ARM, cpu0__topology__physical_package_id="0", cpu1__topology__physical_package_id="36")
     assert (found["model_name"], found["frequency"], found["count"]) == ("", "", 2)
     assert (found["socket_count"], found["flags"]) == (2, ["fp", "asimd"])
 

@@ -33,8 +33,10 @@ def test_memory_of_several_arrays_is_one_with_all_slots(told):
     assert memory["Maximum Capacity"] == "3 TB"
     assert "Handle" not in memory
     assert [(one["Locator"], one["Size"]) for one in memory["devices"]] == [
-        ("A1", "16 GB"), ("A2", "No Module Installed"), ("B1", "16 GB"),
-    ]  # fmt: skip
+        ("A1", "16 GB"),
+        ("A2", "No Module Installed"),
+        ("B1", "16 GB"),
+    ]
 
 
 def test_devices_without_an_array_and_an_array_that_does_not_count():

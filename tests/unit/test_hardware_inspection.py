@@ -40,6 +40,7 @@ def test_configuration(given, collectors):
 @pytest.fixture
 def machine(tmp_path, monkeypatch):
     """`machine(cmdline, request)` inspects a machine with one interface and one disk."""
+
     def inventory(request):
         interfaces = [{"name": "eth0", "lldp": None}, {"name": "ib0", "lldp": None}]
         return {"interfaces": interfaces, "disks": [disk("/dev/sda", 8 * GIB)], "boot": {"pxe_interface": None}}

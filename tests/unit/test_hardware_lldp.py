@@ -79,9 +79,13 @@ def test_the_first_good_announcement_of_an_interface_counts(tmp_path):
     links(tmp_path, eth0=1, eth1=1)
     other = ANNOUNCED + "0000"
     ear = Ear(
-        ("eth0", 1, "ffff"), ("eth0", lldp.PACKET_OUTGOING, other), ("eth9", 1, other), ("eth0", 1, ANNOUNCED),
-        ("eth0", 1, other), ("eth1", 1, other),
-    )  # fmt: skip
+        ("eth0", 1, "ffff"),
+        ("eth0", lldp.PACKET_OUTGOING, other),
+        ("eth9", 1, other),
+        ("eth0", 1, ANNOUNCED),
+        ("eth0", 1, other),
+        ("eth1", 1, other),
+    )
     assert hear(tmp_path, ear, "eth0", "eth1") == {"eth0": TLVS[:-1], "eth1": TLVS}
 
 

@@ -43,9 +43,11 @@ def test_two_sockets_with_two_threads_per_core(tmp_path):
             {"cpu": 1, "numa_node": 1, "thread_siblings": [3, 7]},
         ],
         "nics": [
-            {"name": "eno1", "numa_node": 0}, {"name": "eno2", "numa_node": 1}, {"name": "virt", "numa_node": -1},
+            {"name": "eno1", "numa_node": 0},
+            {"name": "eno2", "numa_node": 1},
+            {"name": "virt", "numa_node": -1},
         ],
-    }  # fmt: skip
+    }
 
 
 def test_cores_of_two_sockets_in_one_node_are_no_siblings(tmp_path):

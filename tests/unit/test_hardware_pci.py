@@ -21,10 +21,16 @@ def device(sys, address, **files):
 
 def test_numbers_are_digits_without_0x(tmp_path, warnings):
     device(tmp_path, "0000:3b:00.0")
-    assert pci.devices(tmp_path) == [{
-        "vendor_id": "8086", "product_id": "1572", "bus": "0000:3b:00.0", "class": "020000", "revision": "02",
-        "numa_node_id": "0",
-    }]  # fmt: skip
+    assert pci.devices(tmp_path) == [
+        {
+            "vendor_id": "8086",
+            "product_id": "1572",
+            "bus": "0000:3b:00.0",
+            "class": "020000",
+            "revision": "02",
+            "numa_node_id": "0",
+        }
+    ]
     assert warnings == []
 
 

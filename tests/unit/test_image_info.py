@@ -44,8 +44,13 @@ def test_no_digest_no_deployment(given, code):
 
 
 def test_the_place_of_an_image():
-    given = {"urls": [URL + ".meta4"], "proxies": {"http": "http://p:3128"}, "no_proxy": "a,b",
-             "image_server_user": "u", "image_server_password": "p"}  # fmt: skip
+    given = {
+        "urls": [URL + ".meta4"],
+        "proxies": {"http": "http://p:3128"},
+        "no_proxy": "a,b",
+        "image_server_user": "u",
+        "image_server_password": "p",
+    }
     spec = info.spec(given, digest_known=True)
     assert (spec.url, spec.is_metalink, spec.digest_known) == (URL + ".meta4", True, True)
     assert spec.proxies == {"http": "http://p:3128", "no": "a,b"}

@@ -15,8 +15,12 @@ def test_what_the_request_says_for_all_holds_unless_a_source_says_otherwise():
     common = {"headers": {"A": "1"}, "patience_s": 30, "ca": "/a.pem", "key": "k", "size_bytes": 7, "linger_s": 60}
     first, second = request.specs({"sources": ["https://a/x", own], "device": "/dev/x", **common}, True)
     assert (first.url, first.headers, first.patience_s, first.ca, first.proxies) == (
-        "https://a/x", {"A": "1"}, 30, "/a.pem", {}
-    )  # fmt: skip
+        "https://a/x",
+        {"A": "1"},
+        30,
+        "/a.pem",
+        {},
+    )
     assert (second.headers, second.patience_s, second.ca) == ({"B": "2"}, 5, "/b.pem")
     assert second.proxies == {"http": "http://p:1", "https": "http://p:1"}
     for spec in (first, second):
@@ -77,6 +81,7 @@ def test_what_would_be_lost(monkeypatch):
     monkeypatch.setattr(plan.blockdev, "kernel_name", lambda device: "sda")
     monkeypatch.setattr(plan.blockdev, "uses", lambda name: ["sda1 is mounted at /"])
     assert plan.lost("/dev/sda") == [
-        "/dev/sda: 465.8 GiB, partition table gpt", "/dev/sda1: 3 GiB, ext4, labelled root",
+        "/dev/sda: 465.8 GiB, partition table gpt",
+        "/dev/sda1: 3 GiB, ext4, labelled root",
         "it would be refused as things are: sda1 is mounted at /",
-    ]  # fmt: skip
+    ]

@@ -1,10 +1,9 @@
 """When a multicast session begins, and what is told of it."""
 
-import time
-
 import pytest
 
 from agent_router.image.seed.sender import SETTLE_S, Gathering, Group, Sender
+from tests.support.waiting import wait_for
 
 
 def joined(number, address="192.0.2.1"):
@@ -50,10 +49,10 @@ def conduct(tmp_path, monkeypatch):
         said = []
         sender = Sender(path, Group(), said.append)
         sender.start()
-        give_up = time.monotonic() + 20
-        while not enough(sender, said) and time.monotonic() < give_up:
-            time.sleep(0.02)
-        sender.stop()
+        try:
+            wait_for(lambda: enough(sender, said))
+        finally:
+            sender.stop()
         assert not sender.is_alive()
         return said
 

@@ -12,6 +12,7 @@ from agent_router.image.sources.http import Http
 from agent_router.image.sources.http_again import Again
 from agent_router.plugin import Failed
 from tests.support.image_server import read_all
+from tests.support.waiting import HANG_S
 
 MIB = 1 << 20
 IMAGE = os.urandom(3 * MIB + 4321)
@@ -34,7 +35,7 @@ def by_request(server, *habits):
 
 
 def source(server, **more) -> Http:
-    return Http(Spec(server.url, **{"patience_s": 2, **more}))
+    return Http(Spec(server.url, **{"patience_s": HANG_S, **more}))
 
 
 def failure(made) -> Failed:
@@ -148,9 +149,9 @@ def test_ranges_that_come_back_are_used(server):
 
 
 def test_time_in_which_it_comes_again_does_not_count(server):
-    # 32 pieces, 1.6 s.
-    by_request(server, {"cut_after": None, "pause_s": 0.05})
-    assert read_all(source(server, patience_s=0.9)) == IMAGE
+    # 32 pieces, 3.2 s.
+    by_request(server, {"cut_after": None, "pause_s": 0.1})
+    assert read_all(source(server, patience_s=2)) == IMAGE
 
 
 def test_one_that_drips_it_again_is_given_up(server):
@@ -163,9 +164,7 @@ def test_close_ends_it_in_another_thread(server):
     by_request(server, {"cut_after": None, "silent_after": MIB})
     made = source(server, patience_s=30)
     threading.Timer(0.5, made.close).start()
-    started = time.monotonic()
     assert failure(made).code == "stopped"
-    assert time.monotonic() - started < 5
 
 
 class Clock:
@@ -210,7 +209,7 @@ def test_a_body_that_is_over_too_early():
 
 
 def mirrored(*servers) -> object:
-    return make(expand([Spec(server.url, digest_known=True, patience_s=1) for server in servers], [])[0])
+    return make(expand([Spec(server.url, digest_known=True, patience_s=HANG_S) for server in servers], [])[0])
 
 
 def test_a_mirror_with_ranges_is_asked_before_anything_is_read_twice(serve, server):

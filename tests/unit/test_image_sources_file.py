@@ -11,6 +11,7 @@ from agent_router.image.sources.fetch import fetch
 from agent_router.image.sources.file import File, disks, refuse_same_disk
 from agent_router.plugin import Failed, InvalidRequest, Refused
 from tests.support.image_server import read_all
+from tests.support.loop import LoopDevice, skip_without_loop_devices
 
 IMAGE = os.urandom(1_200_001)
 
@@ -25,17 +26,14 @@ def image(tmp_path):
 @pytest.fixture
 def loop(tmp_path):
     """A loop device of 16 MiB with one partition, the kernel told of it."""
-    if os.geteuid() != 0 or not Path("/dev/loop-control").exists():
-        pytest.skip("needs root and loop devices")
+    skip_without_loop_devices()
     backing = tmp_path / "backing"
     backing.write_bytes(os.urandom(16 << 20))
     subprocess.run(["sfdisk", "-q", backing], input="label: gpt\n,\n", text=True, check=True)
-    done = subprocess.run(["losetup", "--find", "--show", backing], capture_output=True, text=True, check=True)
-    device = done.stdout.strip()
-    subprocess.run(["partx", "--add", device], check=True)
-    yield device
-    subprocess.run(["partx", "--delete", device], check=False)
-    subprocess.run(["losetup", "--detach", device], check=True)
+    device = LoopDevice(backing)
+    subprocess.run(["partx", "--add", device.path], check=True)
+    yield device.path
+    device.close()
 
 
 @pytest.mark.parametrize("form", ["{}", "file://{}", "file://localhost{}"])

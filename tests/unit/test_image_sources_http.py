@@ -11,6 +11,7 @@ from agent_router.image.sources import Spec, make
 from agent_router.image.sources.http import Http
 from agent_router.plugin import Failed, InvalidRequest
 from tests.support.image_server import read_all
+from tests.support.waiting import HANG_S
 
 IMAGE = os.urandom(3 * (1 << 20) + 4321)
 DAY_S = 86400
@@ -22,12 +23,12 @@ def server(serve):
 
 
 def source(server, path="", **more) -> Http:
-    return Http(Spec(server.url + path, **{"patience_s": 1, **more}))
+    return Http(Spec(server.url + path, **{"patience_s": HANG_S, **more}))
 
 
 def failure(server, path="", **more) -> Failed:
     with pytest.raises(Failed) as failed:
-        read_all(source(server, path, **more))
+        read_all(source(server, path, **{"patience_s": 1, **more}))
     return failed.value
 
 
@@ -181,8 +182,8 @@ def test_a_status_that_may_change(server):
 def test_waits_as_long_as_the_server_asks_for(server):
     server.statuses, server.extra = [503], {"Retry-After": "1"}
     started = time.monotonic()
-    assert read_all(source(server, patience_s=5)) == IMAGE
-    assert time.monotonic() - started >= 1
+    assert read_all(source(server, patience_s=60)) == IMAGE
+    assert time.monotonic() - started >= 1  # a machine that is busy makes it only longer
 
 
 def test_a_server_that_falls_silent_is_asked_again(server):
@@ -203,19 +204,19 @@ def test_a_server_that_stays_silent(server):
 
 def test_a_server_that_drips(server):
     server.drip = (1, 0.05)
-    started = time.monotonic()
     error = failure(server, patience_s=0.5)
     assert error.code == "connection_lost"
     assert "new bytes for 0.5 s" in error.message
-    assert time.monotonic() - started < 5
 
 
-def test_a_reader_that_is_slow_itself_is_no_fault_of_the_server(server):
-    made = source(server, patience_s=0.3)
+def test_a_reader_that_is_slow_itself_is_no_fault_of_the_server(server, monkeypatch):
+    real, late_s = time.monotonic, 0
+    monkeypatch.setattr(time, "monotonic", lambda: real() + late_s)
+    made = source(server, patience_s=60)
     made.open()
     buffer = memoryview(bytearray(1 << 20))
     while made.readinto(buffer):
-        time.sleep(0.4)
+        late_s += 3600
     made.close()
     assert made.offset == len(IMAGE)
 
@@ -240,12 +241,10 @@ def test_close_ends_a_read_in_another_thread(server, closes):
     made = source(server, patience_s=30)
     made.open()
     threading.Timer(0.3, made.close).start()
-    started = time.monotonic()
     with pytest.raises(Failed) as failed:
         while made.readinto(memoryview(bytearray(1 << 20))):
             pass
     assert failed.value.code == "stopped"
-    assert time.monotonic() - started < 5
     made.close()
 
 

@@ -1,5 +1,3 @@
-import time
-
 import pytest
 
 from agent_router.image.sources import metalink
@@ -91,10 +89,8 @@ def test_what_is_none(text, sentence):
 def test_a_billion_laughs():
     entities = "".join(f'<!ENTITY a{n} "{f"&a{n - 1};" * 10}">' for n in range(1, 12))
     bomb = f'<!DOCTYPE metalink [<!ENTITY a0 "ha">{entities}]>'
-    started = time.monotonic()
     with pytest.raises(Failed, match="declares a document type"):
         metalink.parse(document(FILE.format("<size>&a11;</size>"), head=bomb), "x")
-    assert time.monotonic() - started < 1
 
 
 @pytest.mark.parametrize("head", [

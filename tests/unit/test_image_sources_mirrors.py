@@ -34,8 +34,9 @@ def test_a_mirror_that_fails_is_followed_by_the_next_from_there(serve):
     assert (source.name, source.offset, source.size) == (third.url, len(IMAGE), len(IMAGE))
     assert source.resumed == 1
     assert [(one["source"], one["code"]) for one in source.stats()["failed"]] == [
-        (first.url, "http_error"), (second.url, "http_error"),
-    ]  # fmt: skip
+        (first.url, "http_error"),
+        (second.url, "http_error"),
+    ]
 
 
 def test_a_mirror_with_another_size_is_none(serve):

@@ -1,6 +1,7 @@
 """Against a real web server: ranges, validators, passwords, certificates, a proxy in between, a restart."""
 
 import base64
+import contextlib
 import os
 import shutil
 import socket
@@ -14,7 +15,7 @@ from agent_router.image.sources.http import Http
 from agent_router.plugin import Failed, Incompatible
 from tests.support.certificates import Certificates
 from tests.support.image_server import read_all
-from tests.support.waiting import free_port
+from tests.support.waiting import HANG_S, free_port, wait_for
 
 NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
 IMAGE = os.urandom(3_000_001)
@@ -70,19 +71,22 @@ class Nginx:
         os.utime(path, (time.time() - age_s,) * 2)
 
     def start(self) -> None:
-        self.process = subprocess.Popen([NGINX, "-p", self.directory, "-c", self.directory / "nginx.conf",
-                                         "-e", self.directory / "error.log"])  # fmt: skip
-        for _ in range(200):
-            try:
-                socket.create_connection(("127.0.0.1", self.tls_port), 1).close()
-                return
-            except ConnectionRefusedError:
-                time.sleep(0.02)
-        pytest.fail((self.directory / "error.log").read_text())
+        self.process = subprocess.Popen(
+            [NGINX, "-p", self.directory, "-c", self.directory / "nginx.conf", "-e", self.directory / "error.log"]
+        )
+
+        def listens() -> bool:
+            assert self.process.poll() is None, (self.directory / "error.log").read_text()
+            with contextlib.suppress(ConnectionRefusedError):
+                socket.create_connection(("127.0.0.1", self.tls_port), HANG_S).close()
+                return True
+            return False
+
+        wait_for(listens, "nginx")
 
     def stop(self) -> None:
         self.process.terminate()
-        self.process.wait(10)
+        self.process.wait()
 
     def url(self, place: str = "") -> str:
         return f"http://127.0.0.1:{self.port}/{place}disk.raw"
@@ -96,7 +100,7 @@ def nginx(tmp_path):
 
 
 def source(url: str, **more) -> Http:
-    return Http(Spec(url, **{"patience_s": 5, **more}))
+    return Http(Spec(url, **{"patience_s": HANG_S, **more}))
 
 
 @pytest.mark.parametrize("place", ["", "norange/", "noetag/", "behind/"])

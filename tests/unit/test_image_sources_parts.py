@@ -8,6 +8,7 @@ from agent_router.image.sources import Spec
 from agent_router.image.sources.http import Http
 from agent_router.plugin import Failed, Incompatible
 from tests.support.image_server import read_all
+from tests.support.waiting import HANG_S
 
 IMAGE = os.urandom(900_001)
 
@@ -21,7 +22,7 @@ def server(serve):
 
 @pytest.fixture
 def source(server):
-    made = Http(Spec(server.url, patience_s=1))
+    made = Http(Spec(server.url, patience_s=HANG_S))
     made.open()
     yield made
     made.close()
@@ -44,7 +45,7 @@ def test_where_the_image_ends(source):
 
 def test_where_the_image_ends_if_nobody_tells_its_size(server):
     server.chunked = True
-    source = Http(Spec(server.url, patience_s=1))
+    source = Http(Spec(server.url, patience_s=HANG_S))
     source.open()
     assert source.size is None
     assert source.read_at(len(IMAGE) - 3, 10) == IMAGE[-3:]

@@ -11,6 +11,7 @@ from agent_router.image.sources.http_connect import bypassed, proxy_for
 from agent_router.plugin import Failed, InvalidRequest
 from tests.support.image_server import read_all
 from tests.support.proxy import Proxy
+from tests.support.waiting import HANG_S
 
 IMAGE = os.urandom(200_001)
 SECRET = {"Authorization": "Bearer s3cret", "X-Key": "s3cret"}
@@ -37,12 +38,12 @@ def proxy():
 
 
 def fetched(url, **more) -> bytes:
-    return read_all(Http(Spec(url, **{"patience_s": 1, **more})))
+    return read_all(Http(Spec(url, **{"patience_s": HANG_S, **more})))
 
 
 def failure(url, **more) -> Failed:
     with pytest.raises(Failed) as failed:
-        fetched(url, **more)
+        fetched(url, **{"patience_s": 1, **more})
     return failed.value
 
 

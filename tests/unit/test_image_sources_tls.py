@@ -13,6 +13,7 @@ from agent_router.plugin import Failed, InvalidRequest
 from tests.support.certificates import Certificates
 from tests.support.image_server import read_all
 from tests.support.proxy import Proxy
+from tests.support.waiting import HANG_S
 
 IMAGE = os.urandom(500_001)
 
@@ -38,12 +39,12 @@ def secure(serve, certificates):
 
 
 def fetched(server, **more) -> bytes:
-    return read_all(Http(Spec(server.url, **{"patience_s": 2, **more})))
+    return read_all(Http(Spec(server.url, **{"patience_s": HANG_S, **more})))
 
 
 def failure(server, **more) -> Failed:
     with pytest.raises(Failed) as failed:
-        fetched(server, **more)
+        fetched(server, **{"patience_s": 2, **more})
     return failed.value
 
 

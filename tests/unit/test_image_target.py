@@ -184,8 +184,12 @@ def test_old_windows_are_pushed_out(target, pushed):
     for number in range(1, 4):
         target.write(number * MIB, b"x" * MIB)
     assert pushed == [
-        (MIB, 2 * MIB, 2), (2 * MIB, 3 * MIB, 2), (MIB, 2 * MIB, 7), (3 * MIB, 4 * MIB, 2), (2 * MIB, 3 * MIB, 7),
-    ]  # fmt: skip
+        (MIB, 2 * MIB, 2),
+        (2 * MIB, 3 * MIB, 2),
+        (MIB, 2 * MIB, 7),
+        (3 * MIB, 4 * MIB, 2),
+        (2 * MIB, 3 * MIB, 7),
+    ]
 
 
 def test_a_window_does_not_span_what_lies_between_jumps(target, pushed):
@@ -193,6 +197,9 @@ def test_a_window_does_not_span_what_lies_between_jumps(target, pushed):
     for start in (4 * MIB, MIB, MIB + half + 4096, 3 * MIB):
         target.write(start, b"x" * half)
     assert pushed == [
-        (4 * MIB, 4 * MIB + half, 2), (MIB, MIB + half, 2),
-        (MIB + half + 4096, 3 * MIB + half, 2), (4 * MIB, 4 * MIB + half, 7), (MIB, MIB + half, 7),
-    ]  # fmt: skip
+        (4 * MIB, 4 * MIB + half, 2),
+        (MIB, MIB + half, 2),
+        (MIB + half + 4096, 3 * MIB + half, 2),
+        (4 * MIB, 4 * MIB + half, 7),
+        (MIB, MIB + half, 7),
+    ]

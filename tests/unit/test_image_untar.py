@@ -26,6 +26,7 @@ def archive(*members: Member, form: int = tarfile.PAX_FORMAT) -> bytes:
         for name, kind, text in members:
             info = tarfile.TarInfo(name)
             info.type = kind
+            info.mode, info.uid, info.gid = 0o755, os.getuid(), os.getgid()  # which everybody may set
             if kind == tarfile.REGTYPE:
                 info.size = len(text)
                 tar.addfile(info, io.BytesIO(text.encode()))
@@ -52,9 +53,12 @@ FILE, DIR, LINK, HARD = tarfile.REGTYPE, tarfile.DIRTYPE, tarfile.SYMTYPE, tarfi
 @pytest.mark.parametrize("step", [100, 512, 10240, 1 << 20])
 def test_unpacks_what_arrives_in_any_pieces(tmp_path: Path, step: int) -> None:
     members = [
-        ("d", DIR, ""), ("d/f", FILE, "text" * 999), ("l", LINK, "d/f"), ("h", HARD, "d/f"),
+        ("d", DIR, ""),
+        ("d/f", FILE, "text" * 999),
+        ("l", LINK, "d/f"),
+        ("h", HARD, "d/f"),
         ("d/" + "n" * 240, FILE, "x"),
-    ]  # fmt: skip
+    ]
     found = unpack(archive(*members), tmp_path, step=step)
     assert found.members == 5
     assert (tmp_path / "l").read_text() == "text" * 999
@@ -88,9 +92,14 @@ def test_hostile_members_are_refused_by_name(tmp_path: Path, name: str, form: in
 
 def test_links_that_systems_have_are_kept(tmp_path: Path) -> None:
     members = [
-        ("usr", DIR, ""), ("usr/lib", DIR, ""), ("lib", LINK, "usr/lib"), ("lib/libc", FILE, "x"),
-        ("etc", DIR, ""), ("etc/mtab", LINK, "../proc/self/mounts"), ("run", LINK, "/run"),
-    ]  # fmt: skip
+        ("usr", DIR, ""),
+        ("usr/lib", DIR, ""),
+        ("lib", LINK, "usr/lib"),
+        ("lib/libc", FILE, "x"),
+        ("etc", DIR, ""),
+        ("etc/mtab", LINK, "../proc/self/mounts"),
+        ("run", LINK, "/run"),
+    ]
     unpack(archive(*members), tmp_path)
     assert (tmp_path / "usr/lib/libc").read_text() == "x"
     assert os.readlink(tmp_path / "run") == "/run"

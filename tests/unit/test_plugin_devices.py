@@ -8,13 +8,26 @@ import pytest
 from agent_router.plugin import devices
 
 # A made-up machine: two disks, sda with two partitions, links to them.
-NODES = {"/dev/sda": (8, 0), "/dev/sda1": (8, 1), "/dev/sda2": (8, 2), "/dev/sdb": (8, 16),
-    "/dev/cciss!c0d0p1": (104, 1)}
-LINKS = {"/dev/disk/by-id/one": "/dev/sda", "/dev/disk/by-id/one-part1": "/dev/sda1",
-    "/dev/disk/by-path/x:y": "/dev/sdb"}
+NODES = {
+    "/dev/sda": (8, 0),
+    "/dev/sda1": (8, 1),
+    "/dev/sda2": (8, 2),
+    "/dev/sdb": (8, 16),
+    "/dev/cciss!c0d0p1": (104, 1),
+}
+LINKS = {
+    "/dev/disk/by-id/one": "/dev/sda",
+    "/dev/disk/by-id/one-part1": "/dev/sda1",
+    "/dev/disk/by-path/x:y": "/dev/sdb",
+}
 FILES = ("/dev/null", "/etc/passwd")
-BLOCK = {"8:0": "block/sda", "8:1": "block/sda/sda1", "8:2": "block/sda/sda2", "8:16": "block/sdb",
-    "104:1": "block/cciss!c0d0/p1"}
+BLOCK = {
+    "8:0": "block/sda",
+    "8:1": "block/sda/sda1",
+    "8:2": "block/sda/sda2",
+    "8:16": "block/sdb",
+    "104:1": "block/cciss!c0d0/p1",
+}
 
 
 @pytest.fixture(autouse=True)

@@ -88,9 +88,13 @@ def test_what_it_says_while_it_runs(run):
     assert status == 0
     assert log == "<3>one\n<3>two\n<6>\n"
     assert events == [
-        {"warn": "ü" * 2000}, {"critical": True}, {"critical": False}, {"critical": True}, {"critical": False},
+        {"warn": "ü" * 2000},
+        {"critical": True},
+        {"critical": False},
+        {"critical": True},
+        {"critical": False},
         {"done": 1, "total": 2, "unit": "MiB", "message": "writing"},
-    ]  # fmt: skip
+    ]
 
 
 def test_progress_is_sent_ten_times_a_second_at_most_and_the_last_always(run):

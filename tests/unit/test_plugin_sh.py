@@ -40,16 +40,39 @@ def read_as_text(raw: bytes) -> str:
 
 def every_kind_of_string() -> list[bytes]:
     source = random.Random(1)
-    pieces = [b"\xc3", b"\xa4", b"\xe2\x82\xac", b"\xf0\x9f", b"\x98\x80", b'"', b"\\", b"&", b"\n", b"\x1b", b"a",
-        b"\xff"]
+    pieces = [
+        b"\xc3",
+        b"\xa4",
+        b"\xe2\x82\xac",
+        b"\xf0\x9f",
+        b"\x98\x80",
+        b'"',
+        b"\\",
+        b"&",
+        b"\n",
+        b"\x1b",
+        b"a",
+        b"\xff",
+    ]
     cases = [bytes([byte]) for byte in range(1, 256)]
     cases += [b"a" + bytes([byte]) + b'"' + bytes([byte]) + b"\\" for byte in range(1, 256)]
     cases += ["ä€😀 \u0080\u07ff\u0800\ud7ff\ue000\uffff\U0010ffff \u0085\u2028".encode(), bytes(range(1, 256))]
     # Longer than needed, surrogates, beyond Unicode, cut off, one sequence inside another.
-    cases += [b"\xc0\x80", b"\xe0\x80\x80", b"\xf0\x80\x80\x80", b"\xed\xa0\x80", b"\xf4\x90\x80\x80",
+    cases += [
+        b"\xc0\x80",
+        b"\xe0\x80\x80",
+        b"\xf0\x80\x80\x80",
+        b"\xed\xa0\x80",
+        b"\xf4\x90\x80\x80",
         b"\xf8\x88\x80\x80\x80",
-              b"\xc3", b"\xe2\x82", b"\xf0\x9f\x98", b"\xe2\xc3\xa4\x82", b"\xc3\xc3\xa4\xa4", b"",
-              b"%s\\n$(x)`y`"]  # fmt: skip
+        b"\xc3",
+        b"\xe2\x82",
+        b"\xf0\x9f\x98",
+        b"\xe2\xc3\xa4\x82",
+        b"\xc3\xc3\xa4\xa4",
+        b"",
+        b"%s\\n$(x)`y`",
+    ]
     cases += [b"".join(source.choices(pieces, k=source.randrange(1, 9))) for _ in range(500)]
     return cases
 
@@ -57,7 +80,7 @@ def every_kind_of_string() -> list[bytes]:
 @pytest.mark.parametrize("locale", LOCALES, ids=str)
 def test_every_byte_makes_good_json(locale):
     cases = every_kind_of_string()
-    script = f". {LIB}; for s; do json_string \"$s\"; printf '%s\\0' \"$REPLY\"; done"
+    script = f'. {LIB}; for s; do json_string "$s"; printf \'%s\\0\' "$REPLY"; done'
     environ = {"PATH": os.environ["PATH"], **locale}
     done = subprocess.run(["bash", "-c", script, "x", *cases], env=environ, capture_output=True, check=True, timeout=60)
     answers = done.stdout.split(b"\0")[:-1]
@@ -99,7 +122,7 @@ def test_a_reply_that_is_wrong_ends_the_plugin(bash, words, complaint):
 
 
 def test_the_empty_list_of_a_plugin_that_found_nothing(bash):
-    assert bash("mapfile -t found < <(true); reply found:array \"${found[@]}\"")[:2] == (0, {"found": []})
+    assert bash('mapfile -t found < <(true); reply found:array "${found[@]}"')[:2] == (0, {"found": []})
 
 
 @pytest.mark.parametrize(("function", "status"), [
@@ -126,10 +149,15 @@ log one two; log $'three\\nfour'
 reply""")
     assert status == 0
     assert events == [
-        {"done": 1}, {"done": 2, "total": 3}, {"done": 4, "total": 5, "unit": "MiB"},
-        {"done": 6, "total": 7, "message": 'wri"ting'}, {"warn": 'ü "quoted"'}, {"warn": "x" * 2000},
-        {"critical": True}, {"critical": False},
-    ]  # fmt: skip
+        {"done": 1},
+        {"done": 2, "total": 3},
+        {"done": 4, "total": 5, "unit": "MiB"},
+        {"done": 6, "total": 7, "message": 'wri"ting'},
+        {"warn": 'ü "quoted"'},
+        {"warn": "x" * 2000},
+        {"critical": True},
+        {"critical": False},
+    ]
     assert log == "<6>one two\n<6>three\nfour\n"
 
 
@@ -138,8 +166,10 @@ def test_by_hand_there_is_no_event_stream(bash):
 
 
 def test_the_helper_defines_nothing_by_accident(bash):
-    script = ('b=$(compgen -v; compgen -A function); . "$AGENT_LIB/plugin.sh"; json_string x; json_array y >/dev/null;'
-              "a=$(compgen -v; compgen -A function); comm -13 <(sort <<<\"$b\") <(sort <<<\"$a\")")  # fmt: skip
+    script = (
+        'b=$(compgen -v; compgen -A function); . "$AGENT_LIB/plugin.sh"; json_string x; json_array y >/dev/null;'
+        'a=$(compgen -v; compgen -A function); comm -13 <(sort <<<"$b") <(sort <<<"$a")'
+    )
     environ = {"PATH": os.environ["PATH"], "AGENT_LIB": str(LIB.parent)}
     done = subprocess.run(["bash", "-c", script], env=environ, capture_output=True, text=True, check=True)
     assert set(done.stdout.split()) - {"PIPESTATUS"} == {

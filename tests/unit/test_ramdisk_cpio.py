@@ -55,8 +55,9 @@ def unpacked(compressed, target):
 def test_it_reads_back(source, tmp_path):
     names = ["a/b/plain", "a/with space", "a/ünïcode\n", os.fsdecode(b"a/\xff\xfe")]
     entries = [Entry(name, FILE | 0o640, source(name.encode(errors="replace") * 1000)) for name in names]
-    root = unpacked(packed(*entries, Entry("a/link", LINK, target="b/plain"), Entry("a/d", stat.S_IFDIR | 0o700)),
-                    tmp_path / "out")  # fmt: skip
+    root = unpacked(
+        packed(*entries, Entry("a/link", LINK, target="b/plain"), Entry("a/d", stat.S_IFDIR | 0o700)), tmp_path / "out"
+    )
     for name in names:
         assert (root / name).read_bytes() == name.encode(errors="replace") * 1000
         assert stat.S_IMODE((root / name).stat().st_mode) == 0o640
@@ -81,12 +82,21 @@ def test_everything_belongs_to_root_and_has_one_date(source):
 
 def test_parents_come_first_and_only_once(source):
     path = source(b"")
-    rows = listing(packed(Entry("a/b-c/f", FILE | 0o600, path), Entry("a/b/c/d", FILE | 0o600, path),
-                          Entry("a/b", stat.S_IFDIR | 0o711)))  # fmt: skip
+    rows = listing(
+        packed(
+            Entry("a/b-c/f", FILE | 0o600, path),
+            Entry("a/b/c/d", FILE | 0o600, path),
+            Entry("a/b", stat.S_IFDIR | 0o711),
+        )
+    )
     assert [(row[0], row[8]) for row in rows] == [
-        ("drwxr-xr-x", "a"), ("drwx--x--x", "a/b"), ("drwxr-xr-x", "a/b-c"), ("-rw-------", "a/b-c/f"),
-        ("drwxr-xr-x", "a/b/c"), ("-rw-------", "a/b/c/d"),
-    ]  # fmt: skip
+        ("drwxr-xr-x", "a"),
+        ("drwx--x--x", "a/b"),
+        ("drwxr-xr-x", "a/b-c"),
+        ("-rw-------", "a/b-c/f"),
+        ("drwxr-xr-x", "a/b/c"),
+        ("-rw-------", "a/b/c/d"),
+    ]
 
 
 def test_hard_links_stay_one_file_and_its_content_is_there_once(source, tmp_path):

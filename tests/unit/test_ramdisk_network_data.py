@@ -1,27 +1,11 @@
 import json
 import os
-from pathlib import Path
 
 import pytest
 
 from agent_router.ramdisk import network_data
 from agent_router.ramdisk.network_plan import dhcpcd_lines, plan
-
-DATA = Path(__file__).resolve().parents[1] / "data/network_data"
-MAC = "52:54:00:00:00:0{}"
-PRESENT = {MAC.format(n): f"eth{n}" for n in (1, 2, 3)}
-CARD = {"id": "l", "type": "phy", "ethernet_mac_address": MAC.format(1)}
-STATIC = {"id": "n", "type": "ipv4", "link": "l", "ip_address": "192.0.2.10", "netmask": "255.255.255.0"}
-GOOD = {"id": "g", "type": "phy", "ethernet_mac_address": MAC.format(2)}
-GOOD_NET = {**STATIC, "id": "ok", "link": "g", "ip_address": "203.0.113.5"}
-
-
-def captured(name):
-    return json.loads((DATA / f"{name}.json").read_text())
-
-
-def document(links=(CARD,), networks=(STATIC,), services=()):
-    return {"links": [*links], "networks": [*networks], "services": [*services]}
+from tests.support.network_data import CARD, DATA, GOOD, GOOD_NET, MAC, PRESENT, STATIC, captured, document
 
 
 @pytest.fixture
@@ -78,7 +62,7 @@ def test_an_mtu_that_the_card_refuses_costs_only_itself(fake_ip):
     assert network_data.apply(made) == set()
     assert made.problems == [
         "`ip link set dev eth1 mtu 1450` failed: Error: Unknown device type.; the kernel lacks a driver",
-    ]  # fmt: skip
+    ]
 
 
 # Interfaces of the machine

@@ -1,27 +1,7 @@
 import pytest
 
 from agent_router.ramdisk.network_plan import dhcpcd_lines, plan
-
-MAC = "52:54:00:00:00:0{}"
-PRESENT = {MAC.format(n): f"eth{n}" for n in (1, 2, 3)}
-CARD = {"id": "l", "type": "phy", "ethernet_mac_address": MAC.format(1)}
-STATIC = {"id": "n", "type": "ipv4", "link": "l", "ip_address": "192.0.2.10", "netmask": "255.255.255.0"}
-GOOD = {"id": "g", "type": "phy", "ethernet_mac_address": MAC.format(2)}
-GOOD_NET = {**STATIC, "id": "ok", "link": "g", "ip_address": "203.0.113.5"}
-
-
-def document(links=(CARD,), networks=(STATIC,), services=()):
-    return {"links": [*links], "networks": [*networks], "services": [*services]}
-
-
-def commands(made):
-    """One string for each run of ip, in the order of work."""
-    groups = ((i.make, i.tune, i.addresses, i.routes) for i in made.interfaces)
-    return [" ".join(argv) for group in groups for argvs in group for argv in argvs]
-
-
-def work(made, interface):
-    return [line for line in commands(made) if interface in line.split()]
+from tests.support.network_data import CARD, GOOD, GOOD_NET, MAC, PRESENT, STATIC, commands, document, work
 
 
 @pytest.mark.parametrize("type_", ["phy", "vif", "ovs", "bridge", "tap", "hw_veb", "ethernet", "dvs"])
@@ -61,9 +41,12 @@ def test_primary_of_a_bond_is_set_when_it_is_a_member():
 
 def test_names_that_are_taken_or_too_long():
     present = {MAC.format(1): "enp193s0f1np1", MAC.format(2): "bond0"}
-    links = [CARD, {"id": "bond0", "type": "bond", "bond_links": ["l"], "bond_mode": "1"},
-             {"id": "v", "type": "vlan", "vlan_link": "l", "vlan_id": "4000"},
-             {"id": "w", "type": "vlan", "vlan_link": "l", "vlan_id": "4000"}]  # fmt: skip
+    links = [
+        CARD,
+        {"id": "bond0", "type": "bond", "bond_links": ["l"], "bond_mode": "1"},
+        {"id": "v", "type": "vlan", "vlan_link": "l", "vlan_id": "4000"},
+        {"id": "w", "type": "vlan", "vlan_link": "l", "vlan_id": "4000"},
+    ]
     names = [interface.name for interface in plan(document(links), present).interfaces]
     assert names == ["enp193s0f1np1", "bond1", "vlan4000x0", "vlan4000x1"]
 
@@ -105,6 +88,7 @@ def test_an_unknown_bond_option_is_left_out():
     bond = {"id": "b", "type": "bond", "bond_links": ["l"], "bond_mode": "1", **strange}
     made = plan(document([CARD, bond]), PRESENT)
     assert [problem.partition(";")[0] for problem in made.problems[:2]] == [
-        "Link b has the unknown bond option bond_colour='red'", "Link b has the unknown bond option bond_miimon='1 2'",
-    ]  # fmt: skip
+        "Link b has the unknown bond option bond_colour='red'",
+        "Link b has the unknown bond option bond_miimon='1 2'",
+    ]
     assert made.interfaces[1].make[0][-4:] == ["mode", "active-backup", "miimon", "100"]

@@ -1,35 +1,18 @@
-import json
-from pathlib import Path
-
 import pytest
 
 from agent_router.ramdisk.network_plan import Plan, dhcpcd_lines, macs, plan
-
-DATA = Path(__file__).resolve().parents[1] / "data/network_data"
-MAC = "52:54:00:00:00:0{}"
-PRESENT = {MAC.format(n): f"eth{n}" for n in (1, 2, 3)}
-CARD = {"id": "l", "type": "phy", "ethernet_mac_address": MAC.format(1)}
-STATIC = {"id": "n", "type": "ipv4", "link": "l", "ip_address": "192.0.2.10", "netmask": "255.255.255.0"}
-GOOD = {"id": "g", "type": "phy", "ethernet_mac_address": MAC.format(2)}
-GOOD_NET = {**STATIC, "id": "ok", "link": "g", "ip_address": "203.0.113.5"}
-
-
-def captured(name):
-    return json.loads((DATA / f"{name}.json").read_text())
-
-
-def document(links=(CARD,), networks=(STATIC,), services=()):
-    return {"links": [*links], "networks": [*networks], "services": [*services]}
-
-
-def commands(made):
-    """One string for each run of ip, in the order of work."""
-    groups = ((i.make, i.tune, i.addresses, i.routes) for i in made.interfaces)
-    return [" ".join(argv) for group in groups for argvs in group for argv in argvs]
-
-
-def work(made, interface):
-    return [line for line in commands(made) if interface in line.split()]
+from tests.support.network_data import (
+    CARD,
+    GOOD,
+    GOOD_NET,
+    MAC,
+    PRESENT,
+    STATIC,
+    captured,
+    commands,
+    document,
+    work,
+)
 
 
 def test_static_address_routes_and_dns():
@@ -115,10 +98,6 @@ def test_two_networks_on_one_link_with_a_gateway_each():
 def test_a_route_without_gateway_goes_to_the_link():
     made = plan(document(networks=[{**STATIC, "routes": [{"network": "198.51.100.0/24"}]}]), PRESENT)
     assert commands(made)[-1] == "-4 route replace 198.51.100.0/24 dev eth1 metric 100"
-
-
-GOOD = {"id": "g", "type": "phy", "ethernet_mac_address": MAC.format(2)}
-GOOD_NET = {**STATIC, "id": "ok", "link": "g", "ip_address": "203.0.113.5"}
 
 
 @pytest.mark.parametrize("change, sentence", [

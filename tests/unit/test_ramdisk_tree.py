@@ -63,7 +63,7 @@ def test_a_deep_tree():
     (os.mkfifo, "is a named pipe"),
     (lambda path: socket.socket(socket.AF_UNIX).bind(str(path)), "is a socket"),
     pytest.param(lambda path: os.mknod(path, stat.S_IFCHR | 0o600, os.makedev(1, 3)), "is a character device",
-        marks=pytest.mark.skipif(os.geteuid() != 0, reason="needs root: makes a device node")),
+        marks=[pytest.mark.root, pytest.mark.skipif(os.geteuid() != 0, reason="needs root: makes a device node")]),
 ])  # fmt: skip
 def test_what_no_ramdisk_is_given(tmp_path, make, words):
     make(tmp_path / "thing")

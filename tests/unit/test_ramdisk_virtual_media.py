@@ -72,6 +72,7 @@ def test_a_floppy_that_comes_late_is_waited_for(monkeypatch):
     assert answers == []
 
 
+@pytest.mark.root
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount")
 def test_a_real_medium_is_read_and_let_go(tmp_path):
     tree, image = tmp_path / "tree", tmp_path / "image"

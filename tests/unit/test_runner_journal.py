@@ -41,8 +41,12 @@ def test_the_journal_tells_what_happened(path):
     journal.ended(three)
     found = {item.id: item for item in Journal(path).replay()}
     assert list(found) == ["one", "two", "three"]
-    assert (found["one"].pid, found["one"].status, found["one"].reason, found["one"].ended_at) == (100, -9, "timeout",
-        6.5)
+    assert (found["one"].pid, found["one"].status, found["one"].reason, found["one"].ended_at) == (
+        100,
+        -9,
+        "timeout",
+        6.5,
+    )
     assert (found["two"].pid, found["two"].reason) == (200, "")
     assert (found["three"].pid, found["three"].status, found["three"].reason) == (0, None, "not_started")
     assert found["three"].message == "no such file: x y "
@@ -83,7 +87,10 @@ def test_a_large_journal_is_rewritten_with_the_live_ones(path, monkeypatch):
     journal.compact_if_large([live, over])
     journal.begin(command("new"))
     assert [(item.id, item.pid, item.reason) for item in Journal(path).replay()] == [
-        ("live", 77, ""), ("over", 0, "done"), ("new", 0, "")]  # fmt: skip
+        ("live", 77, ""),
+        ("over", 0, "done"),
+        ("new", 0, ""),
+    ]
     assert os.stat(path).st_size < 1000
     assert os.listdir(os.path.dirname(path)) == ["journal"]
 
@@ -94,6 +101,19 @@ def test_a_full_disk_does_not_end_the_runner(path, capsys):
     journal._fd = os.open("/dev/full", os.O_WRONLY)
     journal.begin(command("one"))
     assert "a restart of the agent may forget commands" in capsys.readouterr().out
+
+
+def test_half_a_line_of_a_full_disk_takes_no_other_with_it(path, monkeypatch):
+    journal = Journal(path)
+    one = command("one")
+    one.pid = 12345
+    journal.begin(one)
+    with monkeypatch.context() as full:
+        write = os.write
+        full.setattr(os, "write", lambda fd, data: write(fd, data[:-5]))
+        journal.started(one)
+    journal.begin(command("two"))
+    assert [(item.id, item.pid) for item in Journal(path).replay()] == [("one", 0), ("two", 0)]
 
 
 # ---- history
@@ -171,6 +191,46 @@ def test_large_records_are_bounded_in_bytes(make_history, monkeypatch):
         assert listed(history)[-1] == str(number)
     history.append(record("huge", size=30_000))
     assert listed(history)[-1] == "huge"
+
+
+@pytest.fixture
+def room(monkeypatch):
+    """`room(5)`: how many bytes fit into any file from now on."""
+    write, left = os.write, [1 << 30]
+
+    def limited(fd, data):
+        if not left[0]:
+            raise OSError(28, "No space left on device")
+        done = write(fd, data[: left[0]])
+        left[0] -= done
+        return done
+
+    monkeypatch.setattr(os, "write", limited)
+    return lambda count: left.__setitem__(0, count)
+
+
+def test_what_finds_no_room_waits_and_is_found_all_the_same(make_history, room, capsys):
+    history, written = make_history(), []
+    history.append(record("a"))
+    for bytes_left in (0, 5):
+        room(bytes_left)
+        history.append(record(f"b{bytes_left}"), lambda: written.append("b"))
+    assert (listed(history), written) == (["a"], [])
+    assert [json.loads(text)["id"] for text in history.place()["late"]] == ["b0", "b5"]
+    assert [history.find(id) for id in ("a", "b5", "c")] == [record("a"), record("b5"), None]
+    assert "wait for room in memory" in capsys.readouterr().out
+    room(1 << 30)
+    history.write_late()
+    assert (listed(history), history.place()["late"], written) == (["a", "b0", "b5"], [], ["b", "b"])
+    assert os.stat(history.path).st_size == history.size
+
+
+def test_no_more_wait_for_room_than_are_kept(make_history, room):
+    history, gone = make_history(keep=2), []
+    room(0)
+    for id in ("a", "b", "c"):
+        history.append(record(id), lambda id=id: gone.append(id))
+    assert ([json.loads(text)["id"] for text in history.place()["late"]], gone) == (["b", "c"], ["a"])
 
 
 # ---- locks

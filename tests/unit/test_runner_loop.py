@@ -11,6 +11,7 @@ from agent_router.runner import links as links_module
 from agent_router.runner.links import Link
 from agent_router.runner.loop import Loop
 from agent_router.runner.wire import Frames, pack
+from tests.support.waiting import HANG_S
 
 
 @pytest.fixture
@@ -18,8 +19,8 @@ def loop():
     return Loop()
 
 
-def turn(loop, until, timeout_s=10):
-    give_up = time.monotonic() + timeout_s
+def turn(loop, until):
+    give_up = time.monotonic() + HANG_S
     while not until():
         assert time.monotonic() < give_up
         loop.later(0.02, lambda: None)
@@ -27,10 +28,9 @@ def turn(loop, until, timeout_s=10):
 
 
 def test_timers_run_in_their_order(loop):
-    said = []
+    said, start = [], time.monotonic()
     for number, delay in enumerate([0.03, 0.01, 0.02, 0.01, 0, -5]):
         loop.later(delay, said.append, number)
-    start = time.monotonic()
     turn(loop, lambda: len(said) == 6)
     assert said == [5, 4, 1, 3, 2, 0]
     assert time.monotonic() - start >= 0.03

@@ -44,16 +44,23 @@ def plugin(tmp_path):
 
 
 def test_each_kind_of_event(plugin):
-    plugin.write({"done": 1, "total": 2, "unit": "MiB", "extra": [1]}, {"warn": "careful"}, {"critical": True},
-        {"own": 5})
+    plugin.write(
+        {"done": 1, "total": 2, "unit": "MiB", "extra": [1]}, {"warn": "careful"}, {"critical": True}, {"own": 5}
+    )
     assert plugin.read() is False
     assert [(record["seq"], record["event"], record["data"]) for record in plugin.stream()] == [
-        (1, "progress", {"done": 1, "total": 2, "unit": "MiB", "extra": [1]}), (2, "warning", {"warn": "careful"}),
-        (3, "critical", {"critical": True}), (4, "other", {"own": 5}),
-    ]  # fmt: skip
+        (1, "progress", {"done": 1, "total": 2, "unit": "MiB", "extra": [1]}),
+        (2, "warning", {"warn": "careful"}),
+        (3, "critical", {"critical": True}),
+        (4, "other", {"own": 5}),
+    ]
     command = plugin.command
-    assert (command.progress["done"], command.warnings, command.critical, command.events_bad) == (1, ["careful"], True,
-        0)
+    assert (command.progress["done"], command.warnings, command.critical, command.events_bad) == (
+        1,
+        ["careful"],
+        True,
+        0,
+    )
 
 
 def test_a_line_counts_when_it_is_whole(plugin):
@@ -80,8 +87,9 @@ def test_a_bad_line_is_counted_and_harms_nothing(plugin, line):
     assert plugin.command.warnings == []
 
 
-@pytest.mark.parametrize("event", [{"done": "5"}, {"done": True}, {"done": None}, {"critical": 1}, {"critical": "on"},
-    {"warn": 5}, {}])
+@pytest.mark.parametrize(
+    "event", [{"done": "5"}, {"done": True}, {"done": None}, {"critical": 1}, {"critical": "on"}, {"warn": 5}, {}]
+)
 def test_values_of_a_wrong_type_mean_nothing(plugin, event):
     plugin.write(event)
     plugin.read()
@@ -166,8 +174,12 @@ def test_a_new_runner_goes_on_where_the_stream_ends(plugin, tmp_path):
     again = Plugin(tmp_path)
     reports.resume(again.command, again.base)
     command = again.command
-    assert (command.warnings, command.critical, command.progress, command.ending) == (["one"], True, {"done": 1},
-        "timeout")
+    assert (command.warnings, command.critical, command.progress, command.ending) == (
+        ["one"],
+        True,
+        {"done": 1},
+        "timeout",
+    )
     again.write({"warn": "two"})
     again.read()
     assert command.warnings == ["one", "two"]

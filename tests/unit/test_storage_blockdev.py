@@ -29,9 +29,12 @@ def sys(tmp_path: Path) -> Path:
         return directory
 
     queue = {
-        "queue__discard_max_bytes": "1024", "queue__logical_block_size": "512", "queue__rotational": "1",
-        "queue__physical_block_size": "4096", "queue__write_zeroes_max_bytes": "7",
-    }  # fmt: skip
+        "queue__discard_max_bytes": "1024",
+        "queue__logical_block_size": "512",
+        "queue__rotational": "1",
+        "queue__physical_block_size": "4096",
+        "queue__write_zeroes_max_bytes": "7",
+    }
     add("sda", "", dev="8:0", size="4096", ro="0", **queue)
     for number in (10, 1, 2, 3):
         add(f"sda{number}", "sda", dev=f"8:{number}", size="8", partition=str(number))

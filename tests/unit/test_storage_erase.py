@@ -18,9 +18,7 @@ def test_choose(method, kind, discards, stages):
     assert erase.choose(method, secure_kind=kind, secure_reason="why", discards=discards) == stages
 
 
-@pytest.mark.parametrize(
-    ("method", "reason"), [("secure", "frozen; use method"), ("discard", "cannot discard")]
-)
+@pytest.mark.parametrize(("method", "reason"), [("secure", "frozen; use method"), ("discard", "cannot discard")])
 def test_choose_says_why_not(method, reason):
     with pytest.raises(Failed, match=reason) as failed:
         erase.choose(method, secure_kind=None, secure_reason="frozen", discards=False)

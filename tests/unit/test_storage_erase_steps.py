@@ -85,8 +85,16 @@ def test_the_knobs_and_their_older_names():
 
 
 def test_cluster_file_systems_are_found_at_any_depth():
-    tree = [{"fstype": None, "children": [{"parttype": "37AFFC90-EF7D-4E96-91C3-2D7AE055B174"},
-                                          {"parttype": "0xfb"}, {"fstype": "ext4"}]}]  # fmt: skip
+    tree = [
+        {
+            "fstype": None,
+            "children": [
+                {"parttype": "37AFFC90-EF7D-4E96-91C3-2D7AE055B174"},
+                {"parttype": "0xfb"},
+                {"fstype": "ext4"},
+            ],
+        }
+    ]
     assert shared(tree) == ["IBM GPFS", "VMware VMFS"]
 
 

@@ -30,9 +30,7 @@ def test_number(given, expected):
     assert lsblk.number(given) == expected
 
 
-@pytest.mark.parametrize(
-    ("given", "expected"), [(True, True), ("1", True), ("0", False), (None, False), (0, False)]
-)
+@pytest.mark.parametrize(("given", "expected"), [(True, True), ("1", True), ("0", False), (None, False), (0, False)])
 def test_flag(given, expected):
     assert lsblk.flag(given) is expected
 

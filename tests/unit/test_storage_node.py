@@ -41,8 +41,10 @@ def test_it_holds_no_secret(state):
     text = (state / "node.json").read_text()
     assert not [secret for secret in ("p1", "p2", "p3", "p4", "p5", "p6", "p7", "H4sI") if secret in text]
     assert json.loads(text)["instance_info"] == {
-        "image_source": "https://images/a.raw", "deep": [{"kept": 1}], "capabilities": {"boot_mode": "uefi"},
-    }  # fmt: skip
+        "image_source": "https://images/a.raw",
+        "deep": [{"kept": 1}],
+        "capabilities": {"boot_mode": "uefi"},
+    }
     assert json.loads(text)["driver_internal_info"] == {"agent_erase_devices_iterations": 2}
 
 

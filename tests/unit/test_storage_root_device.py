@@ -8,8 +8,15 @@ GIB = 1 << 30
 
 
 def disk(name, size_gib=10, **more):
-    return {"name": f"/dev/{name}", "size": size_gib * GIB, "rotational": False, "model": None, "serial": [],
-            "wwn": [], **more}  # fmt: skip
+    return {
+        "name": f"/dev/{name}",
+        "size": size_gib * GIB,
+        "rotational": False,
+        "model": None,
+        "serial": [],
+        "wwn": [],
+        **more,
+    }
 
 
 def node(name, kind="disk", size_gib=10, children=(), **more):
@@ -43,16 +50,28 @@ def test_what_is_a_disk():
     assert is_disk(node("sda"))
     assert is_disk(node("md127", "raid1"))
     assert is_disk(node("dm-0", "mpath"))
-    for other in (node("sr0", "rom"), node("loop0", "loop"), node("sda1", "part"), node("ram0"), node("zram0"),
-                  node("mmcblk0boot0"), node("sdb", size_gib=0), node("fd0")):  # fmt: skip
+    for other in (
+        node("sr0", "rom"),
+        node("loop0", "loop"),
+        node("sda1", "part"),
+        node("ram0"),
+        node("zram0"),
+        node("mmcblk0boot0"),
+        node("sdb", size_gib=0),
+        node("fd0"),
+    ):
         assert not is_disk(other), other
 
 
 def test_arrays_and_multipath_devices_are_found_once_below_their_disks(monkeypatch):
     array = node("md127", "raid1", 9)
     path = node("dm-0", "mpath", 20)
-    tree = [node("sda", children=[array]), node("sdb", children=[array]),
-            node("sdc", children=[path]), node("sdd", children=[path])]  # fmt: skip
+    tree = [
+        node("sda", children=[array]),
+        node("sdb", children=[array]),
+        node("sdc", children=[path]),
+        node("sdd", children=[path]),
+    ]
     monkeypatch.setattr(root_device.lsblk, "tree", lambda probe: tree)
     monkeypatch.setattr(root_device, "udev", lambda name: {})
     names = [found["name"] for found in root_device.disks()]
@@ -81,8 +100,9 @@ def test_only_what_the_device_list_allows_is_taken(monkeypatch):
     monkeypatch.setattr(root_device, "disks", lambda: [disk("sda", 5), disk("sdb", 6)])
     monkeypatch.setattr(root_device.plugin, "log", lambda text: None)
     allowed = {"/dev/sdb"}
-    monkeypatch.setattr(root_device.devices, "refusal",
-                        lambda name, patterns: "" if name in allowed else f"{name} is protected")  # fmt: skip
+    monkeypatch.setattr(
+        root_device.devices, "refusal", lambda name, patterns: "" if name in allowed else f"{name} is protected"
+    )
     assert root_device.find({}) == "/dev/sdb"
     allowed.clear()
     with pytest.raises(Refused, match="/dev/sda is protected; /dev/sdb is protected"):

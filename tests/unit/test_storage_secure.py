@@ -66,9 +66,7 @@ def test_an_unknown_disk_has_no_ability(monkeypatch, tmp_path):
 @pytest.fixture
 def tools(monkeypatch):
     calls = []
-    monkeypatch.setattr(
-        secure.plugin, "tool", lambda *argv: calls.append(argv) or SECURITY.format(*["not"] * 3)
-    )
+    monkeypatch.setattr(secure.plugin, "tool", lambda *argv: calls.append(argv) or SECURITY.format(*["not"] * 3))
     return calls
 
 

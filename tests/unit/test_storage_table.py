@@ -22,8 +22,9 @@ def test_reads_what_sfdisk_prints():
     found = parse(json.loads(GPT))
     assert (found.label, found.sector) == ("gpt", 512)
     assert [(one.number, one.start, one.name, one.uuid) for one in found.partitions] == [
-        (15, MIB, "", "6e43ee38"), (2, 235 * MIB, "config-2", "8e32d44b"),
-    ]  # fmt: skip
+        (15, MIB, "", "6e43ee38"),
+        (2, 235 * MIB, "config-2", "8e32d44b"),
+    ]
     assert find_esp(found).number == 15
     assert parse({"partitiontable": {"label": "dos"}}).partitions == []
 

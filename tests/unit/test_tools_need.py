@@ -21,7 +21,7 @@ APT_GET = """#!/bin/bash
 echo "$@" >>asked
 [[ $1 != install || -e lists ]] || exit 100
 [[ $1 != update ]] || touch lists
-[[ $1 != install ]] || { cat policy-rc.d >seen; for name in "${@:4}"; do echo "installed $name" >>installed; done
+[[ $1 != install ]] || { cat policy-rc.d >seen; for name in "${@:6}"; do echo "installed $name" >>installed; done
     echo "installed nginx-common" >>installed; }
 """
 SYSTEMCTL = '#!/bin/sh\necho "$@" >>disabled\nexit 1\n'
@@ -52,9 +52,25 @@ def test_what_is_there_is_not_asked_for(debian):
 
 @pytest.mark.root
 def test_what_is_missing_is_installed_with_new_lists_if_need_be(debian):
-    assert "Installing nginx" in need(debian, "bash", "nginx").stderr
-    install = "install --yes --no-install-recommends nginx"
-    assert (debian / "asked").read_text().splitlines() == [install, "update", install]
+    done = need(debian, "bash", "nginx")
+    assert "Installing nginx" in done.stderr
+    wait = "--option DPkg::Lock::Timeout=600"
+    install = f"install --yes --no-install-recommends {wait} nginx"
+    assert (debian / "asked").read_text().splitlines() == [install, f"update {wait}", install]
+    assert "could not" not in done.stderr
+
+
+@pytest.mark.root
+def test_what_cannot_be_had_is_one_sentence_after_the_reason(debian):
+    (debian / "bin/apt-get").write_text("#!/bin/sh\necho 'E: no route to the archive' >&2\nexit 100\n")
+    with pytest.raises(subprocess.CalledProcessError) as failed:
+        need(debian, "nginx")
+    assert failed.value.returncode == 1
+    assert failed.value.stderr.splitlines()[-2:] == [
+        "E: no route to the archive",
+        "apt-get could not install nginx, for the reason above; mend it and try again",
+    ]
+    assert not (debian / "policy-rc.d").exists()
 
 
 @pytest.mark.root

@@ -95,9 +95,13 @@ class Machine:
             try:
                 # On its own, so that Ctrl-C is for us to handle; a console on the terminal needs our process group.
                 return subprocess.Popen(
-                    argv, pass_fds=files, stderr=log, start_new_session=not self.terminal,
-                    stdin=None if self.terminal else subprocess.DEVNULL, stdout=None if self.terminal else log,
-                )  # fmt: skip
+                    argv,
+                    pass_fds=files,
+                    stderr=log,
+                    start_new_session=not self.terminal,
+                    stdin=None if self.terminal else subprocess.DEVNULL,
+                    stdout=None if self.terminal else log,
+                )
             except FileNotFoundError:
                 raise MachineError("setpriv (of the package util-linux) is missing") from None
 

@@ -29,20 +29,37 @@ def parser() -> argparse.ArgumentParser:
     add = made.add_argument
     add("--uefi", action="store_true", help="UEFI firmware instead of BIOS")
     add("--memory", type=int, default=1024, metavar="MIB", help="memory of the machine (1024)")
-    add("--disk", type=disk, action="append", metavar="[BUS:]SIZE", default=[],
-        help="one more disk: 4G, nvme:512M, sata:1G; files that grow as they are written to")  # fmt: skip
+    add(
+        "--disk",
+        type=disk,
+        action="append",
+        metavar="[BUS:]SIZE",
+        default=[],
+        help="one more disk: 4G, nvme:512M, sata:1G; files that grow as they are written to",
+    )
     add("--init", choices=["systemd", "lean"], help="what starts the services in the guest")
     add("--append", default="", metavar="WORDS", help="more words for the kernel command line")
-    add("--initrd", type=Path, action="append", metavar="FILE", default=[],
-        help="append an archive of agent-router overlay")  # fmt: skip
+    add(
+        "--initrd",
+        type=Path,
+        action="append",
+        metavar="FILE",
+        default=[],
+        help="append an archive of agent-router overlay",
+    )
     add("--stick", type=Path, metavar="DIR", help="a USB stick with this directory, labelled agent-plugins")
     add("--token", default="", help="token of the agent; made anew if not given")
     add("--console", action="store_true", help="the serial console here, with a root shell; Ctrl-A X switches off")
     add("--from-disk", action="store_true", help="boot from the disks instead of the ramdisk")
     add("--fresh", action="store_true", help="forget the disks of earlier runs")
     add("--work", type=Path, default=ROOT / ".ramdisk/node", metavar="DIR", help="where disks and the console log are")
-    add("--ramdisk", type=Path, default=os.environ.get("RAMDISK", RAMDISK), metavar="PATH",
-        help="another ramdisk: PATH.kernel, PATH.initramfs")  # fmt: skip
+    add(
+        "--ramdisk",
+        type=Path,
+        default=os.environ.get("RAMDISK", RAMDISK),
+        metavar="PATH",
+        help="another ramdisk: PATH.kernel, PATH.initramfs",
+    )
     return made
 
 
@@ -72,11 +89,16 @@ def build(given: argparse.Namespace, token: str) -> Machine:
     words += ["agent.shell"] if given.console else []
     from_ramdisk = not given.from_disk
     return Machine(
-        given.work, kernel=Path(f"{given.ramdisk}.kernel") if from_ramdisk else None,
-        initrds=(Path(f"{given.ramdisk}.initramfs"), *given.initrd), append=" ".join(words).strip(),
-        uefi=given.uefi, memory_mib=given.memory, disks=(*DISKS, *numbered(given.disk)),
-        sticks=(make_stick(given.work / "stick.img", given.stick),) if given.stick else (), terminal=given.console,
-    )  # fmt: skip
+        given.work,
+        kernel=Path(f"{given.ramdisk}.kernel") if from_ramdisk else None,
+        initrds=(Path(f"{given.ramdisk}.initramfs"), *given.initrd),
+        append=" ".join(words).strip(),
+        uefi=given.uefi,
+        memory_mib=given.memory,
+        disks=(*DISKS, *numbered(given.disk)),
+        sticks=(make_stick(given.work / "stick.img", given.stick),) if given.stick else (),
+        terminal=given.console,
+    )
 
 
 def wait_ready(machine: Machine) -> None:
@@ -119,7 +141,8 @@ def tell(machine: Machine, token: str) -> None:
     config = write_curl_config(machine, token)
     curl = f"curl -K {config} https://{NAME}:{machine.guest_port}"
     disks = ", ".join(f"{one.serial} ({one.bus}, {one.size_mib} MiB)" for one in machine.disks)
-    print(f"""Ready after {ready.seconds:.0f} s: agent-router {ready.version} at {machine.url}
+    print(
+        f"""Ready after {ready.seconds:.0f} s: agent-router {ready.version} at {machine.url}
 
   token         {token}
   certificate   {machine.work / "agent.crt"}
@@ -133,7 +156,9 @@ Try it; {config.name} holds certificate, address and token:
   {curl}/v1/methods
   {curl}/v1/methods/hardware.inventory --json '{{}}'
   {curl}/v1/methods/disk.wipe --json '{{"device": "/dev/vda"}}'
-""", flush=True)  # fmt: skip
+""",
+        flush=True,
+    )
 
 
 def main() -> int:

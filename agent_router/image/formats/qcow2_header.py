@@ -47,8 +47,9 @@ def parse(data: bytes, name: str) -> Header:
     """Raises Failed("bad_image") for a damaged header, Failed("unsafe_image") for what is not read here."""
     if len(data) < LENGTH:
         raise plugin.Failed("truncated", f"{name} has only {len(data)} bytes: publish it again")
-    (magic, version, backing_at, backing_length, bits, size, encryption, l1_entries, l1_offset,
-     _, _, snapshots, _) = _V2.unpack_from(data)  # fmt: skip
+    (magic, version, backing_at, backing_length, bits, size, encryption, l1_entries, l1_offset, _, _, snapshots, _) = (
+        _V2.unpack_from(data)
+    )
     if magic != MAGIC or version not in (2, 3):
         raise damaged(name, f"its version is {version}" if magic == MAGIC else "its magic is missing")
     if not 9 <= bits <= 21:

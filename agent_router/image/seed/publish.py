@@ -91,8 +91,10 @@ class Publication:
         self._server = server = Server(options.bind, options.port, Rate(options.rate_mib * MIB), tracker.announce)
         self.url = base_url(options, server.port)
         made = side_files(self.images, self.url, options, trackers_of(self.url, options))
-        server.entries = {**{image.name: _entry(image) for image in self.images},
-                          **{name: _made(content, self.images[0]) for name, content in made.items()}}  # fmt: skip
+        server.entries = {
+            **{image.name: _entry(image) for image in self.images},
+            **{name: _made(content, self.images[0]) for name, content in made.items()},
+        }
         for image in self.images:
             tracker.add(sidefiles.info_hash(image))
         Thread(target=server.serve_forever, args=(0.2,), daemon=True).start()

@@ -14,8 +14,10 @@ ZEROS = "0" * 64
 def torrent(image: Image, base_url: str, trackers: Sequence[str], comment: str = "") -> bytes:
     """Version 1, which every client understands. Its SHA-1 is weak, but the digest of the command decides."""
     content: dict[str, Value] = {
-        "created by": "agent-router", "info": info_of(image), "url-list": [url_of(base_url, image.name)]
-    }  # fmt: skip
+        "created by": "agent-router",
+        "info": info_of(image),
+        "url-list": [url_of(base_url, image.name)],
+    }
     if trackers:
         # Each in a tier of its own would mean that only the first is asked (BEP 12).
         content["announce"] = trackers[0]

@@ -38,8 +38,9 @@ class Tracker:
         with self._lock:
             return encode(self._answer(peers, (plain(address), int(port)), given))
 
-    def _answer(self, peers: dict[tuple[str, int], tuple[float, bool]], who: tuple[str, int],
-                given: dict[str, str]) -> dict[str, Value]:  # fmt: skip
+    def _answer(
+        self, peers: dict[tuple[str, int], tuple[float, bool]], who: tuple[str, int], given: dict[str, str]
+    ) -> dict[str, Value]:
         now = time.monotonic()
         for old in [peer for peer, (seen, _) in peers.items() if now - seen > FORGOTTEN_S]:
             del peers[old]
@@ -53,10 +54,13 @@ class Tracker:
         chosen = random.sample(others, min(wanted, MOST_PEERS, len(others)))
         complete = sum(whole for _, whole in peers.values())
         return {
-            "interval": INTERVAL_S, "min interval": SOONEST_S, "complete": complete,
+            "interval": INTERVAL_S,
+            "min interval": SOONEST_S,
+            "complete": complete,
             "incomplete": len(peers) - complete,
-            "peers": packed(chosen, 4), "peers6": packed(chosen, 6),
-        }  # fmt: skip
+            "peers": packed(chosen, 4),
+            "peers6": packed(chosen, 6),
+        }
 
 
 def packed(peers: list[tuple[str, int]], version: int) -> bytes:

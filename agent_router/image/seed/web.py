@@ -128,8 +128,12 @@ class Handler(BaseHTTPRequestHandler):
     def _head(self, status: int, entry: Entry, name: str, length: int, *more: tuple[str, str]) -> None:
         self.send_response(status)
         kind = TYPES.get(os.path.splitext(name)[1], "application/octet-stream")
-        fixed = [("Content-Type", kind), ("Accept-Ranges", "bytes"), ("ETag", entry.etag),
-                 ("Last-Modified", formatdate(entry.modified_s, usegmt=True))]  # fmt: skip
+        fixed = [
+            ("Content-Type", kind),
+            ("Accept-Ranges", "bytes"),
+            ("ETag", entry.etag),
+            ("Last-Modified", formatdate(entry.modified_s, usegmt=True)),
+        ]
         if status != 304:
             fixed.append(("Content-Length", str(length)))
         for key, value in (*fixed, *more):

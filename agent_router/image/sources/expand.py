@@ -43,10 +43,12 @@ def _follow(spec: Spec) -> list[Spec]:
     # What the command says of the image is the authority; a Metalink is only believed where it is silent.
     digest = None if spec.digest_known else listed.digest
     common = dataclasses.replace(
-        spec, digest=digest, digest_known=spec.digest_known or digest is not None,
+        spec,
+        digest=digest,
+        digest_known=spec.digest_known or digest is not None,
         extras={**spec.extras, "server": spec.url},
         size_bytes=listed.size_bytes if spec.size_bytes is None else spec.size_bytes,
-    )  # fmt: skip
+    )
     return [
         # Headers (a token) are for the server that has the Metalink, not for whatever it names.
         dataclasses.replace(common, url=url, headers=spec.headers if origin(url) == origin(spec.url) else {})

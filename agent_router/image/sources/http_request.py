@@ -96,8 +96,9 @@ class Client:
             kept[1].close()
         return self._exchange(place, headers, timeout_s, None)
 
-    def _exchange(self, place: Place, headers: Mapping[str, str], timeout_s: float,
-                  connection: http.client.HTTPConnection | None) -> Answer:  # fmt: skip
+    def _exchange(
+        self, place: Place, headers: Mapping[str, str], timeout_s: float, connection: http.client.HTTPConnection | None
+    ) -> Answer:
         parts = prepared(place.url)
         wanted, proxy_headers = self._connector.asked(parts)
         made = connection or self._connector.connect(parts, timeout_s)

@@ -94,9 +94,13 @@ class Iscsi:
         try:
             os.write(secret, lun.password.encode())
             self._process = subprocess.Popen(
-                nbd_argv(lun, secret), stdin=subprocess.DEVNULL, stdout=self._log, stderr=self._log, cwd=self._place,
+                nbd_argv(lun, secret),
+                stdin=subprocess.DEVNULL,
+                stdout=self._log,
+                stderr=self._log,
+                cwd=self._place,
                 pass_fds=[secret],
-            )  # fmt: skip
+            )
         except FileNotFoundError:
             message = "qemu-nbd is not installed; build the ramdisk with the element agent-router-iscsi"
             raise plugin.Incompatible("tool_missing", message) from None

@@ -51,10 +51,13 @@ def parse(url: str, patience_s: float, server: str = "") -> Address:
         raise _bad(url, "the port is the first of two, even, and from 1024 to 65534")
     numbers = {key: _number(url, key, value) for key, value in options.items() if key in NUMBERS}
     return Address(
-        interface=_interface(url, options.get("interface"), server), rendezvous=_group(url, parts.hostname),
-        portbase=portbase, wait_s=numbers.get("wait_s", max(int(patience_s), 1)), ttl=numbers.get("ttl"),
+        interface=_interface(url, options.get("interface"), server),
+        rendezvous=_group(url, parts.hostname),
+        portbase=portbase,
+        wait_s=numbers.get("wait_s", max(int(patience_s), 1)),
+        ttl=numbers.get("ttl"),
         rcvbuf=numbers.get("rcvbuf", RCVBUF),
-    )  # fmt: skip
+    )
 
 
 def default_interface(routes: str, interfaces: list[str]) -> str | None:

@@ -36,8 +36,15 @@ class Aria2:
             found = self.parse(_from_peers(link, name, limits, patience_s, work), name)
         return magnet.completed(found, link)
 
-    def swarm(self, meta: Metainfo, path: str | None, wanted: Iterable[int], limits: Limits, work: str,
-              have: Set[int] = frozenset()) -> "Aria2Swarm":  # fmt: skip
+    def swarm(
+        self,
+        meta: Metainfo,
+        path: str | None,
+        wanted: Iterable[int],
+        limits: Limits,
+        work: str,
+        have: Set[int] = frozenset(),
+    ) -> "Aria2Swarm":
         return Aria2Swarm(meta, path, limits, work)
 
 

@@ -73,10 +73,14 @@ class Aria2Process:
 
     def _start(self, limits: Limits) -> "subprocess.Popen[bytes]":
         options = OPTIONS | {
-            "enable-rpc": "true", "rpc-listen-port": str(self._port), "rpc-secret": self._secret,
-            "rpc-max-request-size": LARGEST_REQUEST, "dir": str(self.directory),
-            "listen-port": f"{limits.port}-{limits.port + 99}", "max-overall-upload-limit": str(limits.upload_bps),
-        }  # fmt: skip
+            "enable-rpc": "true",
+            "rpc-listen-port": str(self._port),
+            "rpc-secret": self._secret,
+            "rpc-max-request-size": LARGEST_REQUEST,
+            "dir": str(self.directory),
+            "listen-port": f"{limits.port}-{limits.port + 99}",
+            "max-overall-upload-limit": str(limits.upload_bps),
+        }
         if limits.listen:
             options |= {"interface": limits.listen, "bt-lpd-interface": limits.listen}
         # A file, since every process can read the arguments of another.
@@ -85,9 +89,12 @@ class Aria2Process:
         with (self.directory / "log").open("wb") as log:
             # Of a group of its own: a cancel is for the plugin, which wants to hear from it how much was given away.
             return subprocess.Popen(
-                ["aria2c", f"--conf-path={settings}", f"--stop-with-process={os.getpid()}"], stdin=subprocess.DEVNULL,
-                stdout=log, stderr=log, process_group=0,
-            )  # fmt: skip
+                ["aria2c", f"--conf-path={settings}", f"--stop-with-process={os.getpid()}"],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                process_group=0,
+            )
 
     def _wait(self) -> None:
         give_up = time.monotonic() + START_S

@@ -23,6 +23,13 @@ class Libtorrent:
     def resolve(self, link: str, name: str, fetch: Fetch, limits: Limits, patience_s: float, work: str) -> Metainfo:
         return magnet.resolve(self._lt, link, name, fetch, limits, patience_s, work)
 
-    def swarm(self, meta: Metainfo, path: str | None, wanted: Iterable[int], limits: Limits, work: str,
-              have: Set[int] = frozenset()) -> Swarm:  # fmt: skip
+    def swarm(
+        self,
+        meta: Metainfo,
+        path: str | None,
+        wanted: Iterable[int],
+        limits: Limits,
+        work: str,
+        have: Set[int] = frozenset(),
+    ) -> Swarm:
         return Swarm(self._lt, meta, path, wanted, limits, work, have)

@@ -42,8 +42,7 @@ def ends(meta: Metainfo) -> set[int]:
     return meta.covering([(0, MIB), (meta.size - MIB, meta.size)])
 
 
-def write(engine: Engine, download: Download, disk: Disk, digest: Digest, limits: Limits, work: str,
-          name: str) -> None:  # fmt: skip
+def write(engine: Engine, download: Download, disk: Disk, digest: Digest, limits: Limits, work: str, name: str) -> None:
     """The whole image: through `digest` in order, the ends to disk.hold(), all else onto the disk."""
     meta = download.meta
     apart = ends(meta)

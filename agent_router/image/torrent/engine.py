@@ -68,8 +68,15 @@ class Engine(Protocol):
     def resolve(self, link: str, name: str, fetch: Fetch, limits: Limits, patience_s: float, work: str) -> Metainfo:
         """The torrent behind a magnet link."""
 
-    def swarm(self, meta: Metainfo, path: str | None, wanted: Iterable[int], limits: Limits, work: str,
-              have: Set[int] = frozenset()) -> Swarm:  # fmt: skip
+    def swarm(
+        self,
+        meta: Metainfo,
+        path: str | None,
+        wanted: Iterable[int],
+        limits: Limits,
+        work: str,
+        have: Set[int] = frozenset(),
+    ) -> Swarm:
         """Fetch the `wanted` pieces into the file or device `path`, but for those that it is known to `have`.
 
         Without a path into a new sparse file in `work`.

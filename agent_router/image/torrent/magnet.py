@@ -48,12 +48,18 @@ def version_1(link: str, name: str) -> bytes:
     raise plugin.InvalidRequest("bad_url", f"{name} is no magnet link of a torrent of version 1 (xt={BTIH}…)")
 
 
-def resolve(lt: Any, link: str, name: str, fetch: Callable[[str], bytes], limits: Limits, patience_s: float,
-            work: str) -> Metainfo:  # fmt: skip
+def resolve(
+    lt: Any, link: str, name: str, fetch: Callable[[str], bytes], limits: Limits, patience_s: float, work: str
+) -> Metainfo:
     """The torrent behind a magnet link, by libtorrent; `fetch` gets a URL of `xs`."""
     params = parse(lt, link, name)
-    found = by_url(link, name, fetch, lambda content, name: metainfo.parse(lt, content, name),
-                   lambda meta: same(meta.info.info_hashes(), params.info_hashes))  # fmt: skip
+    found = by_url(
+        link,
+        name,
+        fetch,
+        lambda content, name: metainfo.parse(lt, content, name),
+        lambda meta: same(meta.info.info_hashes(), params.info_hashes),
+    )
     if found is None:
         found = _by_peers(lt, params, name, limits, patience_s, work)
     found.peers = list(dict.fromkeys([*params.peers, *found.peers]))
@@ -67,8 +73,13 @@ def completed(found: Metainfo, link: str) -> Metainfo:
     return found
 
 
-def by_url(link: str, name: str, fetch: Callable[[str], bytes], parse: Callable[[bytes, str], Metainfo],
-           is_it: Callable[[Metainfo], bool]) -> Metainfo | None:  # fmt: skip
+def by_url(
+    link: str,
+    name: str,
+    fetch: Callable[[str], bytes],
+    parse: Callable[[bytes, str], Metainfo],
+    is_it: Callable[[Metainfo], bool],
+) -> Metainfo | None:
     """The torrent of a URL in `xs`; None if there is none, or not the one that the link names."""
     for url in links(link, "xs"):
         try:

@@ -57,8 +57,9 @@ def parse(lt: Any, content: bytes, name: str) -> Metainfo:
     return judge(given.ti, name, trackers=list(given.trackers), web_seeds=list(given.url_seeds))
 
 
-def judge(info: Any, name: str, *, trackers: list[str], web_seeds: list[str],
-          peers: Iterable[tuple[str, int]] = ()) -> Metainfo:  # fmt: skip
+def judge(
+    info: Any, name: str, *, trackers: list[str], web_seeds: list[str], peers: Iterable[tuple[str, int]] = ()
+) -> Metainfo:
     """What libtorrent understood, as Metainfo; raises Failed for what is no disk image."""
     layout = info.layout()
     pad = layout.flag_pad_file  # a torrent of version 2 fills its last piece with one
@@ -69,8 +70,9 @@ def judge(info: Any, name: str, *, trackers: list[str], web_seeds: list[str],
     size, length = layout.file_size(real[0]), info.piece_length()
     refuse_sizes(size, length, name)
     pieces = -(-size // length)
-    return Metainfo(info, info.name(), size, length, pieces, known(trackers, TRACKERS),
-                    known(web_seeds, WEB_SEEDS), list(peers))  # fmt: skip
+    return Metainfo(
+        info, info.name(), size, length, pieces, known(trackers, TRACKERS), known(web_seeds, WEB_SEEDS), list(peers)
+    )
 
 
 def refuse_other_files(content: bytes, name: str) -> None:

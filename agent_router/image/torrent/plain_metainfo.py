@@ -40,9 +40,15 @@ def parse(content: bytes, name: str) -> Metainfo:
     if len(pieces) != -(-size // length) * SHA1:
         raise _bad(name, "is no torrent that can be used: it has another number of piece hashes than pieces")
     torrent = Torrent(content, hashlib.sha1(raw, usedforsecurity=False).digest())
-    return Metainfo(torrent, info[b"name"].decode(errors="replace"), size, length, len(pieces) // SHA1,
-                    metainfo.known(_trackers(found), metainfo.TRACKERS),
-                    metainfo.known(_texts(found.get(b"url-list")), metainfo.WEB_SEEDS))  # fmt: skip
+    return Metainfo(
+        torrent,
+        info[b"name"].decode(errors="replace"),
+        size,
+        length,
+        len(pieces) // SHA1,
+        metainfo.known(_trackers(found), metainfo.TRACKERS),
+        metainfo.known(_texts(found.get(b"url-list")), metainfo.WEB_SEEDS),
+    )
 
 
 def _size(info: dict[bytes, Any], name: str) -> int:

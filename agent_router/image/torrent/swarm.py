@@ -44,8 +44,16 @@ class Swarm:
     Without a device, into a sparse file in a new directory below `work`.
     """
 
-    def __init__(self, lt: Any, meta: Metainfo, device: str | None, wanted: Iterable[int], limits: Limits,
-                 work: str, have: Set[int] = frozenset()) -> None:  # fmt: skip
+    def __init__(
+        self,
+        lt: Any,
+        meta: Metainfo,
+        device: str | None,
+        wanted: Iterable[int],
+        limits: Limits,
+        work: str,
+        have: Set[int] = frozenset(),
+    ) -> None:
         self._lt = lt
         self.meta = meta
         self.wanted = frozenset(wanted)
@@ -180,9 +188,11 @@ class Swarm:
         web = sum(counter.total for counter in self._by_web_seed.values())
         peers = max(self._received.total - web, 0)
         return {
-            "bytes_by_web_seeds": web, "bytes_by_peers": peers, "bytes_given": self.uploaded,
+            "bytes_by_web_seeds": web,
+            "bytes_by_peers": peers,
+            "bytes_given": self.uploaded,
             "bytes_wasted": int(self._status.total_redundant_bytes + self._status.total_failed_bytes),
-        }  # fmt: skip
+        }
 
     def close(self) -> None:
         """End the session: nothing is written any more when this returns."""

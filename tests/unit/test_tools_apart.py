@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.support import processes
-from tests.support.waiting import wait_for
+from tests.support.waiting import HANG_S, wait_for
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -56,18 +56,21 @@ def test_nothing_is_left(tmp_path, end):
         pytest.skip("needs root: makes namespaces and loop devices")
     (tmp_path / "mounted").mkdir()
     (tmp_path / "disk").write_bytes(bytes(1 << 20))
-    # As make runs it: a shell in between, which may die first.
+    # As make runs it: a shell in between, which may die first. A job in the background would ignore Ctrl-C.
     command = f'{ROOT}/tools/apart.sh {sys.executable} -c "$PROGRAM" {tmp_path}; exit $?'
-    environ = {**os.environ, "PROGRAM": PROGRAM, "PYTHONPATH": str(ROOT)}
     run = subprocess.Popen(
-        ["/bin/bash", "-c", command], env=environ, stdout=subprocess.PIPE, text=True, start_new_session=True
+        ["env", "--default-signal=INT", "/bin/bash", "-c", command],
+        env={**os.environ, "PROGRAM": PROGRAM, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
     )
     assert run.stdout is not None
     assert run.stdout.readline() == "ready\n"
     assert len(working_in(tmp_path)) >= 3
     assert str(tmp_path / "disk") in loops()
     end(run)
-    run.wait(60)
+    run.wait(HANG_S)
     run.stdout.close()
     wait_for(lambda: working_in(tmp_path) == [], "no process is left")
     wait_for(lambda: str(tmp_path / "disk") not in loops(), "no loop device is left")

@@ -20,15 +20,14 @@ if [[ $1 != --inside ]]; then
     if [[ -z $root ]]; then
         root=$(mktemp --directory "${TMPDIR:-/var/tmp}/agent-router-fresh.XXXXXX")
         chmod 755 "$root" # apt reads as a user of its own
-        if [[ -z ${FRESH_KEEP:-} ]]; then
-            trap 'rm -rf --one-file-system "$root" "$root.list"' EXIT
-            trap 'exit 130' INT
-            trap 'exit 143' TERM
-        fi
+        [[ -n ${FRESH_KEEP:-} ]] || trap 'rm -rf --one-file-system "$root" "$root.list"' EXIT
     fi
+    # Nothing inside has to end in good order: all of it is thrown away.
+    trap 'kill -KILL $(jobs -p); wait; exit 130' INT TERM
     # If this dies, what it has started dies too, and nothing that is mounted there is seen elsewhere.
-    setpriv --pdeathsig KILL unshare --mount --pid --ipc --fork --kill-child --mount-proc "$0" --inside "$root" "$@"
-    exit
+    setpriv --pdeathsig KILL unshare --mount --pid --ipc --fork --kill-child --mount-proc "$0" --inside "$root" "$@" &
+    wait $! && exit
+    exit $?
 fi
 root=$2
 shift 2
@@ -111,7 +110,7 @@ done
 for target in "${targets[@]}"; do
     echo "=== make $target ${variables[*]}" >&2
     begun=$SECONDS
-    env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LANG=C.UTF-8 TERM="${TERM:-dumb}" \
+    env -i --default-signal=INT PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LANG=C.UTF-8 TERM="${TERM:-dumb}" \
         ${CI:+CI="$CI"} "${settings[@]}" make --no-print-directory "$target" "${variables[@]}"
     echo "=== make $target took $((SECONDS - begun)) s" >&2
 done

@@ -7,6 +7,7 @@ import pytest
 from agent_router.image.sources import Spec, expand, make
 from agent_router.plugin import Failed, Incompatible, InvalidRequest
 from tests.support.image_server import read_all
+from tests.support.waiting import HANG_S
 
 IMAGE = os.urandom(700_001)
 DIGEST = "ab" * 32
@@ -18,7 +19,7 @@ def listing(*urls: str, more: str = "") -> bytes:
 
 
 def mirrored(*servers, **more):
-    specs = [Spec(server.url, **{"digest_known": True, "patience_s": 0.3, **more}) for server in servers]
+    specs = [Spec(server.url, **{"digest_known": True, "patience_s": HANG_S, **more}) for server in servers]
     return make(expand(specs, [])[0])
 
 

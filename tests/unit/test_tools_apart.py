@@ -67,7 +67,7 @@ def test_nothing_is_left(tmp_path, end):
     )
     assert run.stdout is not None
     assert run.stdout.readline() == "ready\n"
-    assert len(working_in(tmp_path)) >= 3
+    wait_for(lambda: len(working_in(tmp_path)) >= 3, "what goes on by itself runs")
     assert str(tmp_path / "disk") in loops()
     end(run)
     run.wait(HANG_S)

@@ -25,8 +25,9 @@ for needed in "$repo" "$("$python" -c 'import sys; print(sys.prefix)')"; do
     mkdir -p "$root$needed"
     mount --bind -o ro "$needed" "$root$needed"
 done
-mkdir -p "$root$dir"
-mount --bind "$dir" "$root$dir"
+# And so may the directory of the tests, where a vendor's plugins lie beside that of this boot.
+mkdir -p "$root${dir%/*}"
+mount --bind "${dir%/*}" "$root${dir%/*}"
 
 mount -t proc proc "$root/proc"
 [[ ! -e $root/proc/sysrq-trigger ]] || mount --bind /dev/null "$root/proc/sysrq-trigger"

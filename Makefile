@@ -2,7 +2,7 @@
 # fresh Debian 12 one command is enough. Set-up that is done already costs some milliseconds.
 
 # Programs that bundled plugins or the tests call.
-PACKAGES = curl dhcpcd-base dmidecode dnsmasq-base dosfstools e2fsprogs fdisk fwupd gdisk iproute2 ipmitool kmod lshw \
+PACKAGES = curl dhcpcd-base dmidecode dnsmasq-base dosfstools e2fsprogs fdisk fwupd gdisk iproute2 ipmitool jq kmod lshw \
            mtools nvme-cli \
            openssl procps shellcheck smartmontools udev \
            $(IMAGE_PACKAGES)

@@ -71,7 +71,7 @@ def _many(lab: Lab) -> tuple[Path, Path, Path]:
 
 def _lookup_us(plugins: Path, schemas: Path) -> tuple[float, float]:
     """µs of Registry.find: at first use, which reads the manifest, and then."""
-    from agent_router.core.registry import Registry
+    from agent_router.catalogue.registry import Registry
 
     registry = Registry([plugins], [schemas])
     names = [f"many.plugin{number}" for number in range(PLUGINS)]

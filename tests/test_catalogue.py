@@ -15,7 +15,7 @@ from jsonschema import Draft202012Validator
 ROOT = Path(__file__).resolve().parents[1]
 PLUGINS = ROOT / "plugins.d"
 SCHEMAS = ROOT / "schemas"
-META = ROOT / "agent_router/core/manifest.schema.json"
+META = ROOT / "agent_router/catalogue/manifest.schema.json"
 
 NAMES = sorted(path.stem for path in SCHEMAS.glob("*.json"))
 # Codes that the helper library uses by itself.

@@ -184,7 +184,7 @@ def engines() -> set[str]:
 
 
 def test_own_packages_sees_every_form_of_import():
-    source = "from agent_router import plugin\nimport agent_router.core.a\nfrom agent_router.api.b import c\n"
+    source = "from agent_router import plugin\nimport agent_router.catalogue.a\nfrom agent_router.api.b import c\n"
     assert own_packages(source) == {"plugin", "core", "api"}
 
 

@@ -6,8 +6,8 @@ import os
 import re
 from urllib.parse import parse_qs, unquote_plus
 
-from agent_router.core.problems import RequestError
-from agent_router.core.settings import Settings, SettingsError, token_in, token_warning
+from agent_router.config.settings import Settings, SettingsError, token_in, token_warning
+from agent_router.schema.problems import RequestError
 
 log = logging.getLogger("agent_router")
 

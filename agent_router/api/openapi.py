@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from agent_router import __version__
-from agent_router.core.manifest import Manifest
-from agent_router.core.registry import Registry
+from agent_router.catalogue.manifest import Manifest
+from agent_router.catalogue.registry import Registry
 
 
 @lru_cache(1)

@@ -7,11 +7,11 @@ from typing import Any
 
 from gunicorn.app.base import BaseApplication
 
-from agent_router.api.lazy import LazyApp
+from agent_router.api.app import AgentApp, create_app
+from agent_router.commands.dispatch import Dispatcher
 from agent_router.conductor.bridge import translate
-from agent_router.core.dispatch import Dispatcher
-from agent_router.core.settings import Settings
-from agent_router.runner import libc
+from agent_router.config.settings import Settings
+from agent_router.linux import libc
 
 WORKER_TIMEOUT_S = 60
 
@@ -40,8 +40,8 @@ class Server(BaseApplication):
         for name, value in options.items():
             self.cfg.set(name, value)
 
-    def load(self) -> LazyApp:
-        return LazyApp(Dispatcher(self._settings, self._started_at, translate))
+    def load(self) -> AgentApp:
+        return create_app(Dispatcher(self._settings, self._started_at, translate))
 
 
 def run(settings: Settings, listener: int, started_at: float) -> None:

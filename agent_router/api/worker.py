@@ -1,14 +1,13 @@
 """A gunicorn worker with one loop.
 
-Requests arrive in buffers (no thread waits for a slow sender), TLS handshakes included. The
-hot routes are answered in the loop, waiting ones parked; everything else runs as WSGI in a
-thread of its own. Every answer ends its connection.
+Requests arrive in buffers, TLS handshakes included, so that no thread waits for a slow sender. Then the WSGI
+application is called, in the loop. What it cannot answer at once (later.py) waits without a thread: for the runner, for
+a computation that goes on beside the loop, or for the next line of a file. Every answer ends its connection.
 """
 
 from __future__ import annotations
 
 import contextlib
-import io
 import os
 import resource
 import select
@@ -16,69 +15,73 @@ import signal
 import socket
 import ssl
 import sys
-import threading
 import time
 from functools import partial
 from typing import Any
 
-from gunicorn import http as gunicorn_http
 from gunicorn import sock as gunicorn_sock
-from gunicorn.http import wsgi
-from gunicorn.http.errors import ParseException
 from gunicorn.workers.base import Worker
 
-from agent_router.api import http
-from agent_router.api.front import Front
-from agent_router.api.hot import Hot
-from agent_router.core import tls
-from agent_router.core.jsontext import dumps
-from agent_router.core.problems import RequestError
-from agent_router.runner import libc
-from agent_router.runner.loop import Loop
+from agent_router.api import tls
+from agent_router.api.errors import error_response
+from agent_router.api.followers import Followers
+from agent_router.api.later import Computed, Followed, Parked
+from agent_router.api.request_buffer import Refused, RequestBuffer
+from agent_router.api.runner_connection import RunnerConnection
+from agent_router.api.threads import Threads
+from agent_router.api.wsgi import NO_REQUEST, BadRequest, Environ, environ, head, response
+from agent_router.ipc import spool
+from agent_router.ipc.loop import Loop
+from agent_router.linux import libc
+from agent_router.schema.problems import RequestError
 
 FIRST_BYTES, READ_BYTES = 16 << 10, 256 << 10
-MAX_CONNECTIONS, MAX_THREADS = 4000, 256
+MAX_CONNECTIONS = 4000
 ARRIVAL_S, LINGER_S, SEND_S = 20.0, 2.0, 30.0
 BYTES_PER_S = 64 << 10  # a large body may take this much longer, in either direction
 ACCEPTS = 64
 
 
-class Connection:
-    """One client: reading its request, being answered, or waiting parked."""
+class Client:
+    """One client: sending its request, waiting for the answer, or being answered."""
 
-    __slots__ = ("sock", "addr", "arrival", "until", "tls_done", "unsent", "number", "fd", "state")
+    __slots__ = ("sock", "addr", "request", "until", "tls_done", "unsent", "question", "fd", "state", "environ", "more")
 
-    def __init__(self, sock: socket.socket, addr: Any, max_body: int, tls: bool) -> None:
+    def __init__(self, sock: socket.socket, addr: Any, request: RequestBuffer, tls: bool) -> None:
         self.sock = sock
         self.addr = addr
         self.fd = sock.fileno()
-        self.arrival = http.Arrival(max_body)
+        self.request = request
         self.until = time.monotonic() + ARRIVAL_S
         self.tls_done = not tls
         self.unsent: list[memoryview] = []
-        self.number = 0
+        self.question = 0  # its number at the runner's connection
+        self.environ: Environ = {**NO_REQUEST}
+        self.more: Any = None  # called when everything is sent, instead of closing
         self.state = "reading"
 
 
 class LoopWorker(Worker):
-    """gunicorn's worker protocol around the loop; `app.agent_dispatcher` is the Dispatcher."""
+    """gunicorn's worker protocol around the loop."""
 
     def run(self) -> None:
         libc.prctl(libc.PR_SET_PDEATHSIG, signal.SIGKILL)  # two workers must not share the port
         libc.return_large_memory()
         sys.setswitchinterval(0.001)  # a thread with a large document must not hold the loop up
-        dispatcher = self.wsgi.agent_dispatcher
+        dispatcher = self.wsgi.dispatcher
+        settings = dispatcher.settings
+        spool.sweep(settings.state)
         self.loop = Loop()
-        self.front = Front(self.loop, dispatcher)
-        self.hot = Hot(dispatcher, self.front)
-        self.max_body = int(dispatcher.settings.max_request_mib * (1 << 20))
+        self.runner = RunnerConnection(self.loop, dispatcher)
+        self.followers = Followers(self.loop)
+        self.threads = Threads(self.loop)
+        self.state = settings.state
+        self.max_body = int(settings.max_request_mib * (1 << 20))
         make = partial(gunicorn_sock.ssl_context, self.cfg)
-        self.tls = tls.Server(make, dispatcher.settings.state, self.log.warning) if self.cfg.is_ssl else None
-        self.connections: dict[int, Connection] = {}
-        self.most = min(MAX_CONNECTIONS, _descriptors() // 2)  # the rest is for threads, two each
-        self.threads = threading.BoundedSemaphore(min(MAX_THREADS, self.most // 3))
-        self.server = self.sockets[0].getsockname()
-        threading.stack_size(512 << 10)
+        self.tls = tls.Server(make, settings.state, self.log.warning) if self.cfg.is_ssl else None
+        self.clients: dict[int, Client] = {}
+        self.most = min(MAX_CONNECTIONS, _descriptors() - 100)
+        self.address = self.sockets[0].getsockname()
         for listener in self.sockets:
             listener.setblocking(False)
             self.loop.watch(listener.fileno(), partial(self._accept, listener))
@@ -93,30 +96,27 @@ class LoopWorker(Worker):
     def _beat(self) -> None:
         self.notify()
         now = time.monotonic()
-        for connection in [item for item in self.connections.values() if item.until < now]:
-            self._late(connection)
+        for client in [item for item in self.clients.values() if item.until < now]:
+            self._late(client)
+        self.runner.give_up()
         self.loop.later(1.0, self._beat)
 
-    def _late(self, connection: Connection) -> None:
-        """Over its time: a slow sender is told, a parked client is only watched for leaving."""
-        if connection.state == "parked":
-            connection.until = float("inf")
-            self.loop.watch(connection.fd, lambda _: self._left(connection), select.EPOLLRDHUP)
-        elif connection.state == "reading" and connection.tls_done and connection.arrival.begun:
-            self._refuse(connection, RequestError(408, "request_slow", "The request did not arrive in time"))
+    def _late(self, client: Client) -> None:
+        """Over its time: a slow sender is told, one that waits is only watched for leaving."""
+        if client.state == "waiting":
+            client.until = float("inf")
+            self.loop.watch(client.fd, lambda _: self._close(client), select.EPOLLRDHUP)
+        elif client.state == "reading" and client.tls_done and client.request.begun:
+            self._refuse(client, RequestError(408, "request_slow", "The request did not arrive in time"))
         else:
-            self._close(connection)
-
-    def _left(self, connection: Connection) -> None:
-        self.front.forget(connection.number)
-        self._close(connection)
+            self._close(client)
 
     # ---- arrival
 
     def _accept(self, listener: socket.socket, _: int) -> None:
         for _ in range(ACCEPTS):
-            if len(self.connections) >= self.most:  # the idle go first
-                self._close(min(self.connections.values(), key=lambda item: (item.state != "reading", item.until)))
+            if len(self.clients) >= self.most:  # the idle go first
+                self._close(min(self.clients.values(), key=lambda item: (item.state != "reading", item.until)))
             try:
                 sock, addr = listener.accept()
             except OSError:
@@ -124,165 +124,169 @@ class LoopWorker(Worker):
             sock.setblocking(False)
             if self.tls is not None:
                 sock = self.tls.wrap(sock)
-            connection = Connection(sock, addr, self.max_body, self.tls is not None)
-            self.connections[connection.fd] = connection
-            self.loop.watch(connection.fd, partial(self._ready, connection))
+            client = Client(sock, addr, RequestBuffer(self.max_body, self.state), self.tls is not None)
+            self.clients[client.fd] = client
+            self.loop.watch(client.fd, partial(self._ready, client))
 
-    def _ready(self, connection: Connection, _: int) -> None:
+    def _ready(self, client: Client, _: int) -> None:
         try:
-            if not connection.tls_done:
-                connection.sock.do_handshake()  # type: ignore[attr-defined]
-                connection.tls_done = True
-            while self._read(connection):
+            if not client.tls_done:
+                client.sock.do_handshake()  # type: ignore[attr-defined]
+                client.tls_done = True
+            while self._read(client):
                 pass
-        except (BlockingIOError, ssl.SSLWantReadError):
-            return
-        except ssl.SSLWantWriteError:
+        except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
             return
         except (OSError, ValueError):
-            self._close(connection)
+            self._close(client)
 
-    def _read(self, connection: Connection) -> bool:
+    def _read(self, client: Client) -> bool:
         """Read once; whether it makes sense to read again."""
         # A small buffer first: one of READ_BYTES is mapped and unmapped, which costs more than the request.
-        data = connection.sock.recv(READ_BYTES if connection.arrival.begun else FIRST_BYTES)
+        data = client.sock.recv(READ_BYTES if client.request.begun else FIRST_BYTES)
         if not data:
-            self._close(connection)
+            self._close(client)
             return False
-        if connection.state == "lingering":
+        if client.state == "lingering":
             return True
         try:
-            if not connection.arrival.feed(data):
-                if connection.arrival.expects_continue:
-                    connection.arrival.expects_continue = False
-                    connection.sock.send(b"HTTP/1.1 100 Continue\r\n\r\n")
-                connection.until += len(data) / BYTES_PER_S
+            if not client.request.feed(data):
+                if client.request.expects_continue:
+                    client.request.expects_continue = False
+                    client.sock.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+                client.until += len(data) / BYTES_PER_S
                 return self.tls is not None
-        except http.TooLarge as error:
-            self._refuse(connection, RequestError(error.status, "request_too_large", str(error)))
+        except Refused as error:
+            self._refuse(client, RequestError(error.status, error.code, str(error)))
             return False
-        self.loop.unwatch(connection.fd)
-        self._handle(connection)
+        self.loop.unwatch(client.fd)
+        self._handle(client)
         return False
 
     # ---- answering
 
-    def _handle(self, connection: Connection) -> None:
+    def _handle(self, client: Client) -> None:
+        client.state = "waiting"
+        client.until = time.monotonic() + 1.0
         try:
-            request = next(gunicorn_http.get_parser(self.cfg, iter([connection.arrival.data]), connection.addr))
-            request._expected_100_continue = False
-        except (ParseException, StopIteration, OSError) as error:
-            return self._answer(connection, 400, _error(400, "http_invalid", f"Not an HTTP request: {error}"))
-        length = connection.arrival.length
-        if not self.hot.serves(request.method, request.path, length):
-            return self._in_thread(connection, request)
-        connection.state = "parked"
-        connection.until = time.monotonic() + 1.0
-        authorization = next((text for name, text in request.headers if name == "AUTHORIZATION"), "")
-        try:
-            found = connection.arrival.body()
-            body = request.body.read() if found is None else bytes(found)
-            asked = (request.method, request.path, request.query or "", authorization, body)
-            answer = partial(self._answer, connection)
-            self.hot.serve(*asked, answer, lambda number: setattr(connection, "number", number))
-        except ParseException as error:
-            self._answer(connection, 400, _error(400, "http_invalid", f"Not an HTTP request: {error}"))
-        except Exception:
-            self.log.exception("Error handling a request")
-            self._answer(connection, 500, _error(500, "agent_defect", "The agent failed; its log says more"))
+            client.environ = environ(client.request, client.addr, self.address, self.cfg)
+        except BadRequest as error:
+            return self._answer(client, error_response(RequestError(400, "http_invalid", str(error))))
+        self._answer(client, self.wsgi)
 
-    def _answer(self, connection: Connection, status: int, body: http.Body) -> None:
-        if connection.fd not in self.connections:
+    def _answer(self, client: Client, application: Any) -> None:
+        """Send what a WSGI application (a response is one too) answers, now or later."""
+        if client.fd not in self.clients:
             return
-        self.loop.unwatch(connection.fd)
-        connection.unsent = http.response(status, body)
-        connection.state = "answering"
-        connection.until = time.monotonic() + SEND_S + sum(map(len, connection.unsent)) / BYTES_PER_S
-        self._send(connection)
+        try:
+            status, headers, result = response(application, client.environ)
+        except Exception:  # Flask answers what goes wrong in a view; this is what goes wrong in Flask
+            self.log.exception("Error handling a request")
+            error = RequestError(500, "agent_defect", "The agent failed; its log says more")
+            status, headers, result = response(error_response(error), NO_REQUEST)
+        if isinstance(result, Parked):
+            reply = lambda answer, body: self._answer(client, result.finish(answer, body))  # noqa: E731
+            refuse = lambda error: self._answer(client, error_response(error))  # noqa: E731
+            client.question = self.runner.ask(result.message, result.body, reply, refuse)
+        elif isinstance(result, Computed):
+            self.threads.run(result.wait, partial(self._answer, client))
+        elif isinstance(result, Followed):
+            self._follow(client, result)
+        else:
+            self._send_all(client, head(status, headers), result)
 
-    def _send(self, connection: Connection) -> None:
-        unsent = connection.unsent
+    def _send_all(self, client: Client, start: bytes, body: list[bytes | memoryview]) -> None:
+        small = sum(map(len, body)) < FIRST_BYTES
+        client.unsent = [memoryview(part) for part in ([b"".join([start, *body])] if small else [start, *body]) if part]
+        client.state = "answering"
+        client.until = time.monotonic() + SEND_S + sum(map(len, client.unsent)) / BYTES_PER_S
+        self._watch_for(client, 0)
+        self._send(client)
+
+    def _send(self, client: Client) -> None:
+        unsent = client.unsent
         try:
             while unsent:
-                unsent[0] = unsent[0][connection.sock.send(unsent[0]) :]
+                unsent[0] = unsent[0][client.sock.send(unsent[0]) :]
                 if not unsent[0]:
                     del unsent[0]
         except (BlockingIOError, ssl.SSLWantWriteError, ssl.SSLWantReadError):
-            pass
+            return self._watch_for(client, select.EPOLLOUT)
         except OSError:
-            return self._close(connection)
-        if not unsent:
-            return self._close(connection)
-        self.loop.unwatch(connection.fd)
-        self.loop.watch(connection.fd, lambda _: self._send(connection), select.EPOLLOUT)
+            return self._close(client)
+        if client.more is None:
+            return self._close(client)
+        self._watch_for(client, select.EPOLLRDHUP)
+        self.loop.later(0, self._sent, client)  # not called from here: a long file would be a deep recursion
 
-    def _refuse(self, connection: Connection, error: RequestError) -> None:
+    def _sent(self, client: Client) -> None:
+        if client.fd in self.clients and client.more is not None:
+            client.more()
+
+    def _watch_for(self, client: Client, events: int) -> None:
+        self.loop.unwatch(client.fd)
+        if events == select.EPOLLOUT:
+            self.loop.watch(client.fd, lambda _: self._send(client), events)
+        elif events:
+            self.loop.watch(client.fd, lambda _: self._close(client), events)
+
+    def _follow(self, client: Client, followed: Followed) -> None:
+        """Send lines as they come; the command's end is asked for like everything else."""
+        client.state = "following"
+        client.until = float("inf")
+
+        def send(data: bytes, last: bool) -> None:
+            client.until = time.monotonic() + SEND_S + len(data) / BYTES_PER_S
+            client.unsent.append(memoryview(b"%x\r\n%s\r\n" % (len(data), data) if data else b""))
+            if last:
+                client.unsent.append(memoryview(b"0\r\n\r\n"))
+                client.more = None
+            self._send(client)
+
+        def idle() -> None:
+            client.until = float("inf")
+            follower.go_on()
+
+        follower = self.followers.add(followed, send)
+        client.more = idle
+        client.unsent = [memoryview(head("200 OK", [*followed.headers, ("Transfer-Encoding", "chunked")]))]
+        client.question = self.runner.ask(
+            {"op": "get", "id": followed.id, "wait": True},
+            b"",
+            lambda _, record: follower.end(record),
+            lambda error: self._close(client),
+        )
+        client.environ["agent.follower"] = follower
+        self._send(client)
+
+    def _refuse(self, client: Client, error: RequestError) -> None:
         """Answer before the request is there; read on for a moment, or the client never sees it."""
-        connection.state = "lingering"
-        connection.until = time.monotonic() + LINGER_S
+        client.state = "lingering"
+        client.until = time.monotonic() + LINGER_S
+        status, headers, body = response(error_response(error), NO_REQUEST)
         try:
-            connection.sock.send(http.response(error.status, [dumps(error.as_json())])[0])
+            client.sock.send(b"".join([head(status, headers), *body]))
             if self.tls is None:
-                connection.sock.shutdown(socket.SHUT_WR)
+                client.sock.shutdown(socket.SHUT_WR)
         except OSError:
-            self._close(connection)
+            self._close(client)
 
-    def _close(self, connection: Connection) -> None:
-        if self.connections.pop(connection.fd, None) is not None:
-            self.loop.unwatch(connection.fd)
-            hang_up(connection.sock)
-
-    # ---- WSGI in a thread
-
-    def _in_thread(self, connection: Connection, request: Any) -> None:
-        del self.connections[connection.fd]
-        if not self.threads.acquire(blocking=False):
-            self.connections[connection.fd] = connection
-            return self._answer(connection, 503, _error(503, "overloaded", "Too many requests; try again"))
-        threading.Thread(target=self._wsgi, args=(connection, request), daemon=True).start()
-
-    def _wsgi(self, connection: Connection, request: Any) -> None:
-        sock = connection.sock
-        try:
-            sock.settimeout(SEND_S)
-            response, environ = wsgi.create(request, sock, connection.addr, self.server, self.cfg)
-            environ["wsgi.multithread"] = True
-            environ["agent.left"] = partial(left, sock)
-            body = connection.arrival.body()
-            if body is not None:  # the parser's reader would copy it again and again
-                environ["agent.body"] = body
-                environ["wsgi.input"] = io.BytesIO()
-            response.force_close()
-            result = self.wsgi(environ, response.start_response)
-            try:
-                for item in result:
-                    response.write(item)
-                response.close()
-            finally:
-                if hasattr(result, "close"):
-                    result.close()
-        except OSError:
-            pass  # the client went away
-        except Exception:
-            self.log.exception("Error handling %s %s", request.method, request.path)
-        finally:
-            hang_up(sock)
-            self.threads.release()
+    def _close(self, client: Client) -> None:
+        if self.clients.pop(client.fd, None) is None:
+            return
+        self.runner.forget(client.question)
+        if follower := client.environ.get("agent.follower"):
+            self.followers.remove(follower)
+        self.loop.unwatch(client.fd)
+        hang_up(client.sock)
 
 
 def _descriptors() -> int:
     """How many descriptors this process may have, after asking for as many as are ever needed."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    most = 3 * MAX_CONNECTIONS if hard == resource.RLIM_INFINITY else min(hard, 3 * MAX_CONNECTIONS)
+    most = 2 * MAX_CONNECTIONS if hard == resource.RLIM_INFINITY else min(hard, 2 * MAX_CONNECTIONS)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
     return most
-
-
-def left(sock: socket.socket) -> bool:
-    """Whether the client has closed its side of the connection."""
-    poll = select.poll()
-    poll.register(sock, select.POLLRDHUP)
-    return bool(poll.poll(0))
 
 
 def hang_up(sock: socket.socket) -> None:
@@ -292,7 +296,3 @@ def hang_up(sock: socket.socket) -> None:
         with contextlib.suppress(OSError, ValueError):
             sock.unwrap()
     sock.close()
-
-
-def _error(status: int, code: str, message: str) -> list[bytes]:
-    return [dumps(RequestError(status, code, message).as_json())]

@@ -6,8 +6,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from agent_router.core.jsontext import BadJSON, parse
-from agent_router.core.validation import resolve
+from agent_router.schema.jsontext import BadJSON, parse
+from agent_router.schema.validation import resolve
 
 MAX_REFERENCES = 8
 

@@ -8,7 +8,7 @@ import threading
 import time
 from typing import Any
 
-from agent_router.core.progress import progress_text
+from agent_router.commands.progress import progress_text
 
 WIDTH = 24
 CLEAR = "\r\x1b[K"

@@ -14,9 +14,9 @@ import click
 from agent_router import __version__
 from agent_router.cli import arguments, live, show
 from agent_router.cli.transport import Local, Transport, Unreachable
-from agent_router.core import settings as settings_module
-from agent_router.core.problems import RequestError
-from agent_router.core.settings import SettingsError
+from agent_router.config import settings as settings_module
+from agent_router.config.settings import SettingsError
+from agent_router.schema.problems import RequestError
 
 DEFAULT_URL = "http://127.0.0.1:9999"
 BAD_REQUEST, FAILED, INTERRUPTED = 2, 1, 130

@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
 from agent_router.cli.transport import Unreachable, decode, with_query
-from agent_router.core.jsontext import dumps
+from agent_router.schema.jsontext import dumps
 
 TIMEOUT_S = 3600.0
 

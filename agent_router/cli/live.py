@@ -13,7 +13,7 @@ from typing import Any
 
 from agent_router.cli.bar import Bar
 from agent_router.cli.transport import ENDS, Local, Transport, Unreachable
-from agent_router.core.problems import RequestError
+from agent_router.schema.problems import RequestError
 
 POLL_S = 0.15
 LAST_LINES_S = 5.0

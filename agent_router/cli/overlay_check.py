@@ -7,12 +7,12 @@ import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from agent_router.catalogue.manifest import MAX_BYTES
+from agent_router.catalogue.method import READY, Method
+from agent_router.catalogue.registry import Registry
 from agent_router.cli.overlay_content import PLUGINS, ROOT, SCHEMAS, Overlay
-from agent_router.core import environment
-from agent_router.core.manifest import MAX_BYTES
-from agent_router.core.method import READY, Method
-from agent_router.core.registry import Registry
-from agent_router.core.settings import bundled_dir
+from agent_router.config import environment
+from agent_router.config.settings import bundled_dir
 from agent_router.ramdisk.cpio import ArchiveError
 
 HEAD = 256  # as much of a file as the kernel looks at (BINPRM_BUF_SIZE)

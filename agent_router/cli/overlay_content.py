@@ -6,7 +6,7 @@ import os
 import stat
 from dataclasses import dataclass, field
 
-from agent_router.core.registry import IGNORED
+from agent_router.catalogue.registry import IGNORED
 from agent_router.ramdisk import tree
 from agent_router.ramdisk.cpio import ArchiveError, Entry, directory
 

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from agent_router.cli import serve
+from agent_router.commands.end_of_service import Closed
 from agent_router.conductor import names
 from agent_router.conductor.memory import Memory
 from agent_router.conductor.plan import Plan, number, plan_of
-from agent_router.core import settings as settings_module
-from agent_router.core.closing import Closed
-from agent_router.core.settings import Settings, SettingsError
+from agent_router.config import settings as settings_module
+from agent_router.config.settings import Settings, SettingsError
 from agent_router.ramdisk import addresses, identity, network_down, parameters, virtual_media
 
 CONFIG = "/etc/agent-router/agent-router.toml"
@@ -62,11 +62,11 @@ def rested(found: Closed) -> None:
 
 def link(plan: Plan, settings: Settings) -> None:
     """The main function of the process that talks with Ironic."""
+    from agent_router.commands.dispatch import Dispatcher
     from agent_router.conductor import dhcp, inspection
     from agent_router.conductor.bridge import translate
     from agent_router.conductor.ironic import Ironic
     from agent_router.conductor.link import Link
-    from agent_router.core.dispatch import Dispatcher
 
     def say(text: str) -> None:
         print(text, flush=True)

@@ -10,10 +10,10 @@ import time
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from agent_router.core import closing
-from agent_router.core import settings as settings_module
-from agent_router.core.closing import Closed
-from agent_router.core.settings import Settings, SettingsError
+from agent_router.commands import end_of_service
+from agent_router.commands.end_of_service import Closed
+from agent_router.config import settings as settings_module
+from agent_router.config.settings import Settings, SettingsError
 
 BACKLOG = 2048
 AtRest = Callable[[Closed], None]
@@ -119,7 +119,7 @@ def supervise(
 
 def rest_if_closed(state: str, rested: AtRest | None = None) -> None:
     """Do nothing, for the rest of the boot, if a plugin has ended the serving. To exit would start the agent again."""
-    found = closing.closed(state)
+    found = end_of_service.closed(state)
     if found is None:
         return
     print(f"agent-router: {found.method} has ended the serving until the next boot; see {state}/closed", flush=True)
@@ -151,7 +151,7 @@ def _listen(settings: Settings) -> socket.socket:
 
 
 def _runner(settings: Settings, listener: socket.socket) -> None:
-    from agent_router.core import environment
+    from agent_router.config import environment
     from agent_router.runner import service
 
     listener.close()
@@ -159,7 +159,7 @@ def _runner(settings: Settings, listener: socket.socket) -> None:
 
 
 def _link(main: Callable[[Settings], None], settings: Settings, listener: socket.socket) -> None:
-    from agent_router.runner import libc
+    from agent_router.linux import libc
 
     libc.prctl(libc.PR_SET_PDEATHSIG, signal.SIGTERM)  # the next supervisor starts its own
     listener.close()

@@ -11,9 +11,9 @@ from typing import Any
 
 import click
 
-from agent_router.core.jsontext import pretty
-from agent_router.core.problems import RequestError
-from agent_router.core.progress import progress_text
+from agent_router.commands.progress import progress_text
+from agent_router.schema.jsontext import pretty
+from agent_router.schema.problems import RequestError
 
 COLOURS = {
     "ready": "green", "SUCCEEDED": "green", "RUNNING": "yellow", "FAILED": "red", "invalid": "red",

@@ -9,13 +9,13 @@ import os
 import signal
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Protocol
-from urllib.parse import unquote, urlencode
+from urllib.parse import urlencode
 
-from agent_router.core.jsontext import dumps, parse
-from agent_router.core.problems import Problem, RequestError
+from agent_router.schema.jsontext import dumps, parse
+from agent_router.schema.problems import Problem, RequestError
 
 if TYPE_CHECKING:
-    from agent_router.core.settings import Settings
+    from agent_router.config.settings import Settings
 
 ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -35,15 +35,15 @@ class Transport(Protocol):
 
 
 class Local:
-    """This machine without a server: what the routes of a server call, called in this process."""
+    """This machine without a server: the routes of a server, called in this process."""
 
     def __init__(self, settings: Settings) -> None:
-        from agent_router.api.asker import Asker
+        from agent_router.api.app import create_app
+        from agent_router.commands.local import LocalAgent
         from agent_router.conductor.bridge import translate
-        from agent_router.core.local import LocalAgent
 
         self._local = LocalAgent(settings, translate)
-        self._agent = Asker(self._local.dispatcher)
+        self._client = create_app(self._local.dispatcher).test_client()
 
     def __enter__(self) -> Local:
         # Nobody but this process looks after the command, so whatever ends us cancels it, as Ctrl-C does.
@@ -59,40 +59,18 @@ class Local:
         self._local.__exit__(*details)
 
     def request(self, method: str, path: str, body: Any = None, **query: Any) -> Any:
-        """Of the paths of the API those that the command line uses."""
-        from agent_router.api import catalogue
-        from agent_router.core import steps
-
-        dispatcher = self._agent.agent_dispatcher
-        kind, _, name = path.removeprefix("/v1/").partition("/")
-        if kind == "commands":
-            return parse(self._command(method, name, body, query))
-        if kind == "steps":
-            return steps.catalogue(dispatcher.registry)
-        if name:
-            return catalogue.entry(dispatcher.registry.find(unquote(name)), full=True)
-        return catalogue.listing(dispatcher)
-
-    def _command(self, method: str, id: str, body: Any, query: dict[str, Any]) -> bytes:
-        from agent_router.api import commands
-
-        if method == "POST":
-            call = commands.call_from_body(self._agent.agent_dispatcher, dumps(body), with_query("", query)[1:])
+        if "/commands/" in path:
             self._local.start()
-            return self._agent.run(call, wait=False)
-        self._local.start()
-        return self._agent.cancel(id) if method == "DELETE" else self._agent.get(id)
+        data = None if body is None else dumps(body)
+        answer = self._client.open(with_query(path, query), method=method, data=data)
+        return decode(answer.status_code, answer.data)
 
     def lines(self, path: str, follow: bool) -> Iterator[str]:
-        from agent_router.api import streams
-
+        answer = self._client.get(with_query(path, {"follow": follow}), buffered=False)
         rest = ""
-        try:
-            for chunk in streams.log(self._agent, path.split("/")[3], follow):
-                *whole, rest = (rest + chunk).split("\n")
-                yield from whole
-        except RequestError:
-            return
+        for chunk in answer.iter_encoded() if answer.status_code == 200 else ():
+            *whole, rest = (rest + chunk.decode()).split("\n")
+            yield from whole
         if rest:
             yield rest
 

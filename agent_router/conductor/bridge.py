@@ -8,12 +8,13 @@ import re
 from typing import Any
 
 from agent_router import __version__
+from agent_router.catalogue import steps
+from agent_router.catalogue.registry import Registry
+from agent_router.commands.calls import Answer, Batch, Translated
 from agent_router.conductor import flow
-from agent_router.core import steps
-from agent_router.core.calls import Answer, Several, Shown, Translated
-from agent_router.core.problems import Problem, RequestError
-from agent_router.core.registry import Registry
-from agent_router.core.validation import resolve
+from agent_router.ipc.messages import ResultShape
+from agent_router.schema.problems import Problem, RequestError
+from agent_router.schema.validation import resolve
 
 COMMAND = re.compile(r"(clean|deploy|service)\.(get|execute)_(clean|deploy|service)_steps?")
 OURS = "agent-router"
@@ -21,7 +22,7 @@ OURS = "agent-router"
 LOCK = "ironic:step"
 
 
-def translate(registry: Registry, name: str, params: dict[str, Any]) -> Answer | Translated | Several | None:
+def translate(registry: Registry, name: str, params: dict[str, Any]) -> Answer | Translated | Batch | None:
     """What `name` stands for; None if it is a plugin and nothing else."""
     if name == flow.COMMAND:
         return flow.expand(params)
@@ -76,7 +77,8 @@ def _execute(registry: Registry, phase: str, params: dict[str, Any]) -> Answer |
     # The arguments stand in the answer only as names: an image's credentials or a config drive of 64 MiB may be there.
     echo = {key: value for key, value in step.items() if key != "args"}
     command, beside = f"{phase}.execute_{phase}_step", {f"{phase}_step": echo}
-    shown = Shown(command, f"{phase}_result", beside, offer.step.get("result", ""))
+    pointer = offer.step.get("result", "")
+    shown: ResultShape = {"name": command, "key": f"{phase}_result", "beside": beside, "pointer": pointer}
     return Translated(offer.method, {**request, **arguments}, shown, LOCK)
 
 

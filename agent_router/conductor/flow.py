@@ -7,25 +7,33 @@ own: it hands them to the runner, so that each is a command like any other and a
 import json
 import signal
 import time
-from typing import Any
+from typing import Any, TypedDict
 
 from agent_router import plugin
-from agent_router.core.calls import Several
-from agent_router.core.client import Client, RunnerGone
-from agent_router.core.problems import Problem, RequestError
-from agent_router.core.progress import progress_text
-from agent_router.runner.wire import Head
+from agent_router.commands.calls import Batch
+from agent_router.commands.progress import progress_text
+from agent_router.ipc.client import Client, RunnerGone
+from agent_router.ipc.messages import Run
+from agent_router.schema.problems import Problem, RequestError
 
 COMMAND = "flow.start_flow"
 LOOK_S = (0.01, 0.25)  # between two looks at a running command: at first, and later
 START_LOOKS = 4
 
 
+class Prepared(TypedDict):
+    """A command as the batch gets it: the message for the runner and its body."""
+
+    name: str
+    head: Run
+    body: str
+
+
 class Stopped(BaseException):
     """SIGTERM: somebody has cancelled the flow."""
 
 
-def expand(params: dict[str, Any]) -> Several | None:
+def expand(params: dict[str, Any]) -> Batch | None:
     """The commands of a flow; None if it has not the form of one, which its schema says better."""
     flow = params.get("flow")
     if not isinstance(flow, list) or not all(isinstance(entry, dict) and len(entry) == 1 for entry in flow):
@@ -37,14 +45,14 @@ def expand(params: dict[str, Any]) -> Several | None:
         if name == COMMAND:
             text = "a flow cannot be part of a flow; name its commands here instead"
             raise RequestError(400, "request_invalid", text, [Problem(f"$.flow[{number}]", text)])
-    return Several(commands, "$.flow")
+    return Batch(commands, "$.flow")
 
 
 def run(request: dict[str, Any], state: str) -> dict[str, Any]:
     """Handler of the plugin: {"results": [command object, …]}; Failed with the results so far as `partial`."""
     client = Client(state + "/runner.sock")
     results: list[dict[str, Any]] = []
-    commands = request["commands"]
+    commands: list[Prepared] = request["commands"]
     where, id = "the flow", ""
     try:
         signal.signal(signal.SIGTERM, _stop)
@@ -65,10 +73,10 @@ def run(request: dict[str, Any], state: str) -> dict[str, Any]:
     return {"results": results}
 
 
-def _finish(client: Client, command: dict[str, Any], done: int, total: int) -> dict[str, Any]:
+def _finish(client: Client, command: Prepared, done: int, total: int) -> dict[str, Any]:
     """Start one command and wait for its end; tells how far it is."""
     # One that is synchronous for others must be cancellable here.
-    head: Head = {key: value for key, value in command["head"].items() if key != "wait"} | {"at": time.time()}
+    head: Run = {**command["head"], "wait": False, "at": time.time()}
     pause, longest = LOOK_S
     answer, body = client.call(head, command["body"].encode())
     while answer["state"] == "running":

@@ -7,11 +7,11 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from agent_router.commands.dispatch import Dispatcher
 from agent_router.conductor.ironic import Ironic, IronicError
-from agent_router.core.client import Client, RunnerGone
-from agent_router.core.dispatch import Dispatcher
-from agent_router.core.jsontext import parse
-from agent_router.core.problems import RequestError
+from agent_router.ipc.client import Client, RunnerGone
+from agent_router.schema.jsontext import parse
+from agent_router.schema.problems import RequestError
 
 PREFIX = "inspect."
 # IPA's names of its collectors: ours are called inspect.NAME, with underscores for hyphens.
@@ -71,11 +71,13 @@ def caller(dispatcher: Dispatcher) -> Call:
     def call(method: str) -> Any:
         try:
             prepared = dispatcher.prepare(method, {})
-            head, record = client.call({**prepared.head, "wait": True}, prepared.body)
+            message = prepared.message()
+            message["wait"] = True
+            answer, record = client.call(message, prepared.body)
         except (RequestError, RunnerGone) as error:
             raise CollectorFailed(str(error)) from None
-        if head["state"] != "ended":
-            raise CollectorFailed(f"the runner says {head['state']}")
+        if answer["state"] != "ended":
+            raise CollectorFailed(f"the runner says {answer['state']}")
         command = parse(record)
         if command["command_error"]:
             raise CollectorFailed(command["command_error"]["message"])

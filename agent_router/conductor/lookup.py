@@ -12,11 +12,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from agent_router.api import tls
 from agent_router.conductor import reach
 from agent_router.conductor.ironic import Ironic, IronicError
 from agent_router.conductor.memory import Memory, replace
 from agent_router.conductor.plan import Plan
-from agent_router.core import tls
 from agent_router.image import permitted
 from agent_router.storage import node as known_node
 

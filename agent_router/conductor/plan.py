@@ -4,7 +4,7 @@ import os
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from agent_router.core.settings import SettingsError
+from agent_router.config.settings import SettingsError
 
 # Where virtual media bring the certificate of Ironic's own authority.
 CAFILE = "/etc/ironic-python-agent/ironic.crt"

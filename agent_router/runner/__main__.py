@@ -8,7 +8,8 @@ import os
 import shutil
 import sys
 
-from agent_router.runner import libc, service
+from agent_router.linux import libc
+from agent_router.runner import service
 
 libc.set_title("agent-router: runner")
 service.run(sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 1000, dict(os.environ))

@@ -3,13 +3,8 @@
 import time
 from typing import Any
 
-from agent_router.runner.loop import Timer
-from agent_router.runner.wire import Head
-
-# Why a command ended. done: the process ended by itself, its status tells.
-DONE, TIMEOUT, CANCELLED = "done", "timeout", "cancelled"
-OUTPUT_LIMIT, LOG_LIMIT = "output_limit", "log_limit"
-NOT_STARTED, UNKNOWN, REFUSED, STUCK = "not_started", "outcome_unknown", "refused", "stuck"
+from agent_router.ipc.loop import Timer
+from agent_router.ipc.messages import ResultShape, Run, Summary
 
 
 class Command:
@@ -26,7 +21,7 @@ class Command:
         "pushed", "message", "stream_seq", "printed", "deadline",
     )  # fmt: skip
 
-    def __init__(self, head: Head, head_text: bytes) -> None:
+    def __init__(self, head: Run, head_text: bytes) -> None:
         self.head = head
         self.head_text = head_text
         self.id: str = head["id"]
@@ -62,13 +57,15 @@ class Command:
     @property
     def shown_name(self) -> str:
         """The name that its caller knows it by."""
-        shown: dict[str, Any] | None = self.head.get("shown")
+        shown: ResultShape | None = self.head.get("shown")
         return shown["name"] if shown else self.name
 
-    def summary(self) -> Head:
+    def summary(self) -> Summary:
         """What a reader gets about a command that has not been judged yet."""
-        return {
+        summary: Summary = {
             "id": self.id, "name": self.name, "phase": self.phase, "started_at": self.started_at,
             "progress": self.progress, "warnings": self.warnings, "critical": self.critical,
-            **({"shown": self.head["shown"]} if "shown" in self.head else {}),
         }  # fmt: skip
+        if "shown" in self.head:
+            summary["shown"] = self.head["shown"]
+        return summary

@@ -10,13 +10,13 @@ import signal
 import time
 from collections.abc import Callable
 
-from agent_router.runner import command as why
-from agent_router.runner import files, libc, reports, spawn, strays
-from agent_router.runner.clock import boottime
+from agent_router.ipc import reasons
+from agent_router.ipc.loop import Loop
+from agent_router.linux import libc
+from agent_router.linux.clock import boottime
+from agent_router.runner import events, files, leftovers, spawn
 from agent_router.runner.command import Command
 from agent_router.runner.journal import Journal
-from agent_router.runner.loop import Loop
-from agent_router.runner.wire import Body
 
 FIRST_LOOK_S = 0.001  # most plugins are over by then and never cost a watch
 STUCK_AFTER_S = 5.0
@@ -38,7 +38,7 @@ class Execution:
         self._warm = spawn.WarmCode()
         self._inotify = libc.Inotify()
         self._watched: dict[int, Command] = {}
-        self._strays = strays.Sweeper(loop, self.live)
+        self._strays = leftovers.Sweeper(loop, self.live)
         loop.watch(self._inotify.fd, self._written)
 
     def base(self, command: Command) -> str:
@@ -46,22 +46,20 @@ class Execution:
 
     # ---- start
 
-    def start(self, command: Command, body: Body) -> None:
+    def start(self, command: Command, body: bytes) -> None:
         """Start the plugin; a command that cannot be started ends at once with the reason."""
         head = command.head
         base = self.base(command)
         self.live[command.id] = command
         try:
-            fds = files.create(base, body, head.get("secrets", 0))
+            fds = files.create(base, body, head.get("secrets", 0), head.get("stdin", ""))
         except OSError as error:
-            return self.finish(command, why.NOT_STARTED, f"cannot write to the state directory: {error}")
+            return self.finish(command, reasons.NOT_STARTED, f"cannot write to the state directory: {error}")
         command.out, command.log, command.events = fds[1:]
-        if isinstance(body, bytearray):  # a large one, which the plugin's process would inherit
-            body.clear()
         try:
             command.pid = self._spawn(command, fds, "run")
         except spawn.NotStarted as error:
-            return self.finish(command, why.NOT_STARTED, str(error))
+            return self.finish(command, reasons.NOT_STARTED, str(error))
         finally:
             os.close(fds[0])
         self.journal.started(command)
@@ -71,7 +69,7 @@ class Execution:
 
     def _spawn(self, command: Command, fds: spawn.Descriptors, action: str) -> int:
         head, base = command.head, self.base(command)
-        environ = {
+        environ: dict[str, str] = {
             **self._environ,
             "AGENT_METHOD": command.name,
             "AGENT_COMMAND_ID": command.id,
@@ -81,7 +79,7 @@ class Execution:
         }
         if action == "run":
             environ["AGENT_DEADLINE"] = str(int(command.started_at + head["timeout_s"]))
-        argv: list[str] = head["argv"]
+        argv = head["argv"]
         try:
             code = None if head.get("exec") else self._warm.get(argv[0])
         except OSError as error:
@@ -122,12 +120,12 @@ class Execution:
         """Take in what the plugin has written."""
         if command.out < 0:
             return
-        if reports.read(command, self.base(command)) and command.ending and command.phase == "running":
+        if events.read(command, self.base(command)) and command.ending and command.phase == "running":
             self._terminate(command)  # it was asked to stop inside its critical section
         if os.fstat(command.out).st_size > command.head["out_limit"]:
-            self._over(command, why.OUTPUT_LIMIT, command.out)
+            self._over(command, reasons.OUTPUT_LIMIT, command.out)
         if os.fstat(command.log).st_size > command.head["log_limit"]:
-            self._over(command, why.LOG_LIMIT, command.log)
+            self._over(command, reasons.LOG_LIMIT, command.log)
 
     def _over(self, command: Command, reason: str, fd: int) -> None:
         if command.critical or command.phase == "cleanup":  # what talks too much is not killed half way
@@ -140,7 +138,7 @@ class Execution:
     def _deadline(self, id: str) -> None:
         command = self.live.get(id)
         if command is not None and command.running:
-            self.stop(command, why.TIMEOUT)
+            self.stop(command, reasons.TIMEOUT)
 
     # ---- stop
 
@@ -151,7 +149,7 @@ class Execution:
             return
         command.ending = reason
         if command.critical:
-            reports.say(command, self.base(command), "state", {"state": WAITS, "reason": reason})
+            events.say(command, self.base(command), "state", {"state": WAITS, "reason": reason})
             return
         self._terminate(command)
 
@@ -176,7 +174,7 @@ class Execution:
         if command is None or not command.running or command.phase != "killing":
             return
         self._phase(command, "stuck")
-        command.reason = why.STUCK  # reported as failed now; locks and process stay until it is gone
+        command.reason = reasons.STUCK  # reported as failed now; locks and process stay until it is gone
         command.ended_at = time.time()
         self.journal.ended(command)
         self._ended(command)
@@ -189,7 +187,7 @@ class Execution:
 
     def _phase(self, command: Command, phase: str) -> None:
         command.phase = phase
-        reports.say(command, self.base(command), "state", {"state": phase, "reason": command.ending})
+        events.say(command, self.base(command), "state", {"state": phase, "reason": command.ending})
 
     # ---- end
 
@@ -211,33 +209,33 @@ class Execution:
         """The process is over; decide why, clean up if the plugin wants it, and finish."""
         command.status = status
         self._look_last(command)
-        reason = command.ending or why.DONE
-        if reason in (why.CANCELLED, why.TIMEOUT) and status == 0:
+        reason = command.ending or reasons.DONE
+        if reason in (reasons.CANCELLED, reasons.TIMEOUT) and status == 0:
             command.warnings.append(f"asked to stop ({reason}) but it had finished its work")
-            reason = why.DONE
+            reason = reasons.DONE
         with contextlib.suppress(OSError):
             os.killpg(command.pid, signal.SIGKILL)
         if command.pidfd >= 0:
             self.loop.unwatch(command.pidfd)
             os.close(command.pidfd)
             command.pidfd = -1
-        if reason != why.DONE and command.head.get("cleanup") and command.phase != "stuck":
+        if reason != reasons.DONE and command.head.get("cleanup") and command.phase != "stuck":
             self.start_cleanup(command, reason)
         else:
             self.finish(command, reason)
 
     def _look_last(self, command: Command) -> None:
         if command.events >= 0 and (command.watch >= 0 or os.fstat(command.events).st_size):
-            reports.read(command, self.base(command), last=True)
+            events.read(command, self.base(command), last=True)
         if command.out >= 0 and not command.ending:
             if os.fstat(command.out).st_size > command.head["out_limit"]:
-                command.ending = why.OUTPUT_LIMIT
+                command.ending = reasons.OUTPUT_LIMIT
             elif os.fstat(command.log).st_size > command.head["log_limit"]:
-                command.ending = why.LOG_LIMIT
+                command.ending = reasons.LOG_LIMIT
 
     def finish(self, command: Command, reason: str, message: str = "") -> None:
         """Journal the end, release what the process held, hand the command on."""
-        was_stuck = command.reason == why.STUCK
+        was_stuck = command.reason == reasons.STUCK
         command.message = message
         self.loop.cancel(command.deadline)
         self._unwatch(command)

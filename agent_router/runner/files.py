@@ -7,24 +7,25 @@ this process is gone.
 import contextlib
 import os
 
-from agent_router.runner.wire import Body
-
 OPEN = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
 
 
-def create(base: str, body: Body, secrets: int) -> tuple[int, int, int, int]:
+def create(base: str, body: bytes, secrets: int, stdin: str = "") -> tuple[int, int, int, int]:
     """Make the directory; returns the descriptors for stdin, stdout, stderr and events.
 
-    The first `secrets` bytes of `body` are a JSON list of what to mask, the rest is the request.
+    The first `secrets` bytes of `body` are a JSON list of what to mask, the rest is the request; a large one is in
+    the file `stdin`, which is moved here.
     """
     os.mkdir(base, 0o700)
     os.mkdir(base + "/cwd", 0o700)
     opened: list[int] = []
     try:
+        if stdin:
+            os.rename(stdin, base + "/stdin")
         opened.append(os.open(base + "/stdin", OPEN, 0o600))
-        with memoryview(body)[secrets:] as request:  # not copied: it may be huge
-            if os.write(opened[0], request) != len(request):
-                raise OSError("the state directory is full")
+        request = body[secrets:]
+        if request and os.write(opened[0], request) != len(request):
+            raise OSError("the state directory is full")
         os.lseek(opened[0], 0, os.SEEK_SET)
         opened += (os.open(base + name, OPEN, 0o600) for name in ("/out", "/log", "/events"))
         if secrets:
@@ -51,16 +52,6 @@ def read_out(base: str, fd: int, limit: int) -> bytes:
     return data if len(data) < 8192 else os.pread(fd, limit, 0)
 
 
-def tail(base: str, name: str = "log", length: int = 4096) -> bytes:
-    """The last bytes of a file of the command."""
-    try:
-        with open(f"{base}/{name}", "rb") as file:
-            file.seek(max(0, os.fstat(file.fileno()).st_size - length))
-            return file.read(length)
-    except OSError:
-        return b""
-
-
 def close(base: str) -> bool:
     """After the verdict: drop stdin, out, secrets and cwd; keep log and events if there are any.
 
@@ -82,6 +73,13 @@ def close(base: str) -> bool:
     if not keep:
         remove(base)
     return keep
+
+
+def forget(stdin: str) -> None:
+    """Remove the file with the stdin of a command that is not started."""
+    if stdin:
+        with contextlib.suppress(OSError):
+            os.unlink(stdin)
 
 
 def remove(base: str) -> None:

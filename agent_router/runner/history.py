@@ -7,11 +7,12 @@ one by its id is a search of the text: rare, and cheaper than an index kept in m
 import os
 from collections import deque
 from collections.abc import Callable
-from typing import Any
+
+from agent_router.ipc.messages import HistoryPlace
+from agent_router.ipc.state import SEPARATOR
 
 MAX_BYTES = 32 << 20
 COPY_BYTES = 1 << 20
-SEPARATOR = b",\n"
 
 
 class History:
@@ -75,7 +76,7 @@ class History:
         at = text.rfind(b'\n{"id":"%s"' % id.encode()) + 1
         return text[at : text.index(SEPARATOR, at)] if at else None
 
-    def place(self) -> dict[str, Any]:
+    def place(self) -> HistoryPlace:
         """Where a reader finds the records: that much of that file, if it is still the same file, and `late`."""
         late = [line.removesuffix(SEPARATOR).decode() for line, _ in self._late]
         return {"path": self.path, "size": self.size, "generation": self.generation, "late": late}

@@ -13,9 +13,9 @@ A child without X has not been reaped by us, so its status reaches the superviso
 import json
 import os
 from collections.abc import Iterable
-from typing import Any
 
-from agent_router.runner.clock import boottime
+from agent_router.ipc.messages import Run
+from agent_router.linux.clock import boottime
 from agent_router.runner.command import Command
 
 COMPACT_BYTES = 1 << 20
@@ -85,7 +85,7 @@ class Journal:
             try:
                 if kind == b"B":
                     asked, _, head_text = rest.partition(b" ")
-                    head: dict[str, Any] = json.loads(head_text)
+                    head: Run = json.loads(head_text)
                     found[head["id"]] = Command(head, head_text)
                     found[head["id"]].asked_boot = float(asked)
                 elif kind == b"P":

@@ -11,9 +11,10 @@ import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
-from agent_router.runner import command as why
-from agent_router.runner import files, reports, strays
-from agent_router.runner.clock import boottime
+from agent_router.ipc import reasons
+from agent_router.linux import proc
+from agent_router.linux.clock import boottime
+from agent_router.runner import events, files, leftovers
 from agent_router.runner.command import Command
 
 if TYPE_CHECKING:
@@ -59,15 +60,15 @@ def recover(runner: Runner) -> None:
     commands = runner.journal.replay()
     known = {command.pid for command in commands}
     for command in commands:
-        if command.reason == why.STUCK and _is_ours(command):
+        if command.reason == reasons.STUCK and _is_ours(command):
             _keep_stuck(runner, command)
         if command.id in remembered:
             continue
         if command.reason:
-            reports.resume(command, runner.execution.base(command))
+            events.resume(command, runner.execution.base(command))
             command.printed = files.read_out(runner.execution.base(command), -1, command.head["out_limit"])
-            if command.reason == why.DONE and not os.path.exists(runner.execution.base(command) + "/out"):
-                command.reason = why.UNKNOWN  # given up on a full disk, before the verdict was kept
+            if command.reason == reasons.DONE and not os.path.exists(runner.execution.base(command) + "/out"):
+                command.reason = reasons.UNKNOWN  # given up on a full disk, before the verdict was kept
             command.pushed = True
             runner.unjudged[command.id] = command
             continue
@@ -75,7 +76,7 @@ def recover(runner: Runner) -> None:
         runner.locks.take(command)
         if "refused" in command.head:
             command.status = 77
-            runner.execution.finish(command, why.REFUSED, command.head["refused"])
+            runner.execution.finish(command, reasons.REFUSED, command.head["refused"])
         elif not command.pid:
             _find_process(runner, command, known, orphans)
         if command.running and command.pid:
@@ -88,7 +89,7 @@ def _find_process(runner: Runner, command: Command, known: set[int], orphans: Or
     The plugin still works in its directory, or it was started after the intent and has ended.
     """
     base = runner.execution.base(command)
-    alive = {pid for pid in strays.leaders_in(base + "/cwd") if pid not in known}
+    alive = {pid for pid in leftovers.leaders_in(base + "/cwd") if pid not in known}
     _let_supervisor_reap()
     asked = command.asked_boot - TICK_S
     dead = {note.pid for note in orphans.since(asked) if note.leader and note.born >= asked} - known
@@ -98,15 +99,15 @@ def _find_process(runner: Runner, command: Command, known: set[int], orphans: Or
         runner.journal.started(command)
         command.started_boot = command.asked_boot if dead else command.started_boot
     elif found or (os.path.exists(base) and _supervisor_since() > asked):
-        runner.execution.finish(command, why.UNKNOWN)  # it may have come and gone while nobody looked
+        runner.execution.finish(command, reasons.UNKNOWN)  # it may have come and gone while nobody looked
     else:
-        runner.execution.finish(command, why.NOT_STARTED, "the agent was restarted before it could start it")
+        runner.execution.finish(command, reasons.NOT_STARTED, "the agent was restarted before it could start it")
 
 
 def _let_supervisor_reap() -> None:
     """Wait until no child of the supervisor is a zombie: then all that ended is in its notes."""
     give_up = time.monotonic() + PATIENCE_S
-    while any(strays.stat_fields(pid)[:1] == [b"Z"] for pid in strays.children(os.getppid())):
+    while any(proc.stat_fields(pid)[:1] == [b"Z"] for pid in proc.children(os.getppid())):
         if time.monotonic() > give_up:
             break
         time.sleep(RETRY_S)
@@ -114,7 +115,7 @@ def _let_supervisor_reap() -> None:
 
 def _supervisor_since() -> float:
     """Boot time at which our supervisor was started: of what ended before that there are no notes."""
-    return strays.start_ticks(os.getppid()) / strays.TICKS_PER_S
+    return proc.start_ticks(os.getppid()) / proc.TICKS_PER_S
 
 
 def _adopt(runner: Runner, command: Command, orphans: Orphans) -> None:
@@ -126,11 +127,11 @@ def _adopt(runner: Runner, command: Command, orphans: Orphans) -> None:
             os.open(f"{base}/{name}", files.OPEN, 0o600) for name in ("out", "log", "events")
         )
     except OSError:
-        runner.execution.finish(command, why.UNKNOWN)
+        runner.execution.finish(command, reasons.UNKNOWN)
         return
-    reports.resume(command, base)
+    events.resume(command, base)
     if command.phase == "cleanup":  # the plugin is over, and nobody watches its cleanup: begin that again
-        strays.kill_marked((os.getppid(),), set(), command.id)
+        leftovers.kill_marked((os.getppid(),), set(), command.id)
         runner.execution.arm(command)
         runner.execution.start_cleanup(command, command.ending)
         return
@@ -159,15 +160,15 @@ def _keep_stuck(runner: Runner, command: Command) -> None:
     def gone(_: int) -> None:
         runner.loop.unwatch(pidfd)
         os.close(pidfd)
-        runner.execution.finish(command, why.STUCK)
+        runner.execution.finish(command, reasons.STUCK)
 
     runner.loop.watch(pidfd, gone)
 
 
 def _is_ours(command: Command) -> bool:
     """A process with this pid that started after our note of it is a stranger with a reused pid."""
-    ticks = strays.start_ticks(command.pid)
-    return 0 <= ticks <= (command.started_boot + TICK_S) * strays.TICKS_PER_S
+    ticks = proc.start_ticks(command.pid)
+    return 0 <= ticks <= (command.started_boot + TICK_S) * proc.TICKS_PER_S
 
 
 def _gone(runner: Runner, command: Command, orphans: Orphans) -> None:
@@ -188,7 +189,7 @@ def _read_status(runner: Runner, id: str, orphans: Orphans) -> None:
         command.ended_at = time.time() - boottime() + noted.died
         runner.execution.ended_with(command, noted.status)
     elif time.monotonic() > command.adopted_until:
-        runner.execution.finish(command, why.UNKNOWN)
+        runner.execution.finish(command, reasons.UNKNOWN)
     else:
         runner.loop.later(RETRY_S, _read_status, runner, id, orphans)
 

@@ -15,16 +15,28 @@ import json
 import os
 import socket
 
-from agent_router.runner import command as why
-from agent_router.runner import files, libc, recovery, spawn
+from agent_router.ipc import reasons
+from agent_router.ipc.connection import Connection
+from agent_router.ipc.loop import Loop
+from agent_router.ipc.messages import (
+    Cancel,
+    CancelAnswer,
+    End,
+    Get,
+    Listing,
+    Record,
+    Request,
+    Run,
+    Running,
+    Summary,
+)
+from agent_router.linux import libc
+from agent_router.runner import files, recovery, spawn
 from agent_router.runner.command import Command
 from agent_router.runner.execution import Execution
 from agent_router.runner.history import History
 from agent_router.runner.journal import Journal
-from agent_router.runner.links import Link
 from agent_router.runner.locks import Locks
-from agent_router.runner.loop import Loop
-from agent_router.runner.wire import Body, Head
 
 MAX_KEPT_LOGS, MAX_KEPT_BYTES = 500, 64 << 20
 HOUSEKEEPING_S = 2.0
@@ -45,9 +57,9 @@ class Runner:
         self.execution = Execution(self.loop, self.journal, state, environ, self._ended)
         self.unjudged: dict[str, Command] = {}
         self._late: dict[str, Command] = {}
-        self._judge: Link | None = None
-        self._links: set[Link] = set()
-        self._waiters: dict[str, list[Link]] = {}
+        self._judge: Connection | None = None
+        self._connections: set[Connection] = set()
+        self._waiters: dict[str, list[Connection]] = {}
         self._kept: list[tuple[str, int]] = []
         self._listener: socket.socket | None = None
         recovery.recover(self)
@@ -91,72 +103,82 @@ class Runner:
                 sock, _address = self._listener.accept()
             except OSError:
                 return
-            self._links.add(Link(self.loop, sock, self._message, self._closed))
+            self._connections.add(Connection(self.loop, sock, self._message, self._closed))
 
-    def _closed(self, link: Link) -> None:
-        self._links.discard(link)
-        if self._judge is link:
+    def _closed(self, connection: Connection) -> None:
+        self._connections.discard(connection)
+        if self._judge is connection:
             self._judge = None
         for waiting in self._waiters.values():
-            while link in waiting:
-                waiting.remove(link)
+            while connection in waiting:
+                waiting.remove(connection)
 
-    def _message(self, link: Link, text: bytes, body: Body) -> None:
-        head: Head = json.loads(text)
-        op = head["op"]
-        if op == "run":
-            self._run(link, head, text, body)
-        elif op == "record":
-            self._record(link, head, bytes(body))
-        elif op == "judged":
-            self._judged(link, head["id"], bytes(body))
-        elif op == "get":
-            self._get(link, head)
-        elif op == "list":
-            link.send({**_echo(head), "running": self._running(), "history": self.history.place()})
-        elif op == "cancel":
-            link.send({**_echo(head), **self._cancel(head)})
-        elif op == "judge":
-            self._judge = link
+    def _message(self, connection: Connection, text: bytes, body: bytes) -> None:
+        message: Request = json.loads(text)
+        if message["op"] == "run":
+            self._run(connection, message, text, body)
+        elif message["op"] == "record":
+            self._record(connection, message, body)
+        elif message["op"] == "judged":
+            self._judged(connection, message["id"], body)
+        elif message["op"] == "get":
+            self._get(connection, message)
+        elif message["op"] == "list":
+            listing: Listing = {
+                "op": "list",
+                "n": message.get("n"),
+                "running": self._running(),
+                "history": self.history.place(),
+            }
+            connection.send(listing)
+        elif message["op"] == "cancel":
+            connection.send(self._cancel(message))
+        elif message["op"] == "judge":
+            self._judge = connection
             for command in self.unjudged.values():
                 self._push(command)
-        elif op == "ping":
-            link.send({**_echo(head), "pid": os.getpid(), "live": len(self.execution.live)})
+        elif message["op"] == "ping":
+            live = len(self.execution.live)
+            connection.send({"op": "ping", "n": message.get("n"), "pid": os.getpid(), "live": live})
 
-    def _running(self) -> list[Head]:
+    def _running(self) -> list[Summary]:
         """Commands without a verdict, oldest first; a stuck one has its verdict but is still live."""
         commands = {**self.execution.live, **self.unjudged}.values()
         return [command.summary() for command in commands if command.running or command.id in self.unjudged]
 
-    def _run(self, link: Link, head: Head, text: bytes, body: Body) -> None:
+    def _run(self, connection: Connection, head: Run, text: bytes, body: bytes) -> None:
         id = head["id"]
-        if head.get("again") and self._join(link, head):
+        if head.get("again") and self._join(connection, head):
+            files.forget(head.get("stdin", ""))
             return
-        holder = self.locks.holder(head.get("locks", []))
+        holder = self.locks.holder(head["locks"])
         if holder is not None:
-            link.send({**_echo(head), "state": "busy", "by": holder.shown_name, "holder": holder.id})
+            files.forget(head.get("stdin", ""))
+            by, n = holder.shown_name, head.get("n")
+            connection.send({"op": "run", "n": n, "id": id, "state": "busy", "by": by, "holder": holder.id})
             return
         command = Command(head, text)
         if head.get("wait"):
-            self._waiters.setdefault(id, []).append(link)
+            self._waiters.setdefault(id, []).append(connection)
         self.journal.begin(command)
         if "refused" in head:
+            files.forget(head.get("stdin", ""))
             self.execution.live[id] = command
             command.status = 77
-            self.execution.finish(command, why.REFUSED, head["refused"])
+            self.execution.finish(command, reasons.REFUSED, head["refused"])
         else:
             self.locks.take(command)
             self.execution.start(command, body)
         if not head.get("wait"):
-            link.send({**_echo(head), "state": "running", **command.summary()})
+            connection.send(_running(head, command))
 
-    def _record(self, link: Link, head: Head, body: bytes) -> None:
-        if head.get("again") and self._join(link, head):
+    def _record(self, connection: Connection, head: Record, body: bytes) -> None:
+        if head.get("again") and self._join(connection, head):
             return
         self.history.append(body)
-        link.send({**_echo(head), "state": "ended"}, body)
+        connection.send({"op": "record", "n": head.get("n"), "id": head["id"], "state": "ended"}, body)
 
-    def _join(self, link: Link, head: Head) -> bool:
+    def _join(self, connection: Connection, head: Run | Record) -> bool:
         """Whether a command of this id exists: then the repeated request gets its answer."""
         known = self.execution.live.get(head["id"]) or self.unjudged.get(head["id"])
         record = None if known else self.history.find(head["id"])
@@ -164,40 +186,46 @@ class Runner:
             return False
         same = known.name == head["name"] if known else b'"name":"%s"' % head["name"].encode() in (record or b"")
         if not same:
-            link.send({**_echo(head), "state": "other"})
+            connection.send({"op": head["op"], "n": head.get("n"), "id": head["id"], "state": "other"})
         else:
-            self._get(link, head)
+            self._get(connection, head)
         return True
 
-    def _get(self, link: Link, head: Head) -> None:
+    def _get(self, connection: Connection, head: Run | Record | Get) -> None:
         id = head["id"]
         command = self.execution.live.get(id) or self.unjudged.get(id)
         record = None
-        if command is None or command.reason == why.STUCK:
+        if command is None or command.reason == reasons.STUCK:
             record = self.history.find(id)
         if record is not None:
-            link.send({**_echo(head), "state": "ended"}, record)
+            connection.send({"op": head["op"], "n": head.get("n"), "id": id, "state": "ended"}, record)
         elif command is None:
-            link.send({**_echo(head), "state": "unknown"})
+            connection.send({"op": head["op"], "n": head.get("n"), "id": id, "state": "unknown"})
         elif head.get("wait"):
-            self._waiters.setdefault(id, []).append(link)
+            self._waiters.setdefault(id, []).append(connection)
         else:
-            link.send({**_echo(head), "state": "running", **command.summary()})
+            connection.send(_running(head, command))
 
-    def _cancel(self, head: Head) -> Head:
-        command = self.execution.live.get(head["id"])
+    def _cancel(self, head: Cancel) -> CancelAnswer:
+        id, n = head["id"], head.get("n")
+        command = self.execution.live.get(id)
         if command is None:
-            known = head["id"] in self.unjudged or self.history.find(head["id"]) is not None
-            return {"state": "ended" if known else "unknown"}
+            known = id in self.unjudged or self.history.find(id) is not None
+            if known:
+                return {"op": "cancel", "n": n, "id": id, "state": "ended"}
+            return {"op": "cancel", "n": n, "id": id, "state": "unknown"}
         self.execution.look(command)
+        why = ""
         if command.phase == "stuck":
-            return {"state": "refused", "message": "its process does not react to SIGKILL (it hangs in the kernel)"}
-        if command.critical:
-            return {"state": "refused", "message": "it is in a critical section; try again when that is over"}
-        if not command.head.get("abortable", True):
-            return {"state": "refused", "message": "its manifest says that it must not be interrupted"}
-        self.execution.stop(command, why.CANCELLED)
-        return {"state": "cancelling"}
+            why = "its process does not react to SIGKILL (it hangs in the kernel)"
+        elif command.critical:
+            why = "it is in a critical section; try again when that is over"
+        elif not command.head.get("abortable", True):
+            why = "its manifest says that it must not be interrupted"
+        if why:
+            return {"op": "cancel", "n": n, "id": id, "state": "refused", "message": why}
+        self.execution.stop(command, reasons.CANCELLED)
+        return {"op": "cancel", "n": n, "id": id, "state": "cancelling"}
 
     # ---- ends and verdicts
 
@@ -214,9 +242,9 @@ class Runner:
 
     def _push(self, command: Command) -> None:
         if self._judge is not None:
-            head = {
-                "op": "end",
+            end: End = {
                 **command.summary(),
+                "op": "end",
                 "reason": command.reason,
                 "status": command.status,
                 "message": command.message,
@@ -224,15 +252,15 @@ class Runner:
                 "events_bad": command.events_bad,
                 "timeout_s": command.head["timeout_s"],
             }
-            self._judge.send(head, command.printed)
+            self._judge.send(end, command.printed)
 
-    def _judged(self, link: Link, id: str, record: bytes) -> None:
+    def _judged(self, connection: Connection, id: str, record: bytes) -> None:
         command = self.unjudged.pop(id, None)
         if command is None:
             return
         for waiter in self._waiters.pop(id, ()):
-            if waiter is not link:  # the judge has answered its own clients already
-                waiter.send({"op": "get", "id": id, "state": "ended"}, record)
+            if waiter is not connection:  # the judge has answered its own clients already
+                waiter.send({"op": "get", "n": None, "id": id, "state": "ended"}, record)
         self._late[id] = command
         self.history.append(record, lambda: self._remembered(command))
         if id in self._late and id not in self.execution.live:  # the room that its files take may be enough
@@ -254,9 +282,8 @@ class Runner:
                 files.remove(self._kept.pop(0)[0])
 
 
-def _echo(head: Head) -> Head:
-    """What lets the asker find its question: n is its own number."""
-    return {"op": head["op"], "n": head.get("n"), "id": head.get("id")}
+def _running(head: Run | Record | Get, command: Command) -> Running:
+    return {**command.summary(), "op": head["op"], "n": head.get("n"), "state": "running"}
 
 
 def run(state: str, keep: int, environ: dict[str, str]) -> None:

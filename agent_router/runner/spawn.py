@@ -12,7 +12,7 @@ import time
 import types
 from typing import NoReturn
 
-from agent_router.runner import libc
+from agent_router.linux import libc
 
 WARM_SHEBANG = b"#!/usr/bin/env python3"
 RESET = signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}

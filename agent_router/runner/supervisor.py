@@ -12,8 +12,8 @@ import sys
 import time
 from collections.abc import Callable
 
-from agent_router.runner import libc, strays
-from agent_router.runner.clock import boottime
+from agent_router.linux import libc, proc
+from agent_router.linux.clock import boottime
 
 SHORT_LIFE_S = 0.2
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
@@ -98,8 +98,8 @@ class Supervisor:
         name = self._pids.pop(info.si_pid, None)
         if name is None:
             status = info.si_status if info.si_code == os.CLD_EXITED else -info.si_status
-            leader = strays.stat_fields(info.si_pid)[3:4] == [str(info.si_pid).encode()]
-            born = strays.start_ticks(info.si_pid) / strays.TICKS_PER_S
+            leader = proc.stat_fields(info.si_pid)[3:4] == [str(info.si_pid).encode()]
+            born = proc.start_ticks(info.si_pid) / proc.TICKS_PER_S
             note = b"%d %d %d %.2f %.3f\n" % (info.si_pid, status, leader, born, boottime())
             os.write(self._orphans, note)  # first write, then reap
         os.waitpid(info.si_pid, 0)

@@ -15,7 +15,7 @@ import pytest
 from agent_router.cli import ramdisk
 from agent_router.conductor import names
 from agent_router.conductor.memory import Memory
-from agent_router.core.settings import SettingsError
+from agent_router.config.settings import SettingsError
 from agent_router.ramdisk import addresses, identity
 from tests.support.waiting import HANG_S, wait_for
 

@@ -10,7 +10,7 @@ import urllib.request
 
 import pytest
 
-from agent_router.core.settings import KINDS
+from agent_router.config.settings import KINDS
 from tests.support.waiting import HANG_S
 
 TOKEN = "a-token-of-24-characters"

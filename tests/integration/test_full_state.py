@@ -68,7 +68,7 @@ def test_a_full_state_directory_is_a_clear_error_and_passes(small: Agent, gate: 
         assert "state directory" in error["message"]
         assert "No space left" in error["message"]
     big = small.send("test.echo", {"data": "x" * (3 << 20)}, wait=True)
-    assert big.status == 200, big
+    assert (big.status, big.json["code"]) == (503, "state_full"), big
     assert small.get("/v1/status")
     assert small.get("/v1/methods")
     filler.unlink()

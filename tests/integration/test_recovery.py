@@ -11,12 +11,12 @@ from types import SimpleNamespace
 
 import pytest
 
-from agent_router.core.jsontext import dumps
-from agent_router.runner import command as why
+from agent_router.ipc import reasons
+from agent_router.linux.clock import boottime
 from agent_router.runner import recovery
-from agent_router.runner.clock import boottime
 from agent_router.runner.command import Command
 from agent_router.runner.service import Runner
+from agent_router.schema.jsontext import dumps
 from tests.support import processes
 from tests.support.waiting import HANG_S
 
@@ -110,7 +110,7 @@ def test_a_stranger_with_the_pid_of_a_plugin_is_neither_trusted_nor_killed(state
     stranger = process(tmp_path)
     state.journal(f"P {ID} {stranger} {noted:.3f}")
     command = state.recover()
-    assert command.reason == why.UNKNOWN
+    assert command.reason == reasons.UNKNOWN
     assert processes.alive(stranger)
 
 
@@ -126,27 +126,27 @@ def test_the_note_of_an_end_is_believed(state: State):
     state.journal(f"P {ID} 4194300 {boottime():.3f}")
     state.note(4194300, 3)
     command = state.recover()
-    assert (command.reason, command.status) == (why.DONE, 3)
+    assert (command.reason, command.status) == (reasons.DONE, 3)
 
 
 def test_a_note_that_is_older_than_the_process_is_of_another(state: State):
     state.note(4194300, 0, died=boottime() - 5)
     state.journal(f"P {ID} 4194300 {boottime():.3f}")
-    assert state.recover().reason == why.UNKNOWN
+    assert state.recover().reason == reasons.UNKNOWN
 
 
 def test_an_end_in_the_journal_is_final(state: State):
     (state.base / "out").write_text("{}")
     state.journal(f"P {ID} 4194300 {boottime():.3f}", f"X {ID} 0 done {time.time():.6f} ")
     command = state.recover()
-    assert (command.reason, command.status, command.printed) == (why.DONE, 0, "{}")
+    assert (command.reason, command.status, command.printed) == (reasons.DONE, 0, "{}")
 
 
 def test_an_intent_without_a_process_was_not_started(state: State):
     state.journal()
     forget_directory(state)
     command = state.recover()
-    assert command.reason == why.NOT_STARTED
+    assert command.reason == reasons.NOT_STARTED
     assert "before it could start it" in command.message
 
 
@@ -170,7 +170,7 @@ state.path = {str(state.path)!r}
 print(state.recover().reason)
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == why.UNKNOWN, done.stderr
+    assert done.stdout.strip() == reasons.UNKNOWN, done.stderr
 
 
 def test_an_intent_whose_process_runs_is_found_by_its_directory(state: State, process):
@@ -184,24 +184,24 @@ def test_an_intent_whose_process_has_ended_is_found_in_the_notes(state: State):
     state.journal()
     state.note(4194300, 7)
     command = state.recover()
-    assert (command.pid, command.status, command.reason) == (4194300, 7, why.DONE)
+    assert (command.pid, command.status, command.reason) == (4194300, 7, reasons.DONE)
 
 
 def test_a_stray_of_another_command_is_not_taken_for_the_plugin(state: State):
     """Notes of processes that lead no session, or that are older than the intent."""
     state.note(4194300, 0, leader=0)
     state.journal()
-    assert state.recover().reason != why.DONE
+    assert state.recover().reason != reasons.DONE
     state.note(4194300, 0, born=boottime() - 30)
     state.journal()
-    assert state.recover().reason != why.DONE
+    assert state.recover().reason != reasons.DONE
 
 
 def test_an_end_whose_output_is_gone_is_unknown(state: State):
     """It was given up for room on a full disk, and then the verdict was lost with the runner."""
     (state.base / "out").unlink()
     state.journal(f"P {ID} 4194300 {boottime():.3f}", f"X {ID} 0 done {time.time():.6f} ")
-    assert state.recover().reason == why.UNKNOWN
+    assert state.recover().reason == reasons.UNKNOWN
 
 
 @pytest.mark.parametrize("garbage", ["P forged", "X forged", "B 1.0 {", "P unknown 1 1.0", "\0\0\0", "X forged 0 do"])
@@ -222,7 +222,7 @@ def test_locks_are_taken_again(state: State, process):
 
 
 @pytest.mark.parametrize("stop", [
-    lambda runner: runner.execution.stop(runner.execution.live[ID], why.TIMEOUT),
+    lambda runner: runner.execution.stop(runner.execution.live[ID], reasons.TIMEOUT),
     lambda runner: runner._cancel({"id": ID}),
 ], ids=["time limit", "cancel"])  # fmt: skip
 def test_a_critical_section_is_heard_of_before_the_plugin_is_stopped(state: State, process, stop):

@@ -2,9 +2,9 @@
 
 import pytest
 
+from agent_router.catalogue.registry import Registry
 from agent_router.conductor import bridge
-from agent_router.core.environment import search_path
-from agent_router.core.registry import Registry
+from agent_router.config.environment import search_path
 from tests.support.plugin import PLUGINS, REPO, manifest, problems
 
 NODE = {

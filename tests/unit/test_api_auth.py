@@ -4,8 +4,8 @@ import os
 import pytest
 
 from agent_router.api import auth
-from agent_router.core.problems import RequestError
-from agent_router.core.settings import Settings
+from agent_router.config.settings import Settings
+from agent_router.schema.problems import RequestError
 
 TOKEN = "a+token/of&24=characters"
 QUOTED = "a%2Btoken%2Fof%2624%3Dcharacters"
@@ -73,27 +73,6 @@ def test_without_a_token_everybody_is_let_in():
 ])  # fmt: skip
 def test_a_token_is_not_shown(text, shown):
     assert auth.without_token(text) == shown
-
-
-@pytest.mark.parametrize(("query", "value"), [
-    ("", None), ("x=1", None), ("nowait=true", None), ("wait=true", True), ("a=b&wait=True", True), ("wait=1", True),
-    ("wait=yes", True), ("wait=false", False), ("wait=0", False), ("wait=no", False), ("wait=true&wait=false", False),
-])  # fmt: skip
-def test_flags(query, value):
-    assert auth.flag(query, "wait") is value
-
-
-@pytest.mark.parametrize("query", ["wait=", "wait=maybe", "wait=2", "wait=%00"])
-def test_flags_that_are_none(query):
-    with pytest.raises(RequestError, match="wait must be true or false"):
-        auth.flag(query, "wait")
-
-
-@pytest.mark.parametrize(("query", "text"), [
-    ("", ""), ("id=a", "a"), ("x=1&id=a%20b+c", "a b c"), ("id=a&id=b", "b"), ("my_id=a", ""), ("id=", ""),
-])  # fmt: skip
-def test_values(query, text):
-    assert auth.value(query, "id") == text
 
 
 def test_a_token_in_a_file_may_change(tmp_path):

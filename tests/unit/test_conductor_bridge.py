@@ -4,10 +4,10 @@ import json
 
 import pytest
 
+from agent_router.catalogue.registry import Registry
+from agent_router.commands.calls import Answer, Translated
 from agent_router.conductor import bridge
-from agent_router.core.calls import Answer, Translated
-from agent_router.core.problems import RequestError
-from agent_router.core.registry import Registry
+from agent_router.schema.problems import RequestError
 
 WRITE = {
     "protocol": 1, "title": "t", "version": "1", "effects": "destroy", "response": {},
@@ -93,8 +93,8 @@ def test_a_step_becomes_the_call_of_its_plugin(registry):
         "address": "52:54:00:aa:00:01",
     }
     shown = meant.shown
-    assert (shown.name, shown.key, shown.pointer) == ("deploy.execute_deploy_step", "deploy_result", "/text")
-    assert shown.beside == {"deploy_step": {"step": "write_image", "interface": "deploy", "priority": 80}}
+    assert (shown["name"], shown["key"], shown["pointer"]) == ("deploy.execute_deploy_step", "deploy_result", "/text")
+    assert shown["beside"] == {"deploy_step": {"step": "write_image", "interface": "deploy", "priority": 80}}
 
 
 @pytest.mark.parametrize("inner", ["H4sI", "other", None])

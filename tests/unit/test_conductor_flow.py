@@ -3,7 +3,7 @@
 import pytest
 
 from agent_router.conductor import flow
-from agent_router.core.problems import RequestError
+from agent_router.schema.problems import RequestError
 
 
 def test_the_commands_in_their_order():

@@ -3,7 +3,7 @@
 import pytest
 
 from agent_router.conductor.plan import plan_of
-from agent_router.core.settings import SettingsError
+from agent_router.config.settings import SettingsError
 
 API, CALLBACK = "http://192.0.2.1:6385", "http://192.0.2.1:6385/v1/continue_inspection"
 

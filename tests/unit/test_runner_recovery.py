@@ -9,9 +9,9 @@ import time
 
 import pytest
 
-from agent_router.core.client import Client, RunnerGone
-from agent_router.runner.clock import boottime
-from agent_router.runner.wire import pack
+from agent_router.ipc.client import Client, RunnerGone
+from agent_router.ipc.frames import pack
+from agent_router.linux.clock import boottime
 
 HEAD = {
     "op": "run", "name": "a.b", "argv": ["/bin/true"], "params": {}, "env": {}, "locks": ["x"], "grace_s": 1,

@@ -1,0 +1,308 @@
+"""From a request to a message for the runner, and from an ended command to its verdict.
+
+The API and the command line both use it; it knows nothing of HTTP.
+"""
+
+import functools
+import math
+import os
+import re
+import sys
+import time
+import uuid
+from collections import OrderedDict
+from typing import Any
+
+from agent_router.catalogue.manifest import TEMPLATE, Manifest
+from agent_router.catalogue.registry import Registry
+from agent_router.commands import batch, end_of_service, execspec, scrub
+from agent_router.commands.calls import Answer, Batch, Call, Translate, Translated
+from agent_router.commands.verdict import Ended, Verdict, command_object, judge, shown_as
+from agent_router.config.environment import search_path
+from agent_router.config.settings import Settings
+from agent_router.ipc.messages import End, Record, Run
+from agent_router.ipc.spool import LARGE, Spooled, store
+from agent_router.ipc.state import command_dir, tail
+from agent_router.plugin import devices
+from agent_router.plugin.masking import mask
+from agent_router.schema import annotations, longstrings
+from agent_router.schema.jsontext import dumps, pieces
+from agent_router.schema.problems import RequestError
+
+ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+PARAM_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+PARAM_BYTES, PARAMS_BYTES = 32 << 10, 128 << 10
+REMEMBERED = 512
+
+
+class Dispatcher:
+    """Prepares calls and judges their ends. Holds no state that could not be made anew."""
+
+    def __init__(self, settings: Settings, started_at: float = 0, translate: Translate | None = None) -> None:
+        self.settings = settings
+        self._translate = translate
+        self.started_at = started_at or time.time()
+        self.closed = False  # a plugin whose manifest `closes` has succeeded: what else comes is refused
+        self.registry = Registry(settings.plugin_dirs(), settings.schema_dirs(), search_path())
+        self._used: OrderedDict[str, tuple[Manifest, list[str]]] = OrderedDict()
+
+    # ---- before
+
+    def prepare(
+        self,
+        name: str,
+        params: Any,
+        *,
+        text: bytes | Spooled | None = None,
+        id: str = "",
+        action: str = "run",
+        timeout_s: float | None = None,
+    ) -> Call:
+        """Check one request completely; RequestError holds every problem with its JSON path.
+
+        `text` is `params` as the client wrote it; the plugin gets it unchanged.
+        """
+        shown, lock = None, ""
+        meant = self._translate(self.registry, name, params) if self._translate is not None else None
+        if isinstance(meant, Answer):
+            return self._answer(name, meant, id)
+        if isinstance(meant, Translated):
+            name, params, shown, lock, text = meant.name, meant.params, meant.shown, meant.lock, None
+        path, manifest = self._usable(name, action)
+        hidden = _secrets(manifest, params)
+        _validate(name, manifest, params)
+        request = _with_defaults(manifest.data["request"], params)
+        if isinstance(meant, Batch):
+            text, found = batch.prepared(self.prepare, meant)
+            hidden += found
+        head = self._head(name, path, manifest, request)
+        head |= {"id": _id(id), "action": action, "timeout_s": _timeout(manifest, timeout_s)}
+        if id:
+            head["again"] = True
+        if shown is not None:
+            head |= {"shown": shown, "locks": [*head["locks"], lock]}
+        self._guard(head, manifest, request)
+        self._remember(head["id"], manifest, hidden)
+        stdin = self._stdin(manifest, request, text if request is params else None)
+        body = b""
+        if hidden:  # in the body, because the head is journalled
+            body = dumps(hidden)
+            head["secrets"] = len(body)
+        if isinstance(stdin, Spooled):
+            return Call(head["id"], head, body, stdin)
+        return Call(head["id"], head, body + stdin)
+
+    def _stdin(self, manifest: Manifest, request: Any, text: bytes | Spooled | None) -> bytes | Spooled:
+        if manifest.exec and manifest.exec.get("stdin", "none") == "none":
+            return b""
+        try:
+            if text is None and longstrings.any_in(request):
+                file = Spooled(self.settings.state)
+                for part in pieces(request):
+                    file.write(part)
+                return file
+            data = dumps(request) if text is None else text
+            return data if isinstance(data, Spooled) or len(data) <= LARGE else store(self.settings.state, data)
+        except OSError as error:
+            why = f"The request does not fit in the state directory: {error.strerror}"
+            raise RequestError(503, "state_full", why) from None
+
+    def _usable(self, name: str, action: str) -> tuple[str, Manifest]:
+        method = self.registry.find(name)
+        manifest = method.usable()
+        if self.closed and not manifest.closes:  # the one that did so may be repeated by who lost its answer
+            raise RequestError(503, "closing", "The agent is about to stop serving, for the rest of this boot")
+        if action != "run" and action not in manifest.supports:
+            raise RequestError(400, "action_unsupported", f"{name} does not support {action}")
+        return method.executables[0], manifest
+
+    def _answer(self, name: str, answer: Answer, id: str) -> Call:
+        """A command that is over before it began; the runner only remembers it."""
+        call_id, now = _id(id), time.time()
+        ended = Ended(call_id, name, "done", 0, "", now, now, None, [], b"")
+        head: Record = {"op": "record", "id": call_id, "name": name}
+        if id:
+            head["again"] = True
+        return Call(call_id, head, command_object(ended, Verdict(result=answer.result, status=answer.status)))
+
+    def _head(self, name: str, path: str, manifest: Manifest, request: dict[str, Any]) -> Run:
+        argv = [path]
+        if manifest.exec is not None:
+            argv += execspec.argv(manifest.exec, request, manifest.data["request"])
+        head: Run = {
+            "op": "run", "id": "", "name": name, "argv": argv, "at": time.time(), "action": "run", "timeout_s": 0,
+            "params": _param_variables(manifest, request),
+            "locks": _locks(manifest.locks, request), "grace_s": manifest.grace_s,
+            "out_limit": manifest.output_limit, "log_limit": manifest.log_limit,
+        }  # fmt: skip
+        if manifest.exec is not None:
+            head["exec"] = True
+        if not manifest.abortable:
+            head["abortable"] = False
+        if manifest.data.get("synchronous"):
+            head["wait"] = True
+        if "cleanup" in manifest.supports:
+            head["cleanup"] = True
+        return head
+
+    def _guard(self, head: Run, manifest: Manifest, request: dict[str, Any]) -> None:
+        """A plan locks nothing; a run may touch allowed devices only."""
+        if head["action"] != "run":
+            head["locks"] = []
+        elif refusal := self._device_refusal(manifest, request):
+            head["refused"] = refusal
+
+    def _device_refusal(self, manifest: Manifest, request: dict[str, Any]) -> str:
+        if not manifest.has_devices:
+            return ""
+        found = annotations.marked(manifest.request.schema, request, "format", "block-device")
+        reasons = (devices.refusal(device, self.settings.devices) for device in found if isinstance(device, str))
+        return next(filter(None, reasons), "")
+
+    # ---- after
+
+    def judge(self, head: End, out: bytes) -> bytes:
+        """The finished command object for an ended command of the runner, which printed `out`."""
+        ended = Ended(
+            head["id"],
+            head["name"],
+            head["reason"],
+            head["status"],
+            head["message"],
+            head["started_at"],
+            head["ended_at"],
+            head["progress"],
+            head["warnings"],
+            out,
+            events_bad=head["events_bad"],
+            timeout_s=head["timeout_s"],
+            shown=head.get("shown"),
+        )
+        if ended.reason != "done" or ended.status:
+            ended.log_tail = tail(command_dir(self.settings.state, ended.id) + "/log")
+        manifest, hidden = self._recall(ended)
+        try:
+            verdict = judge(ended, manifest)
+            if manifest is not None and manifest.closes and verdict.error is None:
+                end_of_service.close(self.settings.state, end_of_service.Closed(manifest.closes, ended.name))
+                self.closed = True
+        except Exception as error:  # a defect of ours must not leave the command without an end
+            text = f"the agent failed to judge it: {type(error).__name__}: {error}"
+            verdict = Verdict(error={"type": "AgentDefect", "code": 500, "message": text, "details": text})
+        if ended.shown is not None:
+            verdict = shown_as(ended.shown, verdict)
+        if hidden:
+            verdict = Verdict(
+                result=annotations.mask_value(verdict.result, hidden),
+                error=annotations.mask_value(verdict.error, hidden),
+                warnings=annotations.mask_value(verdict.warnings, hidden),
+            )
+            ended.warnings = annotations.mask_value(ended.warnings, hidden)
+            scrub.files(command_dir(self.settings.state, ended.id), hidden)
+        return command_object(ended, verdict)
+
+    def _remember(self, id: str, manifest: Manifest, hidden: list[str]) -> None:
+        self._used[id] = manifest, hidden
+        if len(self._used) > REMEMBERED:
+            self._used.popitem(last=False)
+
+    def _recall(self, ended: Ended) -> tuple[Manifest | None, list[str]]:
+        """Manifest and secrets of a command: the ones it was started with, if this process knows them."""
+        known = self._used.pop(ended.id, None)
+        if known:
+            return known
+        hidden = self.secrets_of(ended.id)
+        try:
+            return self.registry.find(ended.name).manifest, hidden
+        except RequestError:
+            return None, hidden
+
+    def secrets_of(self, id: str) -> list[str]:
+        """The secrets in the request of a command whose directory still exists."""
+        import json
+
+        try:
+            with open(command_dir(self.settings.state, id) + "/secrets") as file:
+                found: list[str] = json.load(file)
+                return found
+        except (OSError, ValueError):
+            return []
+
+
+def _secrets(manifest: Manifest, params: Any) -> list[str]:
+    longest = max(manifest.output_limit, manifest.log_limit)
+    return annotations.secrets(manifest.request.schema, params, longest) if manifest.has_secrets else []
+
+
+def _id(given: str) -> str:
+    if given and not ID.fullmatch(given):
+        raise RequestError(400, "id_invalid", "id must be 1 to 64 letters, digits, - and _")
+    return given or str(uuid.UUID(bytes=os.urandom(16), version=4))
+
+
+def _validate(name: str, manifest: Manifest, params: Any) -> None:
+    @functools.cache  # of a valid request nobody asks
+    def hidden() -> list[str]:
+        # A secret of any size: even the beginning of a config drive is not to be repeated.
+        return annotations.secrets(manifest.request.schema, params, sys.maxsize) if manifest.has_secrets else []
+
+    if problems := manifest.request.problems(params, lambda text: mask(text, hidden())):
+        named = "; ".join(map(str, problems[:3])) + (" …" if len(problems) > 3 else "")
+        raise RequestError(400, "request_invalid", f"{name}: {named}", problems)
+
+
+def _timeout(manifest: Manifest, asked: float | None) -> float:
+    if asked is None:
+        return manifest.timeout_s
+    if not math.isfinite(asked) or asked <= 0:
+        raise RequestError(400, "timeout_invalid", "timeout_s must be a number of seconds above 0")
+    return min(asked, manifest.timeout_s)  # a request may shorten it, never lengthen it
+
+
+def _with_defaults(schema: dict[str, Any], params: dict[str, Any]) -> dict[str, Any]:
+    """The request with the defaults of its top-level properties filled in."""
+    defaults = {
+        key: part["default"]
+        for key, part in schema.get("properties", {}).items()
+        if key not in params and isinstance(part, dict) and "default" in part
+    }
+    return {**params, **defaults} if defaults else params
+
+
+def _locks(templates: list[str], request: dict[str, Any]) -> list[str]:
+    """The names, their keys filled in; what is for a key that is null is no lock."""
+    meant = [text for text in templates if all(request[key] is not None for key in TEMPLATE.findall(text))]
+    return [TEMPLATE.sub(lambda match: _lock_value(request[match.group(1)]), text) for text in meant]
+
+
+def _lock_value(value: Any) -> str:
+    text = str(value)
+    device = text if text.startswith("/dev/") else devices.mounted_at(text) if text.startswith("/") else ""
+    # One lock for a disk, however it is called, and for what is mounted from it.
+    return devices.whole_disk(os.path.realpath(device)) if device else text
+
+
+def _param_variables(manifest: Manifest, request: dict[str, Any]) -> dict[str, str]:
+    """PARAM_… for the scalar values that are no secret, have a good name and fit an environment."""
+    found: dict[str, str] = {}
+    schema = manifest.request.schema
+    total = 0
+    for key, value in request.items():
+        if not PARAM_NAME.fullmatch(key) or (
+            manifest.has_secrets and annotations.marked(schema, {key: value}, "writeOnly", True)
+        ):
+            continue
+        if isinstance(value, bool):
+            text = "true" if value else "false"
+        elif isinstance(value, str):
+            text = value
+        elif isinstance(value, dict | list) or value is None:
+            continue
+        else:
+            text = dumps(value).decode()
+        size = len(text.encode())
+        if "\0" in text or size > PARAM_BYTES or total + size > PARAMS_BYTES:
+            continue
+        total += size
+        found["PARAM_" + key] = text
+    return found

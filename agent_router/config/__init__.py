@@ -1,0 +1,1 @@
+"""Settings of the agent, and the environment that plugins get."""

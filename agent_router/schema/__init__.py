@@ -1,0 +1,1 @@
+"""Documents and their schemas: JSON text, JSON Schema, problems with their paths, marked values."""

@@ -1,0 +1,130 @@
+"""JSON Schema 2020-12: check a schema once, validate documents, name every problem with its path.
+
+jsonschema is the authority (see dialect). Where jsonschema-rs is installed it answers the common
+question ("is it valid?") in a microsecond; only its yes is believed, so both give the same verdicts.
+"""
+
+import re
+from collections.abc import Callable, Iterator
+from functools import lru_cache
+from typing import Any
+
+from agent_router.schema.dialect import authority, python_regex
+from agent_router.schema.problems import Problem
+
+MAX_PROBLEMS = 50
+MAX_MESSAGE = 300
+
+Schema = dict[str, Any]
+
+_DECIMAL = re.compile(r"Decimal\('([^']*)'\)")
+_SCHEMA_MAPS = ("properties", "patternProperties", "$defs", "dependentSchemas")
+
+
+@lru_cache(1)
+def fast_library() -> Any:
+    """jsonschema-rs, or None; imported at the first schema, because an idle agent does not need its 8 MiB."""
+    try:
+        import jsonschema_rs
+    except ImportError:
+        return None
+    return jsonschema_rs
+
+
+class Validator:
+    """One compiled schema; `problems(document)` is empty for a valid document."""
+
+    def __init__(self, schema: Schema) -> None:
+        self.schema = schema
+        self._fast: Any = None
+        self._slow: Any = None
+        if (rs := fast_library()) is not None:
+            try:
+                self._fast = rs.Draft202012Validator(schema)
+            except ValueError:  # something only jsonschema can judge, e.g. a Python regex
+                self._fast = None
+
+    def problems(self, document: Any, hide: Callable[[str], str] = str) -> list[Problem]:
+        """`hide` masks secrets in a message, before it is shortened: half a secret would not be found any more."""
+        if self._fast is not None and self._fast.is_valid(document):
+            return []
+        return self._explain(document, hide)
+
+    def _explain(self, document: Any, hide: Callable[[str], str]) -> list[Problem]:
+        if self._slow is None:
+            self._slow = authority(self.schema)  # only the first wrong document pays for it
+        found = []
+        for error in self._slow.iter_errors(document):
+            found.append(Problem(error.json_path, shorten(hide(error.message))))
+            if len(found) == MAX_PROBLEMS:
+                found.append(Problem("$", f"more than {MAX_PROBLEMS} problems; the rest is not listed"))
+                break
+        return found
+
+
+def shorten(text: str) -> str:
+    """Keep both ends of a long message: the middle is only the document again."""
+    text = _DECIMAL.sub(r"\1", text)
+    return text if len(text) <= MAX_MESSAGE else f"{text[:180]} … {text[-100:]}"
+
+
+def schema_problems(schema: Schema, at: str) -> list[Problem]:
+    """Why `schema` (which stands at JSON path `at`) is not a self-contained JSON Schema 2020-12."""
+    found = list(_own_problems(schema, schema, at))
+    if not found and not ((rs := fast_library()) is not None and rs.meta.is_valid(schema)):
+        import jsonschema
+
+        meta = jsonschema.Draft202012Validator(jsonschema.Draft202012Validator.META_SCHEMA)
+        found = [Problem(at + error.json_path[1:], shorten(error.message)) for error in meta.iter_errors(schema)]
+    return found
+
+
+def _own_problems(node: Any, root: Schema, at: str) -> Iterator[Problem]:
+    """References, names and regular expressions that could only fail when a document is validated."""
+    if isinstance(node, list):
+        for number, item in enumerate(node):
+            yield from _own_problems(item, root, f"{at}[{number}]")
+    if not isinstance(node, dict):
+        return
+    for key, value in node.items():
+        here = f"{at}.{key}"
+        if key in _SCHEMA_MAPS and isinstance(value, dict):
+            for name, part in value.items():
+                yield from _own_problems(part, root, f"{here}.{name}")
+                if key == "patternProperties":
+                    yield from _regex_problems(name, here)
+        elif isinstance(value, str):
+            yield from _word_problems(key, value, root, here)
+        elif key not in ("enum", "const", "default", "examples"):
+            yield from _own_problems(value, root, here)
+
+
+def _word_problems(key: str, text: str, root: Schema, at: str) -> Iterator[Problem]:
+    if key in ("$ref", "$dynamicRef"):
+        if not text.startswith("#") or not isinstance(resolve(root, text[1:]), dict | bool):
+            yield Problem(at, f"{text!r} points at no schema in this one; put it into $defs")
+    elif key == "$id" or (key == "$schema" and text.rstrip("#") != "https://json-schema.org/draft/2020-12/schema"):
+        yield Problem(at, "not needed: every schema here is a local one of draft 2020-12")
+    elif key == "pattern":
+        yield from _regex_problems(text, at)
+
+
+def _regex_problems(pattern: str, at: str) -> Iterator[Problem]:
+    try:
+        re.compile(python_regex(pattern))
+    except re.error as error:
+        yield Problem(at, f"{pattern!r} is not a regular expression: {error}")
+
+
+def resolve(root: Any, pointer: str) -> Any:
+    """The value that a JSON Pointer (RFC 6901) names, or None."""
+    node = root
+    for part in pointer.split("/")[1:] if pointer else []:
+        part = part.replace("~1", "/").replace("~0", "~")
+        if isinstance(node, dict) and part in node:
+            node = node[part]
+        elif isinstance(node, list) and part.isdigit() and int(part) < len(node):
+            node = node[int(part)]
+        else:
+            return None
+    return node if not pointer or pointer.startswith("/") else None

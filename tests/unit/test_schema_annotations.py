@@ -1,0 +1,92 @@
+import json
+from decimal import Decimal
+
+import pytest
+
+from agent_router.schema.annotations import MASK, marked, marks_anything, mask, mask_value, secrets
+
+SECRET = {"type": "string", "writeOnly": True}
+PLAIN = {"type": "string"}
+
+
+@pytest.mark.parametrize(("schema", "document"), [
+    ({"properties": {"key": SECRET, "open": PLAIN}}, {"key": "hidden", "open": "shown"}),
+    ({"properties": {"a": {"properties": {"b": SECRET}}}}, {"a": {"b": "hidden", "c": "shown"}}),
+    ({"properties": {"list": {"items": SECRET}}}, {"list": ["hidden"], "open": "shown"}),
+    ({"properties": {"list": {"prefixItems": [PLAIN, SECRET]}}}, {"list": ["shown", "hidden", "more"]}),
+    ({"properties": {"list": {"prefixItems": [PLAIN], "items": SECRET}}}, {"list": ["shown", "hidden"]}),
+    ({"properties": {"key": {"$ref": "#/$defs/key"}}, "$defs": {"key": SECRET}}, {"key": "hidden", "open": "shown"}),
+    ({"properties": {"key": {"anyOf": [{"type": "integer"}, SECRET]}}}, {"key": "hidden", "open": "shown"}),
+    ({"oneOf": [{"properties": {"a": PLAIN}}, {"properties": {"key": SECRET}}]}, {"key": "hidden", "a": "shown"}),
+    ({"allOf": [{"properties": {"key": SECRET}}]}, {"key": "hidden", "open": "shown"}),
+    ({"patternProperties": {"_key$": SECRET}}, {"the_key": "hidden", "keys": "shown"}),
+    ({"properties": {"open": PLAIN}, "additionalProperties": SECRET}, {"any": "hidden", "open": "shown"}),
+    ({"if": {"required": ["key"]}, "then": {"properties": {"key": SECRET}}}, {"key": "hidden", "open": "shown"}),
+    ({"dependentSchemas": {"open": {"properties": {"key": SECRET}}}}, {"key": "hidden", "open": "shown"}),
+    ({"unevaluatedProperties": SECRET, "properties": {"open": PLAIN}}, {"any": "hidden", "open": "shown"}),
+    ({"properties": {"list": {"contains": SECRET}}}, {"list": ["hidden"], "open": "shown"}),
+    ({"properties": {"list": {"unevaluatedItems": SECRET}}}, {"list": ["hidden"], "open": "shown"}),
+    ({"$dynamicRef": "#/$defs/a", "$defs": {"a": {"properties": {"key": SECRET}}}}, {"key": "hidden", "open": "shown"}),
+    ({"$ref": "#/$defs/tree",
+      "$defs": {"tree": {"properties": {"key": SECRET, "child": {"$ref": "#/$defs/tree"}}}}},
+     {"child": {"child": {"key": "hidden"}}, "open": "shown"}),
+], ids=lambda value: json.dumps(value)[:60])  # fmt: skip
+def test_a_secret_is_found_wherever_its_schema_stands(schema, document):
+    assert marks_anything(schema, "writeOnly", True)
+    assert secrets(schema, document) == ["hidden"]
+
+
+def test_everything_below_a_secret_is_secret():
+    schema = {"properties": {"login": {"writeOnly": True}}}
+    document = {
+        "login": {"user": "admin", "pins": [12345, 0.125, Decimal("1.00000000000000000001")], "on": True, "x": None}
+    }
+    assert secrets(schema, document) == ["1.00000000000000000001", "0.125", "12345", "admin"]
+
+
+def test_what_is_too_short_to_be_masked_is_no_secret():
+    assert secrets({"writeOnly": True}, ["abc", "abcd", 123, 1234]) == ["1234", "abcd"]
+
+
+def test_what_is_too_long_to_be_printed_is_no_secret():
+    assert secrets({"writeOnly": True}, ["abcdef", "a\nbcdef", "abcde"], 5) == ["abcde"]
+
+
+def test_a_schema_without_marks():
+    assert not marks_anything({"properties": {"writeOnly": {"type": "string"}, "a": True}}, "writeOnly", True)
+    assert secrets({"properties": {"a": PLAIN}}, {"a": "shown"}) == []
+
+
+def test_block_devices_are_found_in_order():
+    device = {"type": "string", "format": "block-device"}
+    schema = {"properties": {"disk": device, "more": {"items": {"properties": {"device": device}}}}}
+    document = {"disk": "/dev/a", "more": [{"device": "/dev/b"}, {"device": "/dev/c", "x": "/dev/d"}]}
+    assert marked(schema, document, "format", "block-device") == ["/dev/a", "/dev/b", "/dev/c"]
+
+
+@pytest.mark.parametrize("secret", [
+    "password", "p ss", 'quo"te', "back\\slash", "line\nbreak", "tab\there", "pässwörd", "pass😀word", "it's \"both\"",
+    "\x1bescape", "/slash/", "a+b$(c)", "\\u00e4", "....",
+])  # fmt: skip
+def test_each_way_to_write_a_secret_is_masked(secret):
+    for form in (secret, json.dumps(secret), json.dumps(secret, ensure_ascii=False), repr(secret), f"<{secret}>"):
+        text = f"before {form} after"
+        masked = mask(text, [secret])
+        assert MASK in masked
+        assert secret not in masked
+        assert masked.startswith("before ")
+        assert masked.endswith(" after")
+        for inner in (json.dumps(secret)[1:-1], repr(secret)[1:-1]):
+            assert inner not in masked
+
+
+def test_the_longer_of_two_secrets_goes_first():
+    hidden = secrets({"writeOnly": True}, ["pass", "password"])
+    assert mask("password and pass", hidden) == f"{MASK} and {MASK}"
+
+
+def test_values_are_masked_as_values():
+    hidden = ["hidden", "12345", "0.125"]
+    value = {"a": "is hidden here", "hidden": [12345, 0.125, 1, True, None], "b": {"c": ["hidden"]}}
+    assert mask_value(value, hidden) == {"a": "is *** here", MASK: [MASK, MASK, 1, True, None], "b": {"c": [MASK]}}
+    assert value["a"] == "is hidden here"

@@ -22,7 +22,6 @@ from typing import Any
 from gunicorn import sock as gunicorn_sock
 from gunicorn.workers.base import Worker
 
-from agent_router.api import tls
 from agent_router.api.errors import error_response
 from agent_router.api.followers import Followers
 from agent_router.api.later import Computed, Followed, Parked
@@ -30,6 +29,7 @@ from agent_router.api.request_buffer import Refused, RequestBuffer
 from agent_router.api.runner_connection import RunnerConnection
 from agent_router.api.threads import Threads
 from agent_router.api.wsgi import NO_REQUEST, BadRequest, Environ, environ, head, response
+from agent_router.config import tls
 from agent_router.ipc import spool
 from agent_router.ipc.loop import Loop
 from agent_router.linux import libc

@@ -18,6 +18,7 @@ from agent_router.conductor.memory import Memory
 from agent_router.conductor.plan import Plan, number, plan_of
 from agent_router.config import settings as settings_module
 from agent_router.config.settings import Settings, SettingsError
+from agent_router.linux import files
 from agent_router.ramdisk import addresses, identity, network_down, parameters, virtual_media
 
 CONFIG = "/etc/agent-router/agent-router.toml"
@@ -140,8 +141,8 @@ def has_ipv6() -> bool:
 def announce(settings: Settings) -> None:
     """Tell the people at the console where the agent is; the script does so again when an address changes."""
     state = Path(settings.state)
-    (state / "fingerprint").write_text(identity.fingerprint(settings.cert) + "\n")
-    (state / "listening").write_text(f"{settings.port} {int(time.time())}\n")
+    files.replace(state / "fingerprint", identity.fingerprint(settings.cert) + "\n")
+    files.replace(state / "listening", f"{settings.port} {int(time.time())}\n")
     _call_console_line()
 
 

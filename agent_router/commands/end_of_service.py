@@ -4,8 +4,9 @@ Written with the verdict, before anybody hears of it: whichever process is kille
 agent does not serve again. Shell scripts of the ramdisk read the file too: "WHAT METHOD".
 """
 
-import os
 from dataclasses import dataclass
+
+from agent_router.linux import files
 
 PLACE = "closed"
 
@@ -20,10 +21,7 @@ class Closed:
 
 def close(state: str, found: Closed) -> None:
     """Complete or not at all, as a kill may come at any moment."""
-    fresh = f"{state}/.{PLACE}.new"
-    with open(fresh, "w") as file:
-        file.write(f"{found.what} {found.method}\n")
-    os.replace(fresh, f"{state}/{PLACE}")
+    files.replace(f"{state}/{PLACE}", f"{found.what} {found.method}\n")
 
 
 def closed(state: str) -> Closed | None:

@@ -12,12 +12,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from agent_router.api import tls
 from agent_router.conductor import reach
 from agent_router.conductor.ironic import Ironic, IronicError
-from agent_router.conductor.memory import Memory, replace
+from agent_router.conductor.memory import Memory
 from agent_router.conductor.plan import Plan
+from agent_router.config import tls
 from agent_router.image import permitted
+from agent_router.linux import files
 from agent_router.storage import node as known_node
 
 LOCKED_S = (5.0, 10.0, 30.0)
@@ -96,7 +97,7 @@ class Lookup:
         if found == self._limits:
             return
         self._limits = limits, wrong = found
-        replace(self._state / tls.PLACE, json.dumps(limits))
+        files.replace(self._state / tls.PLACE, json.dumps(limits))
         for sentence in wrong:
             self._tell(sentence)
 

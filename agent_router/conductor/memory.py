@@ -4,9 +4,9 @@ Ironic shows a token once per boot; an agent that forgot it would be locked out 
 """
 
 import json
-import os
 from pathlib import Path
-from typing import Any
+
+from agent_router.linux import files
 
 FIELDS = ("node_uuid", "token", "callback_url", "config")
 
@@ -26,8 +26,8 @@ class Memory:
     def save(self) -> None:
         """Complete or not at all: a kill at any moment leaves the old or the new text."""
         if self.token:
-            replace(self._token_path, self.token)
-        replace(self._path, json.dumps({name: getattr(self, name) for name in FIELDS}))
+            files.replace(self._token_path, self.token)
+        files.replace(self._path, json.dumps({name: getattr(self, name) for name in FIELDS}))
 
     def _load(self) -> None:
         try:
@@ -39,10 +39,3 @@ class Memory:
         for name in FIELDS:
             if isinstance(found.get(name), type(getattr(self, name))):
                 setattr(self, name, found[name])
-
-
-def replace(path: Path, text: str) -> None:
-    new = path.with_name(f".{path.name}.new")
-    with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-        file.write(text)
-    new.replace(path)

@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Callable
 
-from agent_router.linux import libc, proc
+from agent_router.linux import files, libc, proc
 from agent_router.linux.clock import boottime
 
 SHORT_LIFE_S = 0.2
@@ -54,8 +54,7 @@ class Supervisor:
         return 0
 
     def _note_pid(self) -> None:
-        with open(self._state + "/supervisor.pid", "w") as file:
-            file.write(f"{os.getpid()}\n")
+        files.replace(self._state + "/supervisor.pid", f"{os.getpid()}\n")
 
     def _start(self, name: str) -> None:
         self._born[name] = time.monotonic()

@@ -8,7 +8,7 @@ from functools import partial
 
 import pytest
 
-from agent_router.api import tls
+from agent_router.config import tls
 from agent_router.ramdisk import identity
 
 CIPHER, OTHER = "ECDHE-ECDSA-AES256-GCM-SHA384", "ECDHE-ECDSA-CHACHA20-POLY1305"

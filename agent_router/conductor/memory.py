@@ -5,6 +5,7 @@ Ironic shows a token once per boot; an agent that forgot it would be locked out 
 
 import json
 from pathlib import Path
+from typing import Any
 
 from agent_router.linux import files
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 from typing import Any, cast
 
-from flask import Flask, Response, request
+from flask import Flask, Request, Response, request
 from werkzeug.exceptions import HTTPException
+from werkzeug.routing import MapAdapter
 
 from agent_router.api import auth, views
 from agent_router.api.errors import error_response, failure_response
@@ -22,19 +23,39 @@ class AgentApp(Flask):
 
     def __init__(self, dispatcher: Dispatcher, ask: Ask | None = None) -> None:
         super().__init__("agent_router", static_folder=None)
+        self.url_map.merge_slashes = False  # which would answer with a redirect
         self.dispatcher = dispatcher
         self.ask: Ask = ask or Runner(dispatcher.settings.state).ask
+        self._token = auth.Token(dispatcher.settings)
+
+    def preprocess_request(self) -> None:
+        """The token is asked for before anything else is done."""
+        environ = request.environ
+        self._token.check(environ["PATH_INFO"], environ.get("QUERY_STRING", ""), environ.get("HTTP_AUTHORIZATION", ""))
+
+    # There are no hooks, sessions, coroutines or hosts here. Flask would look for them in every request, which
+    # takes as long as everything else that it does for GET /v1/status.
+
+    def create_url_adapter(self, request: Request | None) -> MapAdapter | None:
+        if request is None:
+            return None
+        return self.url_map.bind("", path_info=request.path, default_method=request.method)
+
+    def ensure_sync(self, func: Any) -> Any:
+        return func
+
+    def finalize_request(self, rv: Any, from_error_handler: bool = False) -> Response:
+        return cast(Response, rv)
+
+    def do_teardown_request(self, exc: Any = None) -> None:
+        pass
+
+    def do_teardown_appcontext(self, exc: Any = None) -> None:
+        pass
 
 
 def create_app(dispatcher: Dispatcher, ask: Ask | None = None) -> AgentApp:
     app = AgentApp(dispatcher, ask)
-    token = auth.Token(dispatcher.settings)
-
-    def check_token() -> None:
-        environ = request.environ
-        token.check(environ["PATH_INFO"], environ.get("QUERY_STRING", ""), environ.get("HTTP_AUTHORIZATION", ""))
-
-    app.before_request(check_token)
     for method, path, view in views.ROUTES:
         for rule in (path,) if path in views.ROOTS else (path, "/v1" + path):
             app.add_url_rule(rule, f"{view.__name__} {rule}", view, methods=[method], strict_slashes=False)

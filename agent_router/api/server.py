@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 from typing import Any
 
@@ -41,7 +42,14 @@ class Server(BaseApplication):
             self.cfg.set(name, value)
 
     def load(self) -> AgentApp:
-        return create_app(Dispatcher(self._settings, self._started_at, translate))
+        app = create_app(Dispatcher(self._settings, self._started_at, translate))
+        # What is written to now is shared with the worker later: the bytecode that the interpreter specializes as it
+        # runs, and the marks of the garbage collector.
+        for _ in range(20):
+            app.test_client().get("/v1/status")
+        gc.collect()
+        gc.freeze()
+        return app
 
 
 def run(settings: Settings, listener: int, started_at: float) -> None:

@@ -140,7 +140,7 @@ def _own_group(controller: str) -> Path | None:
 
 
 def _try(meter: CgroupMeter) -> None:
-    """OSError if a process cannot be put into the group and measured there."""
+    """Raise OSError if a process cannot be moved into the group and measured there."""
     try:
         pid = os.fork()
         if pid == 0:

@@ -128,11 +128,11 @@ def sizes(boots: Boots) -> list[Figure]:
     return [
         of("2", "memory used; peer: IPA, its builder's packing", "taken_mb", "{:.0f} MB", OURS, CPIO, 0.28, 0.25),
         of("2a", "the same with the lean init", "taken_mb", "{:.0f} MB", LEAN, CPIO, 0.28, 0.25),
-        of("2b", "the same; peer: IPA in our packing", "taken_mb", "{:.0f} MB", OURS, LIVE),
+        of("2b", "the same; peer: IPA, our packing", "taken_mb", "{:.0f} MB", OURS, LIVE),
         of("2c", "MemTotal - MemAvailable; peer: IPA, its builder's packing", "used_mb", "{:.0f} MB", OURS, CPIO),
         of("3", "PSS of the agent's processes", "pss_mib", "{:.1f} MiB", OURS, LIVE),
         Figure("4", "initramfs; peer: IPA, its builder's packing", ours, 130, 110, "MB", peer=f"{cpio:.1f} MB"),
-        Figure("4a", "the same; peer: IPA in our packing", ours / live, ours=f"{ours:.1f} MB", peer=f"{live:.1f} MB"),
+        Figure("4a", "the same; peer: IPA, our packing", ours / live, ours=f"{ours:.1f} MB", peer=f"{live:.1f} MB"),
     ]
 
 
@@ -179,7 +179,7 @@ def small_memory(small: dict[str, Boot], steps: dict[int, Boot]) -> list[Figure]
 
 def details(boots: Boots) -> str:
     """One line per image: medians of everything."""
-    columns = ("image", "answer over", "init, CPU s", "answer, CPU s", "answer, wall s", "memory taken, MB",
+    columns = ("image", "scheme", "init, CPU s", "response, CPU s", "response, wall s", "memory used, MB",
                "MemTotal - MemAvailable, MB", "agent PSS, MiB", "initramfs, MB", "kernel, MB")  # fmt: skip
     lines = [columns]
     for image in (*IMAGES, ALONE):

@@ -49,7 +49,7 @@ def parser() -> argparse.ArgumentParser:
     )
     add("--stick", type=Path, metavar="DIR", help="attach a USB stick with this directory, labelled agent-plugins")
     add("--token", default="", help="token of the agent; random by default")
-    add("--console", action="store_true", help="serial console on this terminal, with a root shell; Ctrl-A X powers off")
+    add("--console", action="store_true", help="serial console here, with a root shell; Ctrl-A X: power off")
     add("--from-disk", action="store_true", help="boot from the disks instead of the ramdisk")
     add("--fresh", action="store_true", help="discard the disks of earlier runs")
     add("--work", type=Path, default=ROOT / ".ramdisk/node", metavar="DIR", help="directory of disks and console log")

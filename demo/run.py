@@ -140,7 +140,7 @@ def write_image(client: Client, world: World, disk: str, url: str, digest: str) 
             show_bar(event)
     command = client.ask("GET", f"/v1/commands/{id}?wait=true")[1]
     expect(command["command_status"] == "SUCCEEDED", f"written and verified: {compact(command['command_result'])}")
-    expect(hello_on(disk).startswith("This file came over HTTP"), "the file system on the disk mounts, with our file in it")
+    expect(hello_on(disk).startswith("This file came over HTTP"), "the file system on the disk mounts and has our file")
 
 
 def show_bar(progress: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""Where the CPU time of one image goes, by thread: what a thread does is known by its name here.
+"""CPU time of one image by thread; the names of the threads say what they do.
 
 image_profile.py URL FORMAT SHA256 DEVICE     prints {"what": CPU seconds} as JSON
 """
@@ -39,7 +39,7 @@ def main() -> int:
     before = seconds(resource.RUSAGE_THREAD)
     write.image_write({"device": device, "sources": [url], "format": form, "digest": f"sha256:{digest}"})
     found["receive, begin, flush"] = seconds(resource.RUSAGE_THREAD) - before
-    # The threads of a pool (qcow2), and of libraries.
+    # Threads of a pool (qcow2) and of libraries.
     found["unpack in other threads"] = max(seconds(resource.RUSAGE_SELF) - sum(found.values()), 0.0)
     print(json.dumps({what: round(spent, 2) for what, spent in found.items()}))
     return 0

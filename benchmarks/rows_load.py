@@ -1,4 +1,4 @@
-"""Row 6: 256 clients at one instant. Row 7: GET /v1/status while 256 clients wait for 64 plugins."""
+"""Row 6: 256 simultaneous clients. Row 7: GET /v1/status while 256 clients wait for 64 plugins."""
 
 import json
 import time
@@ -45,12 +45,12 @@ def bursts(lab: Lab) -> list[Figure]:
             f"{good}/{total}",
             f"{answers['webhook']['200']}/{total}",
         ),
-        Figure("6", "  last answer; webhook", ratio(last), 1.5, 1.1, "x", ours_ms, webhook_ms, raw),
+        Figure("6", "  last response; webhook", ratio(last), 1.5, 1.1, "x", ours_ms, webhook_ms, raw),
     ]
 
 
 def _burst(server: Server, data: bytes, answers: Counter[str]) -> float:
-    """Seconds until the last of the crowd has its answer."""
+    """Seconds until the last of the crowd has its response."""
     server.settle()
     crowd = client.Crowd(server.port, [data] * CLIENTS).run(60)
     crowd.close()

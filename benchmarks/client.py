@@ -42,16 +42,16 @@ def call_message(name: str, params: dict[str, Any], query: str = "wait=true") ->
     return message("POST", f"/v1/commands/?{query}", json.dumps({"name": name, "params": params}).encode())
 
 
-def times_ms(port: int, data: bytes, count: int) -> list[float]:
-    """Durations of `count` consecutive requests, sorted, ms; infinite for any response other than 200."""
+def times_ms(port: int, data: bytes, count: int, good: int = 200) -> list[float]:
+    """Durations of `count` consecutive requests, sorted, ms; infinite for any status but `good`."""
     found = []
     for _ in range(count):
         begin = time.perf_counter()
         try:
-            good = send(port, data, 20)[0] == 200
+            answered = send(port, data, 20)[0] == good
         except OSError:
-            good = False
-        found.append((time.perf_counter() - begin) * 1e3 if good else float("inf"))
+            answered = False
+        found.append((time.perf_counter() - begin) * 1e3 if answered else float("inf"))
     return sorted(found)
 
 

@@ -116,7 +116,11 @@ def assert_given_on(swarm: "Swarm", directory: Path) -> None:
 
 
 class Tracker(ThreadingHTTPServer):
-    """Tells everybody of `peers`, as (address, port), and keeps who asked in `asked`."""
+    """Names `peers`, as (address, port), to everybody but themselves, and keeps who asked in `asked`.
+
+    A peer that is told of itself bans its own address, which all have here: one that takes one connection from an
+    address then refuses everybody.
+    """
 
     daemon_threads = True
 
@@ -141,9 +145,11 @@ class _Announce(BaseHTTPRequestHandler):
         pass
 
     def do_GET(self) -> None:
-        query = urllib.parse.urlsplit(self.path).query
-        self.server.asked.append(dict(urllib.parse.parse_qsl(query, encoding="latin-1")))
-        peers = [{b"ip": address.encode(), b"port": port} for address, port in self.server.peers]
+        query = dict(urllib.parse.parse_qsl(urllib.parse.urlsplit(self.path).query, encoding="latin-1"))
+        self.server.asked.append(query)
+        asking = (self.client_address[0], int(query["port"]))
+        others = [peer for peer in self.server.peers if peer != asking]
+        peers = [{b"ip": address.encode(), b"port": port} for address, port in others]
         body = lt.bencode({b"interval": 5, b"min interval": 1, b"peers": peers})
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))

@@ -68,8 +68,7 @@ def _writes_by_itself(source: Source, place: Place, image: Image) -> bool:
 def _keep(source: Any, place: Place, gate: Gate, image: Image) -> None:
     """Such a source has `first(length)` and `keep(stage)`: it gets the published file in any order, and needs room."""
     start = source.first(formats.LOOK)
-    if start:
-        formats.refuse_other(image.format, start, source.name)
+    formats.refuse_other(image.format, start, source.name)
     unpacked = formats.unpacked_size(image.format, start, source.name)
     if image.format == "raw":
         unpacked = source.size

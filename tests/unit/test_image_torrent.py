@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from agent_router import plugin
-from agent_router.image.torrent import bencode, library, magnet, metainfo, plain_metainfo, session
+from agent_router.image.torrent import bencode, library, magnet, metainfo, session
 from agent_router.image.torrent.direct import ends
 from agent_router.image.torrent.download import Download
 from agent_router.image.torrent.metainfo import Metainfo
@@ -52,55 +52,21 @@ HOSTILE = [
 ]  # fmt: skip
 
 
-def by_libtorrent(content, name):
-    return metainfo.parse(lt, content, name)
-
-
-# By libtorrent and without it.
-READERS = pytest.mark.parametrize("read", [by_libtorrent, plain_metainfo.parse], ids=["libtorrent", "plain"])
-
-
-@READERS
 @pytest.mark.parametrize(("content", "code", "said"), HOSTILE)
-def test_hostile_files(read, content, code, said):
-    with pytest.raises(plugin.Failed) as failed:
-        read(content, "http://a/disk.torrent")
+def test_hostile_files(content, code, said):
+    with pytest.raises(plugin.Failed, match=said) as failed:
+        metainfo.parse(lt, content, "http://a/disk.torrent")
     assert failed.value.code == code
-    # libtorrent has words of its own for what contradicts itself.
-    ours = read is not by_libtorrent and ("can be used" in failed.value.message or "a path" in failed.value.message)
-    assert ours or said in failed.value.message
     assert "\n" not in failed.value.message
 
 
-@pytest.mark.parametrize("info", [
-    7, [], {}, {"name": 7}, {"name": "x", "length": "7", "piece length": 1, "pieces": b""},
-    {"name": "x", "length": 7, "piece length": "7", "pieces": HASH}, {"name": "x", "files": 7},
-    {"name": "x", "files": [7], "pieces": HASH}, {"name": "x", "length": 7, "piece length": 7, "pieces": 7},
-    {"name": "x", "length": 7, "piece length": 7, "pieces": HASH[:-1]},
-])  # fmt: skip
-def test_wrong_types_without_libtorrent(info):
-    with pytest.raises(plugin.Failed) as failed:
-        plain_metainfo.parse(bencode.encode({"info": info}), "it")
-    assert failed.value.code == "bad_image"
-
-
-def test_both_readers_understand_the_same():
-    content = torrent(private=1)
-    mine, theirs = plain_metainfo.parse(content, "it"), by_libtorrent(content, "it")
-    assert mine.info.info_hash == theirs.info.info_hash().to_bytes()
-    assert mine.info.content == content
-    mine.info = theirs.info = None
-    assert mine == theirs
-
-
-@READERS
-def test_only_servers_that_are_asked_by_http_or_udp(read):
+def test_only_servers_that_are_asked_by_http_or_udp():
     content = bencode.encode({
         "announce-list": [["http://a/announce", "wss://b/x", "udp://c:1/announce", "file:///etc/passwd"]],
         "url-list": ["http://a/disk.raw", "ftp://a/disk.raw", "file:///etc/passwd"],
         "info": {"name": "disk.raw", "length": 5, "piece length": MIB, "pieces": HASH},
     })  # fmt: skip
-    found = read(content, "it")
+    found = metainfo.parse(lt, content, "it")
     assert found.trackers == ["http://a/announce", "udp://c:1/announce"]
     assert found.web_seeds == ["http://a/disk.raw"]
 
@@ -152,18 +118,6 @@ def test_a_link_that_is_none():
     with pytest.raises(plugin.InvalidRequest, match="no magnet link") as failed:
         magnet.parse(lt, "magnet:?dn=x", "magnet:?")
     assert failed.value.code == "bad_url"
-
-
-@pytest.mark.parametrize(("topic", "expected"), [
-    ("urn:btih:" + "0f" * 20, b"\x0f" * 20), ("urn:btih:" + "18" * 16, None), ("urn:btih:" + "a" * 32, bytes(20)),
-    ("urn:btih:" + "0" * 39, None), ("urn:btih:" + "g" * 40, None), ("urn:btmh:1220" + "0" * 64, None), ("", None),
-])  # fmt: skip
-def test_the_hash_of_version_1_in_a_link(topic, expected):
-    if expected is None:
-        with pytest.raises(plugin.InvalidRequest, match="no magnet link of a torrent of version 1"):
-            magnet.version_1(f"magnet:?xt={topic}&dn=x", "it")
-    else:
-        assert magnet.version_1(f"magnet:?dn=x&xt.1={topic}", "it") == expected
 
 
 def resolve(link, fetch, tmp_path):

@@ -8,11 +8,9 @@ from agent_router import plugin
 from agent_router.image.sources.fetch import fetch
 from agent_router.image.sources.spec import Spec
 from agent_router.image.stage import Stage
-from agent_router.image.torrent import direct, kept, magnet, metainfo
-from agent_router.image.torrent import engine as engines
+from agent_router.image.torrent import direct, kept, library, magnet, metainfo
 from agent_router.image.torrent import session as session_module
 from agent_router.image.torrent.download import Download
-from agent_router.image.torrent.engine import Engine
 from agent_router.image.torrent.metainfo import Metainfo
 from agent_router.image.torrent.session import Limits
 
@@ -22,10 +20,12 @@ RATIO = 3.0  # who gave three images away has done its share
 class Torrent:
     """A protocols.Source that needs room while it is read: first() and keep() come before readinto() and read_at().
 
-    A raw image needs none: direct() writes it onto the disk. That is not possible where `writes_disks` is false.
+    A raw image needs none: direct() writes it onto the disk.
     extras of the spec: `linger_s`, `linger_ratio` (images given away), `upload_bps`, `listen` (an address of this
     machine; else the one that faces the torrent's servers, else all).
     """
+
+    writes_disks = True
 
     def __init__(self, spec: Spec) -> None:
         self.name = spec.name
@@ -33,59 +33,56 @@ class Torrent:
         self.offset = 0
         self.resumed = 0
         self._spec = spec
-        self._engine: Engine | None = None
+        self._lt: Any = None
         self._meta: Metainfo | None = None
         self._download: Download | None = None
         self._stage: Stage | None = None
         self._stats: dict[str, Any] = {}
 
     def open(self) -> None:
-        self._engine = engine = engines.choose()
-        self._stats["engine"] = engine.name
+        self._lt = library.load()
         url = self._spec.url
         if url.startswith("magnet:"):
             limits = self._limits(magnet.servers(url))
-            self._meta = engine.resolve(url, self.name, self._fetch, limits, self._spec.patience_s, self._spec.work)
+            self._meta = magnet.resolve(
+                self._lt, url, self.name, self._fetch, limits, self._spec.patience_s, self._spec.work
+            )
         else:
-            self._meta = engine.parse(self._fetch(url), self.name)
+            self._meta = metainfo.parse(self._lt, self._fetch(url), self.name)
         self.size = self._meta.size
-
-    @property
-    def writes_disks(self) -> bool:
-        return self._opened()[0].picks
 
     def direct(self, target: direct.Disk, digest: direct.Digest) -> None:
         """A raw image straight onto the disk, its ends held back. Nothing writes any more when this has raised."""
-        engine, download, limits = self._begin()
+        download, limits = self._begin()
         try:
-            direct.write(engine, download, target, digest, limits, self._spec.work, self.name)
+            direct.write(self._lt, download, target, digest, limits, self._spec.work, self.name)
         except BaseException:
             self.close()
             raise
         self.offset = download.meta.size
 
     def first(self, length: int) -> bytes:
-        """The first bytes, fetched before anything is touched; b"" where that cannot be."""
-        engine, download, limits = self._begin()
-        return kept.first(engine, download, limits, self._spec.work, length)
+        """The first bytes, fetched before anything is touched."""
+        download, limits = self._begin()
+        return kept.first(self._lt, download, limits, self._spec.work, length)
 
     def keep(self, stage: Stage) -> None:
         """From here on all of it is fetched into `stage`, which is closed with this."""
         self._stage = stage
-        engine, meta = self._opened()
+        meta = self._opened()
         assert self._download is not None, "first() comes first"
-        kept.rest(engine, self._download, self._limits_of(meta), self._spec.work, stage.path)
+        kept.rest(self._lt, self._download, self._limits_of(meta), self._spec.work, stage.path)
         self._stats["bytes_kept"] = meta.size
 
     def readinto(self, buffer: memoryview) -> int:
-        _, meta = self._opened()
+        meta = self._opened()
         count = min(len(buffer), meta.size - self.offset)
         self._read(buffer[:count], self.offset)
         self.offset += count
         return count
 
     def read_at(self, offset: int, length: int) -> bytes:
-        _, meta = self._opened()
+        meta = self._opened()
         found = bytearray(max(min(length, meta.size - offset), 0))
         self._read(memoryview(found), offset, hurry=True)
         return bytes(found)
@@ -124,14 +121,14 @@ class Torrent:
         if stage is not None:
             stage.close()
 
-    def _opened(self) -> tuple[Engine, Metainfo]:
-        assert self._engine is not None and self._meta is not None, "open() comes first"
-        return self._engine, self._meta
+    def _opened(self) -> Metainfo:
+        assert self._meta is not None, "open() comes first"
+        return self._meta
 
-    def _begin(self) -> tuple[Engine, Download, Limits]:
-        engine, meta = self._opened()
+    def _begin(self) -> tuple[Download, Limits]:
+        meta = self._opened()
         self._download = Download(meta, self.name, self._spec.patience_s)
-        return engine, self._download, self._limits_of(meta)
+        return self._download, self._limits_of(meta)
 
     def _limits_of(self, meta: Metainfo) -> Limits:
         return self._limits([self._spec.url, *meta.trackers, *meta.web_seeds])

@@ -7,14 +7,14 @@ target.finish() puts it onto the disk after the verdict. Then the two sessions t
 everything to give away.
 """
 
-from typing import Protocol
+from typing import Any, Protocol
 
 from agent_router.image import formats
 from agent_router.image.torrent import known
 from agent_router.image.torrent.download import Download
-from agent_router.image.torrent.engine import Engine
 from agent_router.image.torrent.metainfo import Metainfo
 from agent_router.image.torrent.session import Limits
+from agent_router.image.torrent.swarm import Swarm
 
 MIB = 1 << 20
 ZEROS = memoryview(bytes(MIB))
@@ -42,11 +42,11 @@ def ends(meta: Metainfo) -> set[int]:
     return meta.covering([(0, MIB), (meta.size - MIB, meta.size)])
 
 
-def write(engine: Engine, download: Download, disk: Disk, digest: Digest, limits: Limits, work: str, name: str) -> None:
+def write(lt: Any, download: Download, disk: Disk, digest: Digest, limits: Limits, work: str, name: str) -> None:
     """The whole image: through `digest` in order, the ends to disk.hold(), all else onto the disk."""
     meta = download.meta
     apart = ends(meta)
-    download.add(engine.swarm(meta, None, apart, limits, work))
+    download.add(Swarm(lt, meta, None, apart, limits, work))
     buffer = memoryview(bytearray(min(MIB, meta.size)))
     start = buffer[:MAGIC]
     download.read(start, 0, hurry=True)
@@ -56,7 +56,7 @@ def write(engine: Engine, download: Download, disk: Disk, digest: Digest, limits
     empty = _zeros(meta, body, disk)
     have = known.there(meta, disk.device, body - empty)
     if body:
-        download.add(engine.swarm(meta, disk.device, body, limits, work, have | empty))
+        download.add(Swarm(lt, meta, disk.device, body, limits, work, have | empty))
     download.known = {"bytes_of_zeros": len(empty) * meta.piece_length, "bytes_there": len(have) * meta.piece_length}
     for piece in range(meta.pieces):
         at, end = meta.span(piece)

@@ -6,8 +6,8 @@ from collections import Counter
 from typing import Any
 
 from agent_router import plugin
-from agent_router.image.torrent.engine import Swarm
 from agent_router.image.torrent.metainfo import Metainfo
+from agent_router.image.torrent.swarm import Swarm
 
 POLL_S = 0.05
 # A web seed is for what peers do not give. When all machines ask it at once, most of what it sends it sends again and

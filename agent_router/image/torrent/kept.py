@@ -4,23 +4,23 @@ The first piece goes to a scratch file in memory, so that a file of the wrong ki
 touched; then all is fetched in any order, and read in the order of the file.
 """
 
+from typing import Any
+
 from agent_router.image.torrent.download import Download
-from agent_router.image.torrent.engine import Engine
 from agent_router.image.torrent.session import Limits
+from agent_router.image.torrent.swarm import Swarm
 
 
-def first(engine: Engine, download: Download, limits: Limits, work: str, length: int) -> bytes:
-    """The first `length` bytes or what there is of them; b"" where the engine cannot fetch a piece alone."""
-    if not engine.picks:
-        return b""
-    download.add(engine.swarm(download.meta, None, {0}, limits, work))
+def first(lt: Any, download: Download, limits: Limits, work: str, length: int) -> bytes:
+    """The first `length` bytes or what there is of them."""
+    download.add(Swarm(lt, download.meta, None, {0}, limits, work))
     found = bytearray(min(length, download.meta.span(0)[1]))
     download.read(memoryview(found), 0, hurry=True)
     return bytes(found)
 
 
-def rest(engine: Engine, download: Download, limits: Limits, work: str, path: str) -> None:
+def rest(lt: Any, download: Download, limits: Limits, work: str, path: str) -> None:
     """Fetch what first() has not into `path`."""
-    pieces = set(range(download.meta.pieces)) - ({0} if engine.picks else set())
+    pieces = set(range(1, download.meta.pieces))
     if pieces:
-        download.add(engine.swarm(download.meta, path, pieces, limits, work))
+        download.add(Swarm(lt, download.meta, path, pieces, limits, work))

@@ -1,7 +1,5 @@
 """A magnet link: a hash and where to ask. The torrent itself comes from the URL in `xs`, or from peers (BEP 9)."""
 
-import base64
-import contextlib
 import time
 import urllib.parse
 from collections.abc import Callable
@@ -14,7 +12,6 @@ from agent_router.image.torrent.metainfo import Metainfo
 from agent_router.image.torrent.session import Limits
 
 POLL_S = 0.05
-BTIH = "urn:btih:"
 
 
 def parse(lt: Any, link: str, name: str) -> Any:
@@ -37,57 +34,27 @@ def servers(link: str) -> list[str]:
     return [url for key in ("tr", "xs", "ws", "as") for url in links(link, key, metainfo.TRACKERS)]
 
 
-def version_1(link: str, name: str) -> bytes:
-    """The info hash of version 1 that a link has; raises InvalidRequest("bad_url")."""
-    found = urllib.parse.parse_qsl(urllib.parse.urlsplit(link).query)
-    topics = [value for key, value in found if key.partition(".")[0] == "xt" and value.startswith(BTIH)]
-    text = topics[0].removeprefix(BTIH) if topics else ""
-    with contextlib.suppress(ValueError):
-        if len(text) in (32, 40):
-            return bytes.fromhex(text) if len(text) == 40 else base64.b32decode(text, casefold=True)
-    raise plugin.InvalidRequest("bad_url", f"{name} is no magnet link of a torrent of version 1 (xt={BTIH}…)")
-
-
 def resolve(
     lt: Any, link: str, name: str, fetch: Callable[[str], bytes], limits: Limits, patience_s: float, work: str
 ) -> Metainfo:
-    """The torrent behind a magnet link, by libtorrent; `fetch` gets a URL of `xs`."""
+    """The torrent behind a magnet link; `fetch` gets a URL of `xs`."""
     params = parse(lt, link, name)
-    found = by_url(
-        link,
-        name,
-        fetch,
-        lambda content, name: metainfo.parse(lt, content, name),
-        lambda meta: same(meta.info.info_hashes(), params.info_hashes),
-    )
-    if found is None:
-        found = _by_peers(lt, params, name, limits, patience_s, work)
+    found = _by_url(lt, params, link, name, fetch) or _by_peers(lt, params, name, limits, patience_s, work)
     found.peers = list(dict.fromkeys([*params.peers, *found.peers]))
-    return completed(found, link)
-
-
-def completed(found: Metainfo, link: str) -> Metainfo:
-    """With the servers that the link itself names."""
     found.trackers = list(dict.fromkeys([*links(link, "tr", metainfo.TRACKERS), *found.trackers]))
     found.web_seeds = list(dict.fromkeys([*links(link, "ws"), *links(link, "as"), *found.web_seeds]))
     return found
 
 
-def by_url(
-    link: str,
-    name: str,
-    fetch: Callable[[str], bytes],
-    parse: Callable[[bytes, str], Metainfo],
-    is_it: Callable[[Metainfo], bool],
-) -> Metainfo | None:
+def _by_url(lt: Any, params: Any, link: str, name: str, fetch: Callable[[str], bytes]) -> Metainfo | None:
     """The torrent of a URL in `xs`; None if there is none, or not the one that the link names."""
     for url in links(link, "xs"):
         try:
-            found = parse(fetch(url), name)
+            found = metainfo.parse(lt, fetch(url), name)
         except plugin.Failed as error:
             plugin.log(f"{name}: its torrent file is not to be had from the link's xs: {error}", "warning")
             continue
-        if is_it(found):
+        if same(found.info.info_hashes(), params.info_hashes):
             return found
         plugin.log(f"{name}: the torrent file of the link's xs is of another torrent", "warning")
     return None

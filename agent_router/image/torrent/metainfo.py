@@ -47,13 +47,13 @@ class Metainfo:
 
 def parse(lt: Any, content: bytes, name: str) -> Metainfo:
     """The torrent in `content`; `name` is where it came from, for the sentences of Failed."""
-    refuse_other_files(content, name)
+    _refuse_other_files(content, name)
     try:
         given = lt.load_torrent_buffer(content, {"max_buffer_size": LARGEST, "max_pieces": MAX_PIECES})
     except RuntimeError as error:
         message = f"{name} is no torrent that can be used: {str(error).partition(' [')[0]}"
         raise plugin.Failed("bad_image", message) from None
-    refuse_path((lt.bdecode(content).get(b"info") or {}).get(b"name", b""), name)
+    _refuse_path((lt.bdecode(content).get(b"info") or {}).get(b"name", b""), name)
     return judge(given.ti, name, trackers=list(given.trackers), web_seeds=list(given.url_seeds))
 
 
@@ -68,14 +68,14 @@ def judge(
         message = f"{name} holds {len(real)} files, an image is one; make a torrent of the image file alone"
         raise plugin.Failed("bad_image", message)
     size, length = layout.file_size(real[0]), info.piece_length()
-    refuse_sizes(size, length, name)
+    _refuse_sizes(size, length, name)
     pieces = -(-size // length)
     return Metainfo(
         info, info.name(), size, length, pieces, known(trackers, TRACKERS), known(web_seeds, WEB_SEEDS), list(peers)
     )
 
 
-def refuse_other_files(content: bytes, name: str) -> None:
+def _refuse_other_files(content: bytes, name: str) -> None:
     """Raise Failed("bad_image") for what cannot be a torrent by its size and its first byte."""
     if len(content) > LARGEST:
         raise plugin.Failed("bad_image", f"{name} has more than {LARGEST >> 20} MiB, which no torrent of one image has")
@@ -83,14 +83,14 @@ def refuse_other_files(content: bytes, name: str) -> None:
         raise plugin.Failed("bad_image", f"{name} is no torrent file; it does not begin with a dictionary")
 
 
-def refuse_path(file: Any, name: str) -> None:
+def _refuse_path(file: Any, name: str) -> None:
     """Raise Failed("bad_image") for a torrent whose file is called like a path."""
     if not isinstance(file, bytes) or b"/" in file or b"\0" in file or file in (b".", b".."):
         shown = file[:80].decode(errors="replace") if isinstance(file, bytes) else file
         raise plugin.Failed("bad_image", f"{name} names its file {shown!r}, a path; make the torrent anew")
 
 
-def refuse_sizes(size: int, length: int, name: str) -> None:
+def _refuse_sizes(size: int, length: int, name: str) -> None:
     """Raise Failed for an empty image, and for pieces of `length` bytes that are too large to be kept in memory."""
     if size == 0:
         raise plugin.Failed("empty", f"{name} is the torrent of an empty file")

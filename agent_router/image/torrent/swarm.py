@@ -11,7 +11,6 @@ from typing import Any
 from agent_router import plugin
 from agent_router.image.sources.spec import shown
 from agent_router.image.torrent import session as session_module
-from agent_router.image.torrent.engine import read_back
 from agent_router.image.torrent.metainfo import Metainfo
 from agent_router.image.torrent.session import Limits
 
@@ -147,7 +146,11 @@ class Swarm:
 
     def read(self, view: memoryview, offset: int) -> None:
         """Fill `view` with what lies at `offset` of the image, of pieces that are there."""
-        read_back(self._fd, view, offset)
+        while view:
+            count = os.preadv(self._fd, [view], offset)
+            if count == 0:
+                raise plugin.Failed("write_failed", f"what was written at byte {offset} cannot be read back")
+            view, offset = view[count:], offset + count
 
     def give(self) -> None:
         """From here on only to those who want something."""

@@ -21,7 +21,7 @@ _CONFIG = struct.Struct("=II QQQ QQ IIII 64s 64s 32s QQ 64x")
 TRIES = 100  # others take free devices as well
 
 
-class Loop:
+class LoopDevice:
     """`length` bytes of the disk open as `fd`, from `offset` on, both multiples of its sectors; `path` names them."""
 
     def __init__(self, fd: int, offset: int, length: int) -> None:

@@ -3,7 +3,7 @@ import subprocess
 
 import pytest
 
-from agent_router.boot import install
+from agent_router.deploy import boot_entries
 from agent_router.plugin import Failed
 from tests.support.disks import gpt_image, msdos_image, remembering
 from tests.support.plugin import problems
@@ -18,7 +18,7 @@ PRINTED = "BootOrder: 0001\nBoot0001* debian\tHD(1)/File(x)\nBoot0002* ironic1\t
 def uefi(call, fake_tool, monkeypatch, tmp_path):
     """A machine booted by UEFI; gives efibootmgr's calls."""
     (tmp_path / "sys/firmware/efi").mkdir(parents=True)
-    monkeypatch.setattr(install, "SYS", tmp_path / "sys")
+    monkeypatch.setattr(boot_entries, "SYS", tmp_path / "sys")
     tool = fake_tool("efibootmgr", stdout=PRINTED)
     monkeypatch.setenv("PATH", call.path)
     return tool
@@ -54,7 +54,7 @@ def created(tool):
 def run(**request):
     # The disk is a file here, so that no loop device is needed to read it.
     assert not problems(COMMAND, "request", request | ({"device": "/dev/sda"} if "device" in request else {}))
-    answer = install.install(request)
+    answer = boot_entries.install(request)
     assert not problems(COMMAND, "response", answer)
     return answer
 

@@ -8,7 +8,7 @@ from tarfile import BLKTYPE, CHRTYPE, LNKTYPE, REGTYPE, SYMTYPE
 
 import pytest
 
-from agent_router.image.tree import MARKER
+from agent_router.image.destinations.tree import MARKER
 from tests.support.disk_content import MIB, SHA, digest
 from tests.support.plugin import PluginFailed
 from tests.support.trees import CAPABILITY, PACK, fill, found, members, pack
@@ -179,7 +179,7 @@ def test_what_kill_9_left_is_refused_until_it_is_cleaned_up(call, serve, mounted
     running.process.wait()
     left = names(place)
     assert {MARKER, "usr"} <= set(left)
-    with pytest.raises(PluginFailed, match="holds what an archive that was cut off has left") as failed:
+    with pytest.raises(PluginFailed, match="holds the rest of an unfinished archive") as failed:
         write(call, place, serve(archive), archive)
     assert (failed.value.code, failed.value.exit_status, names(place)) == ("not_empty", 77, left)
     # What the agent does by itself after it had to kill a command.

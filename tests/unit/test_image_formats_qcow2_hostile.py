@@ -8,7 +8,7 @@ import zlib
 
 import pytest
 
-from agent_router.image.formats.qcow2 import Qcow2
+from agent_router.image.formats.qcow2.decoder import Qcow2
 from agent_router.plugin import Failed
 from tests.support.memory_image import disk, qcow2, unpack
 

@@ -8,10 +8,10 @@ from agent_router.image.protocols import Buffer, Decoder, Sink
 
 DECODERS = {
     "raw": "raw.Raw", "gz": "compressed.Gz", "xz": "compressed.Xz", "zst": "compressed.Zst", "bz2": "compressed.Bz2",
-    "qcow2": "qcow2.Qcow2",
+    "qcow2": "qcow2.decoder.Qcow2",
 }  # fmt: skip
 # These say at their beginning how much they unpack to.
-TELLING = {"zst": "compressed.zst_size", "qcow2": "qcow2_header.disk_size"}
+TELLING = {"zst": "compressed.zst_size", "qcow2": "qcow2.header.disk_size"}
 # A tar archive is unpacked from its compression here; the tree it goes to reads the archive.
 ARCHIVES = {"tar": "raw", "tar.gz": "gz", "tar.xz": "xz", "tar.zst": "zst", "tar.bz2": "bz2"}
 # Read out of order at the beginning: its tables lie anywhere.
@@ -26,7 +26,7 @@ def decoder(name: str, sink: Sink) -> Decoder:
     if kind not in DECODERS:
         message = f"{name} images are not written by this agent; convert it with qemu-img convert -O qcow2"
         raise plugin.Incompatible("wrong_format", message)
-    module, attribute = DECODERS[kind].split(".")
+    module, attribute = DECODERS[kind].rsplit(".", 1)
     made = getattr(import_module(f"{__name__}.{module}"), attribute)
     found: Decoder = made(sink, "tar") if name in ARCHIVES else made(sink)
     return found
@@ -42,6 +42,6 @@ def unpacked_size(name: str, start: bytes, source_name: str) -> int:
     kind = ARCHIVES.get(name, name)
     if kind not in TELLING or not start:
         return 0
-    module, attribute = TELLING[kind].split(".")
+    module, attribute = TELLING[kind].rsplit(".", 1)
     told = getattr(import_module(f"{__name__}.{module}"), attribute)(start, source_name)
     return int(told)

@@ -18,8 +18,8 @@ from agent_router.image.sources.spec import Spec, shown
 __all__ = ["Spec", "expand", "make", "shown"]
 
 CLASSES = {
-    "http": "http.Http", "file": "file.File", "torrent": "torrent.Torrent",
-    "multicast": "multicast.Multicast", "iscsi": "iscsi.Iscsi",
+    "http": "http.source.HttpSource", "file": "file.FileSource", "torrent": "torrent.source.TorrentSource",
+    "multicast": "multicast.MulticastSource", "iscsi": "iscsi.IscsiSource",
 }  # fmt: skip
 
 
@@ -29,7 +29,7 @@ def make(spec: Spec) -> Source:
     One with `mirrors` goes on with the next of them where it failed, and tells in stats()["failed"] which it gave up:
     [{"source": name, "code": …, "message": …}]. These need not be tried again by their own specs.
     """
-    where = "mirrors.Mirrors" if spec.mirrors else CLASSES[spec.transport]
-    module, name = where.split(".")
+    where = "http.mirrors.Mirrors" if spec.mirrors else CLASSES[spec.transport]
+    module, name = where.rsplit(".", 1)
     made: Source = getattr(importlib.import_module(f"agent_router.image.sources.{module}"), name)(spec)
     return made

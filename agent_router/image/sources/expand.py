@@ -8,7 +8,7 @@ from typing import Any
 from agent_router import plugin
 from agent_router.image.sources import metalink
 from agent_router.image.sources.fetch import fetch
-from agent_router.image.sources.http_url import origin
+from agent_router.image.sources.http.connection import origin
 from agent_router.image.sources.spec import Spec
 
 METALINK_LIMIT = 1 << 20

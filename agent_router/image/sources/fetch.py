@@ -4,8 +4,8 @@ import dataclasses
 
 from agent_router import plugin
 from agent_router.image.protocols import Source
-from agent_router.image.sources.file import File
-from agent_router.image.sources.http import Http
+from agent_router.image.sources.file import FileSource
+from agent_router.image.sources.http.source import HttpSource
 from agent_router.image.sources.spec import Spec, split
 
 PIECE = 1 << 16
@@ -17,7 +17,7 @@ def fetch(spec: Spec, limit_bytes: int) -> bytes:
     What `spec` says of the image (digest, size, mirrors) does not hold for this file.
     """
     plain = dataclasses.replace(spec, digest=None, digest_known=False, size_bytes=None, mirrors=())
-    source: Source = File(plain) if split(spec.url)[0] == "file" else Http(plain)
+    source: Source = FileSource(plain) if split(spec.url)[0] == "file" else HttpSource(plain)
     found, buffer = bytearray(), memoryview(bytearray(PIECE))
     try:
         source.open()

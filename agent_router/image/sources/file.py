@@ -11,8 +11,10 @@ from agent_router.image.sources.spec import Spec, shown
 from agent_router.storage import blockdev
 
 
-class File:
+class FileSource:
     """A protocols.Source. Never the disk that the image is written to, nor a file that lies on it."""
+
+    in_order_only = False
 
     def __init__(self, spec: Spec) -> None:
         self.name = spec.name

@@ -92,6 +92,9 @@ class Destination(Sink, Protocol):
     zeroed: int  # of these, bytes that were zeroed and not written
     holes_last: bool  # make large holes in flush(), so that the source need not wait for them
 
+    def refuse_start(self, start: Buffer) -> None:
+        """Raise for an image whose first bytes show that it is not for this destination."""
+
     def begin(self) -> None: ...
     def scratch_space(self, size: int, image: int) -> ScratchSpace: ...
     def flush(self) -> None: ...
@@ -105,13 +108,9 @@ class DiskDestination(Protocol):
     """A destination that is a block device; what a source needs that writes to it by itself."""
 
     device: str
-    sector: int
 
     def begin(self) -> None: ...
     def zero(self, offset: int, length: int) -> None: ...
-
-    def head(self, length: int) -> bytes:
-        """The first bytes of the image, as far as they were written."""
 
     def settle(self) -> None:
         """Zeros that waited for more of them are on the disk."""

@@ -2,10 +2,10 @@ import os
 
 import pytest
 
-from agent_router.image.destinations import disk as target_module
+from agent_router.image.destinations import disk as disk_module
 from agent_router.image.destinations import writeback
-from agent_router.image.destinations.disk import MIB, Disk, split
-from agent_router.plugin import Failed
+from agent_router.image.destinations.disk import MIB, Disk, refuse_sectors, split
+from agent_router.plugin import Failed, Incompatible
 
 
 @pytest.mark.parametrize(("offset", "length", "size", "expected"), [
@@ -39,134 +39,134 @@ SIZE = 6 * MIB
 
 
 def make(path, zero="auto", max_size=None):
-    """A target on a file of garbage: what it does with a disk needs no disk."""
+    """A disk on a file of garbage: what it does with a disk needs no disk."""
     path.write_bytes(b"\xa5" * SIZE)
-    target = Disk.__new__(Disk)
-    target.device = str(path)
-    target._set_up(os.open(path, os.O_RDWR), SIZE, zero, max_size)
-    return target
+    disk = Disk.__new__(Disk)
+    disk.device, disk.sector = str(path), 512
+    disk._set_up(os.open(path, os.O_RDWR), SIZE, zero, max_size)
+    return disk
 
 
 @pytest.fixture
-def target(tmp_path):
-    target = make(tmp_path / "disk")
-    yield target
-    target.close()
+def disk(tmp_path):
+    disk = make(tmp_path / "disk")
+    yield disk
+    disk.close()
 
 
-def content(target):
-    return os.pread(target.fd, SIZE, 0)
+def content(disk):
+    return os.pread(disk.fd, SIZE, 0)
 
 
-def test_the_ends_come_with_finish(target):
+def test_the_ends_come_with_finish(disk):
     image = os.urandom(SIZE)
-    target.begin()
-    target.write(0, memoryview(image))
-    target.flush()
-    assert content(target) == bytes(MIB) + image[MIB:-MIB] + bytes(MIB)
-    target.finish()
-    assert content(target) == image
+    disk.begin()
+    disk.write(0, memoryview(image))
+    disk.flush()
+    assert content(disk) == bytes(MIB) + image[MIB:-MIB] + bytes(MIB)
+    disk.finish()
+    assert content(disk) == image
 
 
-def test_in_any_order_and_what_is_not_given_becomes_zeros(target):
+def test_in_any_order_and_what_is_not_given_becomes_zeros(disk):
     image = bytearray(os.urandom(5 * MIB))
     image[MIB + 4096 : MIB + 8192 + 5] = bytes(4096 + 5)
-    target.begin()
+    disk.begin()
     for start, end in ((MIB + 8197, 5 * MIB), (700, MIB + 4096), (0, 700)):
-        target.write(start, image[start:end])
-    target.flush()
-    target.finish()
-    assert content(target) == bytes(image) + bytes(MIB)
-    assert (target.written, target.zeroed) == (5 * MIB, 4096 + 5)
+        disk.write(start, image[start:end])
+    disk.flush()
+    disk.finish()
+    assert content(disk) == bytes(image) + bytes(MIB)
+    assert (disk.written, disk.zeroed) == (5 * MIB, 4096 + 5)
 
 
-def test_what_lies_behind_the_image_is_left_but_for_the_end_of_the_disk(target):
-    target.begin()
-    target.write(0, b"x")
-    target.flush()
-    target.finish()
-    assert content(target) == b"x" + bytes(MIB - 1) + b"\xa5" * 4 * MIB + bytes(MIB)
+def test_what_lies_behind_the_image_is_left_but_for_the_end_of_the_disk(disk):
+    disk.begin()
+    disk.write(0, b"x")
+    disk.flush()
+    disk.finish()
+    assert content(disk) == b"x" + bytes(MIB - 1) + b"\xa5" * 4 * MIB + bytes(MIB)
 
 
-def test_zeros_in_the_ends_stay_zeros(target):
-    target.begin()
-    target.zero(0, SIZE)
-    target.flush()
-    target.finish()
-    assert content(target) == bytes(SIZE)
-    assert target.written == SIZE
+def test_zeros_in_the_ends_stay_zeros(disk):
+    disk.begin()
+    disk.zero(0, SIZE)
+    disk.flush()
+    disk.finish()
+    assert content(disk) == bytes(SIZE)
+    assert disk.written == SIZE
 
 
-def test_what_somebody_else_wrote_is_left_alone_but_the_ends(target):
-    target.begin()
-    target.hold(0, b"\1" * MIB)
-    os.pwrite(target.fd, b"\2" * 4 * MIB, MIB)
-    target.mark(MIB, 4 * MIB)
-    target.hold(5 * MIB, b"\3" * MIB)
-    target.flush()
-    assert content(target)[:MIB] == content(target)[-MIB:] == bytes(MIB)
-    target.finish()
-    assert content(target) == b"\1" * MIB + b"\2" * 4 * MIB + b"\3" * MIB
+def test_what_somebody_else_wrote_is_left_alone_but_the_ends(disk):
+    disk.begin()
+    disk.hold(0, b"\1" * MIB)
+    os.pwrite(disk.fd, b"\2" * 4 * MIB, MIB)
+    disk.mark(MIB, 4 * MIB)
+    disk.hold(5 * MIB, b"\3" * MIB)
+    disk.flush()
+    assert content(disk)[:MIB] == content(disk)[-MIB:] == bytes(MIB)
+    disk.finish()
+    assert content(disk) == b"\1" * MIB + b"\2" * 4 * MIB + b"\3" * MIB
 
 
-def test_abandon_wipes_ends_that_were_written_already_and_another_image_may_follow(target):
-    target.begin()
-    target.write(0, os.urandom(SIZE))
-    target.flush()
-    target.finish()
-    target.abandon()
-    data = content(target)
+def test_abandon_wipes_ends_that_were_written_already_and_another_image_may_follow(disk):
+    disk.begin()
+    disk.write(0, os.urandom(SIZE))
+    disk.flush()
+    disk.finish()
+    disk.abandon()
+    data = content(disk)
     assert data[:MIB] == data[-MIB:] == bytes(MIB)
-    assert (target.written, target.begun) == (0, False)
-    target.begin()
-    target.write(0, b"x" * 100)
-    target.flush()
-    target.finish()
-    assert content(target)[:MIB] == b"x" * 100 + bytes(MIB - 100), "nothing of the first image"
+    assert (disk.written, disk.begun) == (0, False)
+    disk.begin()
+    disk.write(0, b"x" * 100)
+    disk.flush()
+    disk.finish()
+    assert content(disk)[:MIB] == b"x" * 100 + bytes(MIB - 100), "nothing of the first image"
 
 
-def test_nothing_is_written_beyond_the_end(target):
+def test_nothing_is_written_beyond_the_end(disk):
     with pytest.raises(Failed, match="the image is larger"):
-        target.write(SIZE - 1, b"xx")
+        disk.write(SIZE - 1, b"xx")
     with pytest.raises(Failed, match=f"the image has {SIZE + 1} bytes"):
-        target.expect(SIZE + 1)
-    target.expect(SIZE)
-    assert content(target) == b"\xa5" * SIZE
+        disk.expect(SIZE + 1)
+    disk.expect(SIZE)
+    assert content(disk) == b"\xa5" * SIZE
 
 
 def test_a_limit_of_the_request(tmp_path):
-    target = make(tmp_path / "disk", max_size=10)
+    disk = make(tmp_path / "disk", max_size=10)
     with pytest.raises(Failed, match="max_size_bytes allows 10"):
-        target.expect(11)
-    target.expect(10)
-    target.close()
+        disk.expect(11)
+    disk.expect(10)
+    disk.close()
 
 
-def test_large_holes_are_few_calls(target, monkeypatch):
+def test_large_holes_are_few_calls(disk, monkeypatch):
     calls = []
-    monkeypatch.setattr(target.zeros, "zero", lambda start, end: calls.append((start, end)))
-    target.begin()
+    monkeypatch.setattr(disk.zeros, "zero", lambda start, end: calls.append((start, end)))
+    disk.begin()
     for start in range(0, SIZE, 64 << 10):
-        target.write(start, bytes(64 << 10))
-    target.flush()
+        disk.write(start, bytes(64 << 10))
+    disk.flush()
     assert [call for call in calls if call != (0, 0)] == [(MIB, 5 * MIB)]
 
 
-def test_large_holes_come_last_if_the_source_cannot_wait(target, monkeypatch):
+def test_large_holes_come_last_if_the_source_cannot_wait(disk, monkeypatch):
     calls = []
-    monkeypatch.setattr(target.zeros, "zero", lambda start, end: calls.append((start, end)))
-    monkeypatch.setattr(target_module, "SHORT_HOLE", MIB)
+    monkeypatch.setattr(disk.zeros, "zero", lambda start, end: calls.append((start, end)))
+    monkeypatch.setattr(disk_module, "SHORT_HOLE", MIB)
     for last in (True, False):
-        target.holes_last = last
-        target.begin()
-        target.write(MIB, bytes(2 * MIB) + b"x" * 4096)
-        target.write(3 * MIB + 65536, bytes(MIB) + b"x" * 4096)
-        target.write(5 * MIB - 65536, bytes(65536))
+        disk.holes_last = last
+        disk.begin()
+        disk.write(MIB, bytes(2 * MIB) + b"x" * 4096)
+        disk.write(3 * MIB + 65536, bytes(MIB) + b"x" * 4096)
+        disk.write(5 * MIB - 65536, bytes(65536))
         assert ((MIB, 3 * MIB) in calls) is not last
         assert (3 * MIB + 65536, 4 * MIB + 65536) in calls, "a short one is made at once"
-        target.flush()
+        disk.flush()
         assert (MIB, 3 * MIB) in calls
-        target.abandon()
+        disk.abandon()
         calls.clear()
 
 
@@ -180,9 +180,9 @@ def pushed(monkeypatch):
     return found
 
 
-def test_old_windows_are_pushed_out(target, pushed):
+def test_old_windows_are_pushed_out(disk, pushed):
     for number in range(1, 4):
-        target.write(number * MIB, b"x" * MIB)
+        disk.write(number * MIB, b"x" * MIB)
     assert pushed == [
         (MIB, 2 * MIB, 2),
         (2 * MIB, 3 * MIB, 2),
@@ -192,10 +192,10 @@ def test_old_windows_are_pushed_out(target, pushed):
     ]
 
 
-def test_a_window_does_not_span_what_lies_between_jumps(target, pushed):
+def test_a_window_does_not_span_what_lies_between_jumps(disk, pushed):
     half = MIB // 2
     for start in (4 * MIB, MIB, MIB + half + 4096, 3 * MIB):
-        target.write(start, b"x" * half)
+        disk.write(start, b"x" * half)
     assert pushed == [
         (4 * MIB, 4 * MIB + half, 2),
         (MIB, MIB + half, 2),
@@ -203,3 +203,27 @@ def test_a_window_does_not_span_what_lies_between_jumps(target, pushed):
         (4 * MIB, 4 * MIB + half, 7),
         (MIB, MIB + half, 7),
     ]
+
+
+GPT = b"EFI PART"
+
+
+def test_an_image_for_other_sectors_that_comes_in_small_pieces_is_refused_in_the_end(disk):
+    disk.begin()
+    for byte in bytes(4096) + GPT:
+        disk.write(disk.written, bytes([byte]))
+    with pytest.raises(Incompatible, match="sectors of 4096"):
+        disk.flush()
+
+
+@pytest.mark.parametrize(("start", "sector", "refused"), [
+    (bytes(512) + GPT + bytes(4096), 512, False), (bytes(4096) + GPT, 4096, False),
+    (bytes(512) + GPT + bytes(4096), 4096, True), (bytes(4096) + GPT, 512, True),
+    (bytes(512) + GPT + bytes(3576) + GPT, 4096, False), (bytes(5000), 4096, False), (b"", 512, False),
+])  # fmt: skip
+def test_sectors(start, sector, refused):
+    if refused:
+        with pytest.raises(Incompatible):
+            refuse_sectors(start, sector, "x")
+    else:
+        refuse_sectors(start, sector, "x")

@@ -55,6 +55,9 @@ class Destination:
     def expect(self, size):
         pass
 
+    def refuse_start(self, start):
+        pass
+
     def begin(self):
         self.calls.append("begin")
         self.begun = True

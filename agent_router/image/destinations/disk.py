@@ -20,6 +20,8 @@ from agent_router.image.protocols import Buffer
 from agent_router.storage import blockdev
 
 MIB = 1 << 20
+GPT_SIGNATURE = b"EFI PART"  # at the start of logical block 1 (UEFI Specification, 5.3.2)
+LOOK = 4096 + len(GPT_SIGNATURE)  # bytes; the largest logical block in use has 4096
 BLKRRPART = 0x125F  # linux/fs.h: re-read the partition table
 # Zeros that wait for their neighbours, so that a large hole is one call of the kernel.
 LONGEST_RUN = 1 << 30
@@ -79,6 +81,10 @@ class Disk:
         if size > self.limit:
             raise self._too_large(size)
 
+    def refuse_start(self, start: Buffer) -> None:
+        """Raise Incompatible for an image that begins with `start` and was made for other sectors."""
+        refuse_sectors(bytes(start[:LOOK]), self.sector, self.source)
+
     def begin(self) -> None:
         """Make the disk unbootable: from here on its old content is lost."""
         self.begun = True
@@ -123,17 +129,15 @@ class Disk:
         self._take(offset, length)
 
     def flush(self) -> None:
-        """All of the image but the ends is on the disk; what was never given is zeros."""
+        """All of the image but the ends is on the disk; what was never written is zeros."""
+        # Look again, at a start that may have come in small pieces or late.
+        self.refuse_start(memoryview(self._head)[: self.written])
         for start, end in list(self._given.gaps(self.written)):
             self.zero(start, end - start)
         self.settle()
         for hole in self._holes:
             self.zeros.zero(*hole)
         os.fsync(self.fd)
-
-    def head(self, length: int) -> bytes:
-        """The first bytes of the image, as far as they were given."""
-        return bytes(self._head[: min(length, self.written)])
 
     def finish(self) -> None:
         """Everything else is on the disk before the ends are; then it is an image."""
@@ -223,3 +227,14 @@ class Disk:
         if self.limit < self.size:
             room, details = f"max_size_bytes allows {self.limit}", {**details, "max_size_bytes": self.limit}
         return plugin.Failed("too_large", f"{what}, {room}", details=details)
+
+
+def refuse_sectors(start: bytes, sector: int, name: str) -> None:
+    """Raise Incompatible if the image has a GPT made for sectors of another size than the disk's."""
+    for other in {512, 4096} - {sector}:
+        if start[other : other + 8] == GPT_SIGNATURE and start[sector : sector + 8] != GPT_SIGNATURE:
+            message = (
+                f"{name} was made for sectors of {other} bytes and does not boot on this disk, which has "
+                f"sectors of {sector} bytes; choose another disk or an image made for it"
+            )
+            raise plugin.Incompatible("sector_size", message)

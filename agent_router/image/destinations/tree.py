@@ -38,6 +38,9 @@ class Tree:
         if self._max_size is not None and size > self._max_size:
             raise self._too_large()
 
+    def refuse_start(self, start: Buffer) -> None:
+        """Every archive may be unpacked; the members are judged one by one."""
+
     def begin(self) -> None:
         self.begun = True
         (self.path / MARKER).touch()

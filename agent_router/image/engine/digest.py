@@ -65,10 +65,7 @@ class Digests:
         self._wanted = wanted
         names = list(wanted) or [DEFAULT]
         self._states = {name: hashlib.new(name, usedforsecurity=False) for name in names}
-
-    @property
-    def hashers(self) -> list[Callable[[memoryview], Any]]:
-        return [state.update for state in self._states.values()]
+        self.hashers: list[Callable[[memoryview], Any]] = [state.update for state in self._states.values()]
 
     def update(self, data: bytes | memoryview) -> None:
         """Where no threads are worth it."""

@@ -20,9 +20,6 @@ from agent_router.image.protocols import (
     WritesDisk,
 )
 
-GPT_SIGNATURE = b"EFI PART"  # at the start of logical block 1 (UEFI Specification, 5.3.2)
-LOOK = 4096 + len(GPT_SIGNATURE)  # bytes; the largest logical block in use has 4096
-
 
 @dataclass(frozen=True)
 class WantedImage:
@@ -106,11 +103,11 @@ def _lend_scratch_space(
 
 
 def _stream(source: Source, sink: "GuardedSink", image: WantedImage, digests: Digests) -> None:
-    error = FirstError()
+    error, progress = FirstError(), _progress(source)
     filtered = image.filter(sink) if image.filter else None
     decoder = formats.decoder(image.format, StoppableSink(filtered or sink, error))
     decoder.begin(source)
-    pump(source, digests.hashers, decoder, error, _progress(source))
+    pump(source, digests.hashers, decoder, error, progress)
     if filtered is not None:
         filtered.finish()
 
@@ -147,7 +144,7 @@ class GuardedSink:
 
     def write(self, offset: int, data: Buffer) -> None:
         if offset == 0:
-            self._refuse_sectors(bytes(data[:LOOK]))
+            self._destination.refuse_start(data)
         if not self._destination.begun:
             self._destination.begin()
         self._destination.write(offset, data)
@@ -158,28 +155,11 @@ class GuardedSink:
         self._destination.zero(offset, length)
 
     def flush(self) -> None:
-        """The image is over: look at its start again, which may have come in small pieces or late."""
+        """The image is over: what it announced and did not bring is zeros."""
         destination = self._destination
         if not destination.begun:
             raise plugin.Failed("empty", f"{self._source_name} unpacks to nothing")
-        if isinstance(destination, DiskDestination):
-            self._refuse_sectors(destination.head(LOOK))
         missing = self._expected - destination.written
         if missing > 0:
             destination.zero(destination.written, missing)
         destination.flush()
-
-    def _refuse_sectors(self, start: bytes) -> None:
-        if isinstance(self._destination, DiskDestination):
-            refuse_sectors(start, self._destination.sector, self._source_name)
-
-
-def refuse_sectors(start: bytes, sector: int, name: str) -> None:
-    """Raise Incompatible if the image has a GPT made for sectors of another size than the disk's."""
-    for other in {512, 4096} - {sector}:
-        if start[other : other + 8] == GPT_SIGNATURE and start[sector : sector + 8] != GPT_SIGNATURE:
-            message = (
-                f"{name} was made for sectors of {other} bytes and does not boot on this disk, which has "
-                f"sectors of {sector} bytes; choose another disk or an image made for it"
-            )
-            raise plugin.Incompatible("sector_size", message)

@@ -23,7 +23,7 @@ SAMPLE = 64 << 10
 
 
 def still_there(device: str, mark: dict[str, Any], *, config_drive: bool) -> bool:
-    """Whether remember() said the same of this disk, and nothing touched it since."""
+    """Whether remember() recorded the same about this disk, and nothing touched it since."""
     try:
         before = json.loads(_path().read_text())
     except (OSError, ValueError):
@@ -36,7 +36,7 @@ def still_there(device: str, mark: dict[str, Any], *, config_drive: bool) -> boo
 
 
 def remember(device: str, mark: dict[str, Any], *, config_drive: bool) -> None:
-    """All is on the disk. Called with the lock of the node held, so nobody wrote between the verdict and now."""
+    """Everything is on the disk. Called with the lock of the node held, so nothing wrote to it since the verdict."""
     forget()
     if not deployed.path():
         return

@@ -84,7 +84,7 @@ class Esp:
         self.device = device
         self.number = partition.number
         self._image = f"{device}@@{partition.start}"
-        # Not every maker of images fills in the heads and cylinders that mtools would check.
+        # Not every image has the heads and cylinders filled in that mtools would check.
         os.environ["MTOOLS_SKIP_CHECK"] = "1"
 
     def files(self) -> list[str]:
@@ -105,7 +105,7 @@ def install_bootloader(request: dict[str, Any]) -> dict[str, Any]:
     booted = "uefi" if (SYS / "firmware/efi").exists() else "bios"
     target = request.get("target_boot_mode") or booted
     if target != booted:
-        plugin.warn(f"The machine was booted by {booted}, but is to boot by {target}")
+        plugin.warn(f"The machine was booted in {booted} mode, but shall boot in {target} mode")
     if booted == "bios":
         return {"boot_mode": booted, "entries": []}  # the boot sectors are part of the image
     try:

@@ -33,7 +33,7 @@ def content(given: str) -> bytes:
     if urllib.parse.urlsplit(given[:10]).scheme in ("http", "https"):
         found = fetched(given)
         try:
-            return decode(found.decode("latin-1"))  # what is no ASCII is no base64
+            return decode(found.decode("latin-1"))  # only ASCII can be base64
         except plugin.Failed as error:
             # A server may have the file system itself.
             if error.code == "bad_config_drive" and len(found) <= LARGEST and not found.startswith(b"<"):
@@ -62,7 +62,7 @@ def decode(encoded: str) -> bytes:
     if len(data) > LARGEST:
         raise _too_large("the config drive is larger than 64 MiB, unpacked")
     if not unpacker.eof or not data:
-        raise plugin.Failed("bad_config_drive", "the config drive is empty or was cut off")
+        raise plugin.Failed("bad_config_drive", "the config drive is empty or truncated")
     return bytes(data)
 
 
@@ -82,11 +82,11 @@ def _too_large(message: str) -> plugin.Failed:
 
 
 def write(device: str, data: bytes) -> Partition:
-    """Put `data` onto the partition labelled config-2, or onto a new one at the end of the disk."""
+    """Write `data` to the partition labelled config-2, or to a new one at the end of the disk."""
     name = blockdev.kernel_name(device)
     found = table.read(device)
     if found is None:
-        message = f"{device} has no partition table after the image, so the config drive has no place"
+        message = f"{device} has no partition table after the image, so the config drive cannot be added"
         raise plugin.Failed("no_partition_table", message)
     place = existing(device, found)
     if place is None:
@@ -102,7 +102,7 @@ def write(device: str, data: bytes) -> Partition:
 
 
 def existing(device: str, found: Table) -> Partition | None:
-    """The partition labelled config-2, by its file system or by its own name; two are one too many."""
+    """The partition labelled config-2, by its file system or by its own name; raises Failed for two of them."""
     fitting = [part for part in found.partitions if part.type not in table.EXTENDED_TYPES and _labelled(device, part)]
     if len(fitting) > 1:
         numbers = " and ".join(str(part.number) for part in fitting)
@@ -137,7 +137,7 @@ FAT_SIGNATURE = b"\x55\xaa"
 
 
 def fits_sectors(data: bytes, sector: int) -> bool:
-    """Whether a disk with sectors of that size can give this file system to who mounts it."""
+    """Whether this file system can be mounted from a disk with sectors of that size."""
     if sector <= 512:
         return True
     if data[510:512] == FAT_SIGNATURE and data[:1] in (b"\xeb", b"\xe9"):
@@ -146,7 +146,7 @@ def fits_sectors(data: bytes, sector: int) -> bool:
 
 
 def remade_for(data: bytes, sector: int, size: int) -> bytes:
-    """The files of the file system `data` in a new vfat of `size` bytes; `data` itself, warned of, if that fails."""
+    """The files of the file system `data` in a new vfat of `size` bytes; else `data` itself, with a warning."""
     # Not in the working directory: the agent clears that away, and something is mounted here.
     with tempfile.TemporaryDirectory(prefix="agent-router-", dir="/tmp") as directory:
         given, made = Path(directory, "given"), Path(directory, "made")
@@ -159,6 +159,8 @@ def remade_for(data: bytes, sector: int, size: int) -> bytes:
                 if found:
                     plugin.tool("mcopy", "-s", "-i", made, *found, "::")
         except plugin.Failed as error:
-            plugin.warn(f"the config drive is not made for sectors of {sector} bytes, and stays so: {error.message}")
+            plugin.warn(
+                f"the config drive is not made for sectors of {sector} bytes, and is written as it is: {error.message}"
+            )
             return data
         return made.read_bytes()

@@ -1,6 +1,6 @@
-"""Ironic's image_info: where the image is, how to log in there, and which digest it must have.
+"""Ironic's image_info: where the image is, the credentials, and which digest it must have.
 
-What this agent cannot do yet is refused here, before anything is touched, with what cures it.
+What this agent does not support is refused here, before anything is touched, with a remedy.
 """
 
 import base64
@@ -40,7 +40,7 @@ def spec(info: dict[str, Any], digest_known: bool) -> Spec:
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise plugin.InvalidRequest("bad_url", f"{shown(url)} is not a URL of http or https")
     if parts.username is not None:
-        message = f"{shown(url)}: a name within the URL is not sent; use image_server_user and image_server_password"
+        message = f"{shown(url)}: a user name in the URL is not sent; use image_server_user and image_server_password"
         raise plugin.InvalidRequest("bad_url", message)
     return Spec(url, headers(info), PATIENCE_S, digest_known, proxies=proxies(info))
 

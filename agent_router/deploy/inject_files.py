@@ -1,4 +1,4 @@
-"""Ironic's inject_files: put files into the image that was written, or take them away."""
+"""Ironic's inject_files: write files to the deployed image, or delete them."""
 
 import base64
 import binascii
@@ -47,14 +47,14 @@ def inject_files(request: dict[str, Any]) -> dict[str, Any]:
 
 
 def check(files: list[dict[str, Any]], verify_ca: bool) -> None:
-    """What the schema cannot say; raises InvalidRequest("bad_files") with all of it."""
+    """What the schema cannot express; raises InvalidRequest("bad_files") with all problems."""
     wrong = []
     for file in files:
         path = file["path"]
         if path.endswith("/"):
             wrong.append(f"{path} is a directory")
         if len([part for part in path.split("/") if part]) < 2 and file.get("partition") is None:
-            wrong.append(f"{path} lies in the root directory, so the partition must be named")
+            wrong.append(f"{path} is in the root directory, so the partition must be given")
         if bool(file.get("deleted")) == (file.get("content") is not None):
             wrong.append(f"{path} needs either content or deleted")
         if (file.get("content") or "").startswith("https://") and not verify_ca:
@@ -155,7 +155,7 @@ def fill(url: str, facts: dict[str, Any]) -> str:
         except (LookupError, ValueError, TypeError):
             found = None
         if not isinstance(found, str | int):
-            raise plugin.InvalidRequest("bad_content", f"{match[0]} in a URL is not known here")
+            raise plugin.InvalidRequest("bad_content", f"{match[0]} in a URL is unknown")
         return str(found)
 
     return TEMPLATE.sub(value, url)

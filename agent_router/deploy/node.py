@@ -1,7 +1,7 @@
-"""The node of this machine, as Ironic told it: for commands that name a disk by hints but are sent without the node.
+"""The node of this machine, from Ironic's lookup: for commands that need its disk hints but are sent without it.
 
 {"uuid": text, "properties": {…}, "instance_info": {…}, "driver_internal_info": {…}} in a file below the agent's
-state directory, which lives as long as the boot. Whoever learns of the node writes it whole; it never holds secrets.
+state directory, which lives as long as the boot. It is always replaced as a whole and never holds secrets.
 """
 
 import json
@@ -27,7 +27,7 @@ Node = dict[str, Any]
 
 
 def remember(node: Node, state: Path | None = None) -> None:
-    """Replace what was known by this node of Ironic's API. Nothing happens without a state directory."""
+    """Replace the known node by this one of Ironic's API. Does nothing without a state directory."""
     state = state or _state()
     if state is None:
         return
@@ -37,7 +37,7 @@ def remember(node: Node, state: Path | None = None) -> None:
 
 
 def recall(state: Path | None = None) -> Node | None:
-    """The node, with all four keys; None if nobody told it. For plugins, which the agent tells its directory."""
+    """The node, with all four keys; None if it is unknown. Plugins get the state directory from the agent."""
     state = state or _state()
     if state is None:
         return None
@@ -52,7 +52,7 @@ def recall(state: Path | None = None) -> Node | None:
 
 
 def with_hints(request: dict[str, Any]) -> dict[str, Any]:
-    """A request for storage.root_device, completed by the known node's hints where it says nothing itself."""
+    """A request for storage.root_device, completed with the known node's hints where it has none."""
     hinted = "root_device" in request or "instance_root_device" in request
     if (hinted and "skip_block_devices" in request) or (known := recall()) is None:
         return request

@@ -1,4 +1,4 @@
-"""Which image formats Ironic permits: what it said at the lookup, for the plugins that write images.
+"""Which image formats Ironic permits, from its lookup, for the plugins that write images.
 
 The conductor link writes a file below the agent's state directory, which lives as long as the boot.
 """
@@ -12,15 +12,15 @@ from agent_router import plugin
 from agent_router.plugin.files import replace_file
 
 PLACE = "image-policy.json"
-# What has a structure that could lead elsewhere. A raw image has none, however it is compressed: as in
-# ironic-python-agent, the list does not hold for it.
+# Formats whose structure could refer to other files. A raw image has none, compressed or not: as in
+# ironic-python-agent, the list does not apply to it.
 STRUCTURED = ("qcow2",)
 
 
 def remember(config: dict[str, Any], state: Path) -> None:
     """`config` is that of Ironic's lookup."""
     listed = config.get("permitted_image_formats")
-    # The option by which an operator gives up all of these checks.
+    # The option that disables all of these checks.
     holds = isinstance(listed, list) and not config.get("disable_deep_image_inspection")
     replace_file(state / PLACE, json.dumps({"permitted_image_formats": listed if holds else None}))
 
@@ -38,7 +38,7 @@ def refuse(form: str) -> None:
 
 
 def _listed() -> list[Any] | None:
-    """None if nobody told, or everything is permitted."""
+    """None if it is unknown, or everything is permitted."""
     path = Path(os.environ.get("AGENT_STATE_DIR") or "/nonexistent", PLACE)
     try:
         found: list[Any] | None = json.loads(path.read_text())["permitted_image_formats"]

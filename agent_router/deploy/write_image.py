@@ -21,7 +21,7 @@ def write_image(request: dict[str, Any]) -> dict[str, Any]:
     form = image_info.image_format(asked)
     permitted_formats.refuse(form)
     given = request.get("configdrive") or asked.get("configdrive")
-    # All that can be wrong with the request is found before the disk is touched.
+    # Everything that can be wrong with the request is found before the disk is touched.
     data = config_drive.content(given) if given else b""
     algorithm, expected = image_info.digest_of(asked)
     spec = image_info.spec(asked, digest_known=True)

@@ -61,7 +61,7 @@ def what_would_be_lost(device: str) -> list[str]:
     """One sentence for the disk and for each partition and file system on it that lsblk finds."""
     found = [sentence for node in lsblk.tree(device) for sentence in _sentences(node)]
     uses = blockdev.uses(blockdev.kernel_name(device))
-    return found + [f"it would be refused as things are: {use}" for use in uses]
+    return found + [f"it would be refused now: {use}" for use in uses]
 
 
 def _sentences(node: dict[str, Any]) -> Iterator[str]:

@@ -20,7 +20,7 @@ from agent_router.seed.web import ImageServer, Rate, ServedFile
 
 MIB = 1 << 20
 SUMS = "SHA256SUMS"
-# A documentation address: nothing is sent there, it only asks for the way out (RFC 5737).
+# A documentation address (RFC 5737): nothing is sent, it only selects the outgoing interface.
 OUTSIDE = "http://192.0.2.1"
 
 
@@ -39,7 +39,7 @@ class Options:
 
 
 def groups(group: Group | None, images: Sequence[ScannedImage]) -> dict[str, Group]:
-    """A session has one file: each image gets ports of its own, by twos (udp-sender(1): data and control)."""
+    """A session has one file: each image gets its own pair of ports (udp-sender(1): data and control)."""
     if group is None:
         return {}
     pairs = enumerate(images)
@@ -64,12 +64,12 @@ def side_files(
 
 
 def trackers_of(base_url: str, options: Options) -> list[str]:
-    """Our own, which is a part of the server, and the others."""
+    """The server's own tracker, and the others."""
     return [url_of(base_url, "announce"), *options.trackers]
 
 
 def base_url(options: Options, port: int) -> str:
-    """What the world calls this server."""
+    """The URL of this server for others."""
     if options.advertise:
         return options.advertise.rstrip("/")
     host = options.bind if options.bind not in ("0.0.0.0", "::") else own_address_towards([OUTSIDE]) or "127.0.0.1"
@@ -113,7 +113,7 @@ class Publication:
         try:
             self.seeder = Seeder(listen, options.peer_port, int(options.rate_mib * MIB))
         except plugin.Failed as error:
-            self.say(f"peers get the images from the web server alone: {error}")
+            self.say(f"peers get the images from the web server only: {error}")
             return
         for image in self.images:
             self.seeder.add(image, made[f"{image.name}.torrent"])
@@ -121,7 +121,7 @@ class Publication:
     def _send(self, image: ScannedImage, group: Group) -> None:
         for program, package in (("udp-sender", "udpcast"), ("setpriv", "util-linux")):
             if shutil.which(program) is None:
-                message = f"{program} is missing; install {package}, or leave --multicast out"
+                message = f"{program} is missing; install {package}, or omit --multicast"
                 raise plugin.Failed("tool_missing", message)
         sender = Sender(image.path, group, self.say)
         sender.start()

@@ -1,4 +1,4 @@
-"""Read an image once, and learn from that what all of its side files need: SHA-256, pieces, where data is."""
+"""Read an image once, for everything that its side files need: SHA-256, pieces, where data is."""
 
 import hashlib
 import os
@@ -15,7 +15,7 @@ BLOCK = 4096  # of a block map
 
 @dataclass
 class ScannedImage:
-    """One file to be given away; sizes in bytes, `data` the ranges (start, end, SHA-256) that are no holes."""
+    """One file to be served; sizes in bytes, `data` the ranges (start, end, SHA-256) that are not holes."""
 
     path: Path
     size: int
@@ -30,7 +30,7 @@ class ScannedImage:
         return self.path.name
 
     def unchanged(self) -> bool:
-        """Whether the file is the one that was read: whoever gives away another one gives away rubbish."""
+        """Whether the file is still the one that was read."""
         try:
             status = self.path.stat()
         except OSError:
@@ -68,7 +68,7 @@ def scan(path: Path, progress: Callable[[int, int], object] = lambda done, size:
 
 
 def mapped(descriptor: int, size: int) -> Iterator[tuple[int, int]]:
-    """The blocks of 4 KiB that have data, as ranges: what the file system has no data for is a hole."""
+    """The blocks of 4 KiB that have data, as ranges; the rest are holes of the file system."""
     at, last = 0, (0, 0)
     while at < size:
         try:

@@ -6,13 +6,13 @@ from typing import Any
 from agent_router.image.sources.torrent.session import SessionLimits, load_libtorrent, make_session
 from agent_router.seed.scan import ScannedImage
 
-# What goes to many at once leaves late and goes out twice: with 2 slots the last of 16 machines was done after 1.75 to
+# What goes to many at once arrives late and is sent twice: with 2 slots the last of 16 machines was done after 1.75 to
 # 1.9 times the ideal time and 1.45 to 1.5 images were sent; with 4 it was 1.9 to 2.1 and 1.65 to 1.8.
 CONNECTIONS, SLOTS = 400, 2
 
 
 class Seeder:
-    """Seeds from its making until close(). Raises plugin.Incompatible where libtorrent is missing."""
+    """Seeds until close(). Raises plugin.Incompatible where libtorrent is missing."""
 
     def __init__(self, listen: str, port: int, upload_bps: int) -> None:
         self._lt = load_libtorrent()
@@ -25,7 +25,7 @@ class Seeder:
         params = lt.load_torrent_buffer(torrent)
         params.save_path = str(Path(image.path).resolve().parent)
         params.renamed_files = {0: image.path.resolve().name}
-        params.url_seeds = []  # that is ourselves
+        params.url_seeds = []  # this server itself
         # Not hashed once more: the torrent was made of these bytes a moment ago.
         params.flags |= lt.torrent_flags.seed_mode | lt.torrent_flags.override_web_seeds
         params.flags &= ~(lt.torrent_flags.auto_managed | lt.torrent_flags.paused)
@@ -46,6 +46,6 @@ class Seeder:
         return sum(state.total_payload_upload for state in states), sum(state.num_peers for state in states)
 
     def close(self) -> None:
-        """Say goodbye to the trackers and end."""
+        """Sign off from the trackers and end."""
         self._handles.clear()
         self._session = None

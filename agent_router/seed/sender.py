@@ -1,9 +1,9 @@
 """Multicast sessions of one image, one after the other: udp-sender gathers receivers, sends, and is started again.
 
-The start is ours. udp-sender can begin by itself (--min-receivers), but does so before it greets again whom it counted
-last. If its answer to that receiver was lost, the receiver would ask again only when greeted: it is counted and knows
-nothing of it, and all others wait until it is given up. So we hear who comes, let some greetings pass after the last
-one, and press the key that udp-sender waits for.
+This module starts the transmission. udp-sender can do that by itself (--min-receivers), but does so before it sends
+another hello to the last receiver. If its answer to that receiver was lost, the receiver would ask again only after a
+hello: it is counted and does not know it, and all others wait until it is given up. So this module counts the
+receivers, lets some hellos pass after the last one, and presses the key that udp-sender waits for.
 """
 
 import contextlib
@@ -20,10 +20,10 @@ from pathlib import Path
 # Between a session and the next; longer after one that failed, as each would without an interface.
 PAUSE_S, FAILED_S = 0.1, 1.0
 END_S = 5.0
-# The kernel ends it with who started it, even if that was killed; else it would go on and keep the ports. That is the
+# The kernel ends it with its parent, even a killed one; else it would continue and keep the ports. The parent is the
 # thread, not the process (PR_SET_PDEATHSIG in prctl(2)), and the thread of a Sender lives as long as its session.
 TIED = ["setpriv", "--pdeathsig", "TERM"]
-# A greeting is one small packet; three or four of them fit into the time between the last receiver and the start.
+# A hello is one small packet; three or four of them fit between the last receiver and the start.
 HELLO_MS = 250
 SETTLE_S = 1.0
 # udp-sender asks a silent receiver again ten times in quick succession and then once a second. Measured with version
@@ -69,7 +69,7 @@ class Group:
 
 
 class Gathering:
-    """Who is there, from what udp-sender says, and when it may begin; in seconds of any clock."""
+    """Which receivers are there, from udp-sender's output, and when to begin; in seconds of any clock."""
 
     def __init__(self, group: Group) -> None:
         self._group = group
@@ -77,7 +77,7 @@ class Gathering:
         self._first = self._last = 0.0
 
     def hear(self, line: str, now: float) -> str:
-        """One line of udp-sender; a sentence if it is worth telling."""
+        """Process one line of udp-sender; returns a sentence if it is worth reporting."""
         if found := JOINED.search(line):
             self._first = self._first if self._addresses else now
             self._last = now
@@ -90,7 +90,7 @@ class Gathering:
         return ""
 
     def begin_at(self) -> float | None:
-        """None while nothing but another receiver can make it begin."""
+        """None as long as only another receiver can start the session."""
         settled = self._last + SETTLE_S
         if len(self._addresses) >= self._group.receivers:
             return settled
@@ -129,7 +129,7 @@ class Sender(threading.Thread):
             self._over.wait(FAILED_S if process.returncode else PAUSE_S)
 
     def _conduct(self, process: subprocess.Popen[bytes]) -> str:
-        """Tell it when to begin, and tell what it says of trouble, until it ends. Its last line."""
+        """Start it in time, report problems, until it ends; returns its last line."""
         assert process.stdin is not None
         assert process.stderr is not None
         gathering, begun, rest, last = Gathering(self._group), False, b"", ""

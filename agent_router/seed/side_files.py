@@ -1,4 +1,4 @@
-"""The files that tell how an image is had and checked: .torrent, .meta4, .bmap, SHA256SUMS."""
+"""The files that describe where an image is and how to verify it: .torrent, .meta4, .bmap, SHA256SUMS."""
 
 import hashlib
 from collections.abc import Sequence
@@ -37,7 +37,7 @@ def info_hash(image: ScannedImage) -> bytes:
 
 
 def magnet(image: ScannedImage, base_url: str, trackers: Sequence[str]) -> str:
-    """A link that needs no torrent file; xs says where it is all the same, so that no peer need be asked for it."""
+    """A link that works without the torrent file; xs names that too, so that no peer need be asked for it."""
     url = url_of(base_url, image.name)
     pairs = [("dn", image.name), ("xs", f"{url}.torrent"), ("ws", url)]
     pairs += [("tr", url) for url in trackers]

@@ -1,4 +1,4 @@
-"""A tracker (BEP 3, compact answers of BEP 23 and BEP 7) for our own torrents: who else has pieces of them."""
+"""A tracker (BEP 3, compact answers of BEP 23 and BEP 7) for the server's own torrents."""
 
 import ipaddress
 import random
@@ -22,7 +22,7 @@ class Tracker:
         self._peers: dict[bytes, dict[tuple[str, int], tuple[float, bool]]] = {}
 
     def add(self, info_hash: bytes) -> None:
-        """Only torrents of ours are tracked."""
+        """Only torrents that were added are tracked."""
         self._peers[info_hash] = {}
 
     def announce(self, query: str, address: str) -> bytes:

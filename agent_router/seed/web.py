@@ -21,7 +21,7 @@ IDLE_S = 60
 
 @dataclass
 class ServedFile:
-    """One file: of an image, or made by us and in memory."""
+    """One file: an image, or a side file in memory."""
 
     etag: str
     size: int
@@ -66,7 +66,7 @@ class ImageServer(ThreadingHTTPServer):
         return int(self.server_address[1])
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        pass  # a client that goes away is no news
+        pass  # clients may go away at any time
 
 
 class Handler(BaseHTTPRequestHandler):

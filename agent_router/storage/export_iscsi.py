@@ -51,13 +51,13 @@ class Tgt:
         self._process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=2)
         self._wait()
         found = self.portals()
-        # tgtd listens on port 3260 of all addresses, if it cannot where it was told to.
+        # If tgtd cannot listen where it was told to, it listens on port 3260 of all addresses.
         if found != [f"{host}:{port}"]:
             message = f"tgtd cannot listen on {host}:{port}: it is in use or not an address of this machine"
             raise plugin.Failed("port_in_use", message)
 
     def offer(self, iqn: str, device: str, block_size: int, read_only: bool) -> None:
-        """Make the target with one disk in it. Nobody is let in yet."""
+        """Create the target with one disk. No initiator is admitted yet."""
         plugin.tool("tgtadm", "--op", "new", *TARGET, "--targetname", iqn)
         lun = ("--lld", "iscsi", "--mode", "logicalunit", "--tid", 1, "--lun", LUN)
         plugin.tool("tgtadm", "--op", "new", *lun, "--backing-store", device, "--blocksize", block_size)
@@ -65,7 +65,7 @@ class Tgt:
             plugin.tool("tgtadm", "--op", "update", *lun, "--params", "readonly=1")
 
     def demand(self, user: str, password: str) -> None:
-        """CHAP. Not by tgtadm, which takes the password as an argument, where everybody can read it."""
+        """CHAP. Not by tgtadm, which takes the password as an argument, where anyone can read it."""
         text = f"user={user},password={password}".encode() + b"\0"
         request = _REQUEST.pack(_MODE_ACCOUNT, _OP_NEW, b"iscsi", _REQUEST.size + len(text), -1, 0, 0, *[0] * 6)
         with socket.socket(socket.AF_UNIX) as connection:
@@ -87,15 +87,15 @@ class Tgt:
     def initiators(self) -> list[str]:
         """The addresses that are logged in; raises Failed("target_died") if tgtd is gone."""
         if self._process is None or self._process.poll() is not None:
-            raise plugin.Failed("target_died", "tgtd has ended by itself; the log says why")
+            raise plugin.Failed("target_died", "tgtd exited; see the log")
         shown = plugin.tool("tgtadm", "--lld", "iscsi", "--op", "show", "--mode", "target")
         return sorted(set(re.findall(r"^\s*IP Address: (\S+)$", shown, re.MULTILINE)))
 
     def close(self) -> None:
-        """Nobody reads or writes the disk any more when this returns."""
+        """The disk is no longer read or written when this returns."""
         process, self._process = self._process, None
         if process is not None:
-            # tgtd ignores SIGTERM while it has a target, and loses nothing by SIGKILL: all is with the kernel.
+            # tgtd ignores SIGTERM while it has a target, and loses nothing by SIGKILL: the kernel has all data.
             process.kill()
             process.wait(END_S)
         shutil.rmtree(self._directory, ignore_errors=True)
@@ -108,7 +108,7 @@ class Tgt:
                 if connection.connect_ex(f"{self._socket}.0") == 0:
                     return
             time.sleep(POLL_S)
-        raise plugin.Failed("target_died", "tgtd did not start; the log says why")
+        raise plugin.Failed("target_died", "tgtd did not start; see the log")
 
 
 def export_iscsi(request: dict[str, Any]) -> dict[str, Any]:
@@ -120,7 +120,9 @@ def export_iscsi(request: dict[str, Any]) -> dict[str, Any]:
     if limits.read_only and not request["read_only"]:
         raise plugin.Refused("read_only", f"{device} is write-protected; export it with read_only")
     if "ALL" in initiators and "user" not in request:
-        plugin.warn("Whoever reaches this machine can read and write the disk: there is neither a list nor CHAP")
+        plugin.warn(
+            "Anyone who reaches this machine can read and write the disk: neither initiators nor CHAP limit access"
+        )
     iqn = request.get("iqn", f"iqn.2008-10.org.openstack:{uuid.uuid4()}")
     everywhere = address in ("0.0.0.0", "::")
     url = portal_url(own_address(initiators) if everywhere else address, request["port"], iqn)
@@ -140,7 +142,7 @@ def export_iscsi(request: dict[str, Any]) -> dict[str, Any]:
                 ignore_sigterm()  # a second one must not interrupt the cleaning up
     except Cancelled:
         partial = {"url": url, "seen": sorted(seen)}
-        raise plugin.Failed("stopped", f"{device} is not exported any more", partial=partial) from None
+        raise plugin.Failed("stopped", f"{device} is no longer exported", partial=partial) from None
     seconds = round(time.monotonic() - began, 3)
     return {"device": device, "url": url, "iqn": iqn, "lun": LUN, "seconds": seconds, "seen": sorted(seen)}
 
@@ -155,12 +157,12 @@ def serve(tgt: Tgt, url: str, duration_s: float, seen: set[str]) -> None:
         plugin.progress(round(passed), duration_s, "s", url + who)
         time.sleep(min(LOOK_S, duration_s - passed))
     if now := tgt.initiators():
-        plugin.warn(f"The time was over while {', '.join(now)} still used the disk")
+        plugin.warn(f"The time ended while {', '.join(now)} still used the disk")
 
 
 @contextlib.contextmanager
 def lent(device: str) -> Iterator[None]:
-    """Nobody here uses the disk meanwhile; afterwards all is on it, and the kernel looks at it anew."""
+    """Lock the disk; afterwards flush it and have the kernel re-read its partition table."""
     fd = blockdev.open_exclusive(device)
     try:
         yield
@@ -193,7 +195,7 @@ def own_address(initiators: list[str]) -> str:
         try:
             probe.connect((first, 9))
         except OSError as error:
-            message = f"no address of this machine faces {first} ({error.strerror}); say by address where to listen"
+            message = f"no address of this machine faces {first} ({error.strerror}); give the address to listen on"
             raise plugin.InvalidRequest("no_address", message) from None
         return str(probe.getsockname()[0])
 

@@ -102,7 +102,7 @@ def test_a_sender_that_dies_is_noticed(call, lan, loop_disk, image):  # noqa: F8
     running = start(call, lan.nodes[0], disk, digest=digest(image), patience_s=2)
     running.wait_for_event("done")
     sender.kill()
-    with pytest.raises(PluginFailed, match=r"broke off after \d+ bytes: the sender has said nothing for 2 s") as failed:
+    with pytest.raises(PluginFailed, match=r"broke off after \d+ bytes: the sender was silent for 2 s") as failed:
         running.finish()
     assert failed.value.code == "connection_lost"
     assert_boots_nothing(disk)

@@ -45,7 +45,7 @@ def test_the_verdict_is_on_every_digest():
         if wrong is None:
             digests.judge("http://a/x")
         else:
-            with pytest.raises(Failed, match=r"http://a/x has \S+ \w+, expected was 0+"):
+            with pytest.raises(Failed, match=r"http://a/x has \S+ \w+, expected 0+"):
                 digests.judge("http://a/x")
 
 

@@ -78,5 +78,5 @@ def test_what_would_be_lost(monkeypatch):
     assert write.what_would_be_lost("/dev/sda") == [
         "/dev/sda: 465.8 GiB, partition table gpt",
         "/dev/sda1: 3 GiB, ext4, labelled root",
-        "it would be refused as things are: sda1 is mounted at /",
+        "it would be refused now: sda1 is mounted at /",
     ]

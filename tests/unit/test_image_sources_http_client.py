@@ -180,7 +180,7 @@ def test_a_proxy_that_wants_a_password(server, proxy):
     assert fetched(server.url, proxies={"http": f"http://me:pass%20word@{proxy.place}"}) == IMAGE
     assert "Proxy-Authorization" not in server.requests[0]
     error = failure(server.url, proxies={"http": f"http://me:s3cret@{proxy.place}"})
-    assert "the proxy wants a name and a password" in error.message
+    assert "the proxy requires a user and a password" in error.message
     assert "s3cret" not in error.message
 
 

@@ -145,7 +145,7 @@ def test_a_metalink_that_has_no_end(serve):
 
 @pytest.mark.parametrize("url", ["ftp://a/b", "disk.raw", "", "http://[::1", "nbd://a/b"])
 def test_what_is_no_source(url):
-    with pytest.raises(InvalidRequest, match="is no source that this agent knows") as failed:
+    with pytest.raises(InvalidRequest, match="is not a source that this agent knows") as failed:
         expand([Spec(url)], [])
     assert failed.value.code == "bad_url"
 

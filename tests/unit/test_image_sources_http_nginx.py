@@ -159,7 +159,7 @@ def test_another_image_after_the_restart(nginx):
 def test_a_password(nginx):
     token = base64.b64encode(b"me:pass word").decode()
     assert read_all(source(nginx.url("secret/"), headers={"Authorization": f"Basic {token}"})) == IMAGE
-    with pytest.raises(Failed, match="HTTP 401 Unauthorized; name and password"):
+    with pytest.raises(Failed, match="HTTP 401 Unauthorized; user and password"):
         read_all(source(nginx.url("secret/")))
 
 

@@ -72,7 +72,7 @@ def test_a_connection_that_breaks_within_a_part(server, source):
 
 def test_a_server_without_range(server, source):
     server.ranges = False
-    with pytest.raises(Incompatible, match="gives no parts of a file") as failed:
+    with pytest.raises(Incompatible, match="does not support ranges") as failed:
         source.read_at(0, 10)
     assert failed.value.code == "no_range"
     assert read_all(source) == IMAGE

@@ -98,7 +98,7 @@ def test_one_that_always_breaks_at_the_same_place_is_given_up(server, place, chu
     made = source(server, digest_known=True)
     error = failure(made)
     assert error.code == "connection_lost"
-    assert "(no Range) and broke off again and again before anything new came, after " in error.message
+    assert "(no Range) and broke off repeatedly before anything new came, after " in error.message
     assert error.message.endswith("; use a web server with ranges, or add a second source")
     # The first reading, three more, and the answer that is not read any more.
     assert (len(server.requests), made.stats()) == (5, {"bytes_read_again": 3 * place})
@@ -106,7 +106,7 @@ def test_one_that_always_breaks_at_the_same_place_is_given_up(server, place, chu
 
 def test_one_that_breaks_a_byte_later_each_time_is_given_up(server):
     server.on_request = lambda habits: setattr(habits, "cut_after", habits.cut_after + 1)
-    assert "again and again" in failure(source(server)).message
+    assert "repeatedly" in failure(source(server)).message
     assert len(server.requests) == 5
 
 
@@ -157,7 +157,7 @@ def test_time_in_which_it_comes_again_does_not_count(server):
 def test_one_that_drips_it_again_is_given_up(server):
     by_request(server, {"cut_after": None, "drip": (1, 0.05)})
     error = failure(source(server, patience_s=0.6))
-    assert "still reading again what had come before; no new byte for 0.6 s" in error.message
+    assert "still reading again what came before; no new byte for 0.6 s" in error.message
 
 
 def test_close_ends_it_in_another_thread(server):

@@ -64,7 +64,7 @@ def test_initiators():
 
 def test_the_address_that_faces_an_initiator():
     assert export_iscsi.own_address(["127.0.0.9"]) == "127.0.0.1"
-    with pytest.raises(plugin.InvalidRequest, match="say by address where to listen") as failed:
+    with pytest.raises(plugin.InvalidRequest, match="give the address to listen on") as failed:
         export_iscsi.own_address(["fe80::1"])  # a link-local address faces nobody without its interface
     assert failed.value.code == "no_address"
     assert export_iscsi.portal_url("fd00::1", 3260, IQN) == f"iscsi://[fd00::1]:3260/{IQN}/1"

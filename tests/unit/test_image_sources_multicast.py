@@ -26,9 +26,9 @@ def test_every_part_has_a_meaning_or_a_default(url, address):
 
 @pytest.mark.parametrize(("url", "why"), [
     ("udpcast://:9101?interface=lo", "even"), ("udpcast://:80?interface=lo", "from 1024"),
-    ("udpcast://:99999?interface=lo", "out of range"), ("udpcast://images.example?interface=lo", "no IPv4 address"),
-    ("udpcast://[ff02::1]?interface=lo", "no IPv4 address"), ("udpcast://me@239.1.2.3", "no user"),
-    ("udpcast://239.1.2.3/disk.raw", "no path"), ("udpcast://?mode=async", "no option mode"),
+    ("udpcast://:99999?interface=lo", "out of range"), ("udpcast://images.example?interface=lo", "not an IPv4 address"),
+    ("udpcast://[ff02::1]?interface=lo", "not an IPv4 address"), ("udpcast://me@239.1.2.3", "a user or"),
+    ("udpcast://239.1.2.3/disk.raw", "a path is not"), ("udpcast://?mode=async", "no option mode"),
     ("udpcast://?interface=lo&wait_s=0", "wait_s is a number"), ("udpcast://?interface=lo&wait_s=1e3", "wait_s"),
     ("udpcast://?interface=lo&ttl=256", "ttl is a number"), ("udpcast://?interface", "bad query"),
     ("udpcast://?interface=lo&rcvbuf=-1", "rcvbuf is a number"),

@@ -35,21 +35,21 @@ def files(*sizes):
 
 
 HOSTILE = [
-    (b"", "bad_image", "no torrent file"),
-    (b"<html>", "bad_image", "no torrent file"),
-    (b"d4:infoi1ee", "bad_image", "no torrent that can be used"),
-    (torrent()[:-30], "bad_image", "no torrent that can be used"),
-    (b"d" + b"l" * 200_000, "bad_image", "no torrent that can be used"),
+    (b"", "bad_image", "not a torrent file"),
+    (b"<html>", "bad_image", "not a torrent file"),
+    (b"d4:infoi1ee", "bad_image", "not a usable torrent"),
+    (torrent()[:-30], "bad_image", "not a usable torrent"),
+    (b"d" + b"l" * 200_000, "bad_image", "not a usable torrent"),
     (torrent(**{"piece length": 0}), "bad_image", "piece length"),
     (torrent(**{"piece length": -1}), "bad_image", "piece length"),
     (torrent(length=-5), "bad_image", "invalid"),
-    (torrent(length=1 << 62), "bad_image", "no torrent that can be used"),
+    (torrent(length=1 << 62), "bad_image", "not a usable torrent"),
     (torrent(pieces=HASH * 2), "bad_image", "piece hashes"),
     (torrent(length=40 * MIB, pieces=HASH * 2, **{"piece length": 32 * MIB}), "bad_image", "pieces of 32 MiB"),
     (torrent(name="../../etc/passwd"), "bad_image", "a path"),
     (torrent(name=".."), "bad_image", "missing name"),
     (torrent(name="a\0b"), "bad_image", "a path"),
-    (torrent(**files(MIB, MIB)), "bad_image", "holds 2 files, an image is one"),
+    (torrent(**files(MIB, MIB)), "bad_image", "holds 2 files instead of one"),
     (b"d" + bytes(metainfo.LARGEST), "bad_image", "more than 32 MiB"),
 ]  # fmt: skip
 
@@ -117,7 +117,7 @@ def test_no_libtorrent(monkeypatch):
 
 
 def test_a_link_that_is_none():
-    with pytest.raises(plugin.InvalidRequest, match="no magnet link") as failed:
+    with pytest.raises(plugin.InvalidRequest, match="not a magnet link") as failed:
         magnet.parse(lt, "magnet:?dn=x", "magnet:?")
     assert failed.value.code == "bad_url"
 
@@ -134,7 +134,7 @@ def test_a_magnet_link_takes_only_the_torrent_it_names(tmp_path):
     found = resolve(link, content.__getitem__, tmp_path)
     assert (found.name, found.web_seeds) == ("disk.raw", ["http://b/disk.raw"])
     content["http://a/right"] = wrong
-    with pytest.raises(plugin.Failed, match="nobody told what it is within") as failed:
+    with pytest.raises(plugin.Failed, match="no peer sent the torrent's metadata within") as failed:
         resolve(link, content.__getitem__, tmp_path)
     assert failed.value.code == "no_source"
 

@@ -23,7 +23,7 @@ MIB = 1 << 20
 GPT_SIGNATURE = b"EFI PART"  # at the start of logical block 1 (UEFI Specification, 5.3.2)
 LOOK = 4096 + len(GPT_SIGNATURE)  # bytes; the largest logical block in use has 4096
 BLKRRPART = 0x125F  # linux/fs.h: re-read the partition table
-# Zeros that wait for their neighbours, so that a large hole is one call of the kernel.
+# Adjacent zeros are collected, so that a large hole is one system call.
 LONGEST_RUN = 1 << 30
 # What a disk without a command for zeros writes within a fraction of a second; longer holes may be left until flush().
 SHORT_HOLE = 16 << 20
@@ -44,7 +44,7 @@ def ends(size: int) -> tuple[int, int]:
 
 
 class Disk:
-    """A Place that is a block device."""
+    """A DiskDestination."""
 
     source = "the image"
     abandoned = "holds no image now, its first and last MiB are wiped"
@@ -94,7 +94,7 @@ class Disk:
             self._wipe_ends()
 
     def scratch_space(self, size: int, image: int) -> DiskScratchSpace:
-        """Begin, and lend `size` bytes of the disk behind an image of `image` bytes or more, until its close().
+        """Begin, and lend `size` bytes of the disk after an image of `image` bytes or more, until it is closed.
 
         Raises Failed("no_room") before anything is touched; so does a write() later, if the image is larger.
         """
@@ -140,7 +140,7 @@ class Disk:
         os.fsync(self.fd)
 
     def finish(self) -> None:
-        """Everything else is on the disk before the ends are; then it is an image."""
+        """Write the ends when everything else is on the disk; then it is an image."""
         tail = ends(self.size)[1]
         if self.written > tail:
             zeros.pwrite(self.fd, memoryview(self._tail), tail)
@@ -201,7 +201,7 @@ class Disk:
             self._run = (start, end)
 
     def settle(self) -> None:
-        """Zeros that waited for more of them are on the disk, or among those that may be made last."""
+        """Write the pending zeros, or queue them with those that may be written last."""
         start, end = self._run
         if self.holes_last and end - start > SHORT_HOLE:
             self._holes.append((start, end))

@@ -1,11 +1,11 @@
-"""A set of byte ranges: which parts of an image were given, in whatever order they came."""
+"""A set of byte ranges: which parts of an image were written, in any order."""
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 
 
 class Extents:
-    """Ranges that touch are one, so an image given in order is one range however long it is."""
+    """Adjacent ranges are merged, so an image written in order is one range."""
 
     def __init__(self) -> None:
         self._starts: list[int] = []
@@ -20,7 +20,7 @@ class Extents:
         self._ends[first:last] = [end]
 
     def gaps(self, size: int) -> Iterator[tuple[int, int]]:
-        """What is not in it below `size`."""
+        """The ranges below `size` that are not in it."""
         at = 0
         for start, end in zip(self._starts, self._ends, strict=True):
             if start >= size:

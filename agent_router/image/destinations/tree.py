@@ -16,7 +16,7 @@ NEW = {"lost+found", MARKER}
 
 
 class Tree:
-    """A Place like Target; what is written to it must come in order."""
+    """A Destination; what is written to it must come in order."""
 
     source = "the archive"
     abandoned = "was emptied again"
@@ -34,7 +34,7 @@ class Tree:
         self.size = status.f_bavail * status.f_frsize
 
     def expect(self, size: int) -> None:
-        """`size` is that of the archive unpacked from its compression: files in it can only take less or about that."""
+        """`size` is that of the decompressed archive: its files take about that or less."""
         if self._max_size is not None and size > self._max_size:
             raise self._too_large()
 
@@ -63,7 +63,7 @@ class Tree:
         self.write(offset, bytes(length))
 
     def finish(self) -> None:
-        """The archive was the right one: all of it is on the disk before the marker goes."""
+        """The archive is verified: all of it is on the disk before the marker is removed."""
         self.flush()
         descriptor = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
         try:
@@ -74,7 +74,7 @@ class Tree:
             os.close(descriptor)
 
     def flush(self) -> None:
-        """All that was given is unpacked; raises what was wrong with the archive."""
+        """Everything written is unpacked; raises what was wrong with the archive."""
         if self._untar is not None:
             self._untar.finish()
             self.close()
@@ -99,7 +99,7 @@ def refuse(path: Path) -> None:
     if not path.is_dir():
         raise plugin.InvalidRequest("not_a_tree", f"{path} is not a directory; mount the file system there first")
     if not os.path.ismount(path) or path.resolve() == Path("/"):
-        raise plugin.Refused("not_a_tree", f"{path} is not where a file system is mounted; mount the one to fill there")
+        raise plugin.Refused("not_a_tree", f"{path} is not a mount point; mount the new file system there first")
     for point, source in devices.mounts(str(path)).items():
         _refuse_mount(point, source)
     left = sorted(entry.name for entry in path.iterdir() if entry.name not in NEW and not _only_mounts(entry))

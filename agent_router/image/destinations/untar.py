@@ -20,7 +20,7 @@ from typing import IO, Any, cast
 from agent_router import plugin
 from agent_router.image.protocols import Buffer
 
-PIECES = 4  # that wait for the reader of headers; one has a MiB at most
+PIECES = 4  # that wait for the reader of headers; each has at most a MiB
 BLOCK = 1 << 20
 FULL = ("No space left", "Wrote only", "quota exceeded")  # of GNU tar and of the C library
 ARGV = (
@@ -44,7 +44,7 @@ class _Tee:
         while not self._rest:
             piece = self._pieces.get()
             if piece is None:
-                self._pieces.put(None)  # the end stays the end
+                self._pieces.put(None)  # for the next call
                 return b""
             self._rest = piece
         data, self._rest = self._rest[:size], self._rest[size:]
@@ -73,7 +73,7 @@ class _Tee:
 
 
 class Untar(threading.Thread):
-    """write() the archive in order, then finish(); or stop(). Errors of tar and of the policy come out of both."""
+    """write() the archive in order, then finish(); or stop(). Both raise errors of tar and of the policy."""
 
     def __init__(self, directory: str, name: str, allow_devices: bool) -> None:
         super().__init__(daemon=True)
@@ -84,7 +84,7 @@ class Untar(threading.Thread):
         self._error: BaseException | None = None
         self._over = threading.Event()
         if shutil.which("tar") is None:
-            raise plugin.Incompatible("tool_missing", "tar is not installed here, and it unpacks archives")
+            raise plugin.Incompatible("tool_missing", "tar is not installed, and archives are unpacked with it")
         self._says = tempfile.TemporaryFile()
         # A list, never a shell; the archive's names are data on its standard input.
         self._tar = subprocess.Popen(
@@ -152,21 +152,21 @@ class Untar(threading.Thread):
                 self._policy.check(member)
                 self.members += 1
                 tee.release(archive.offset)
-                cast(Any, archive).members.clear()  # it would remember them all
+                cast(Any, archive).members.clear()  # tarfile keeps them all
         except (tarfile.TarError, EOFError) as error:
             code = "truncated" if "end of data" in str(error) or "truncated" in str(error) else "bad_image"
-            raise plugin.Failed(code, f"{self._name} is no complete tar archive: {error}") from None
+            raise plugin.Failed(code, f"{self._name} is not a complete tar archive: {error}") from None
         if not self.members:
             raise plugin.Failed("bad_image", f"{self._name} is a tar archive without a member")
         if tee.offset - archive.offset < tarfile.BLOCKSIZE:
-            raise plugin.Failed("truncated", f"{self._name}: the archive has no end; it was cut off")
+            raise plugin.Failed("truncated", f"{self._name}: the archive has no end; it is truncated")
         if not tee.ended(archive.offset):
-            raise plugin.Failed("bad_image", f"{self._name} has something else after the end of the archive")
+            raise plugin.Failed("bad_image", f"{self._name} has other data after the end of the archive")
         tee.release(tee.offset)
         while data := tee.read(BLOCK):  # what follows the end: padding
             tee.release(tee.offset)
             if data.strip(b"\0"):
-                raise plugin.Failed("bad_image", f"{self._name} has something else after the end of the archive")
+                raise plugin.Failed("bad_image", f"{self._name} has other data after the end of the archive")
 
     def _last_words(self) -> str:
         self._says.seek(0)

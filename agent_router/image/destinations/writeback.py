@@ -7,8 +7,8 @@ import ctypes
 import os
 from collections import deque
 
-# So much waits in memory at most, and the writer waits for the oldest WINDOW of it. That is also how long a slow disk
-# keeps it from reading at a time: the others of a multicast group wait meanwhile, and at last go on without it.
+# At most this much waits in memory, and the writer waits for the oldest WINDOW of it. A slow disk stops the reader for
+# that time: the other receivers of a multicast session wait meanwhile, and in the end continue without this one.
 PENDING = 64 << 20
 WINDOW = 4 << 20
 # sync_file_range(2): start writing, wait for it.
@@ -26,7 +26,7 @@ class Flusher:
 
     def wrote(self, start: int, end: int) -> None:
         last = self._newest[-1] if self._newest else (start, start)
-        # A hole is skipped with what lies around it; a jump is not, since in between may be what was written just now.
+        # A range may include a hole, but not a jump, since what was just written may be in between.
         if 0 <= start - last[1] <= WINDOW:
             self._newest[-1:] = [(last[0], end)]
         else:

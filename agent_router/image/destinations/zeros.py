@@ -17,7 +17,7 @@ BLKZEROOUT = 0x127F
 # linux/falloc.h. On a disk the kernel promises zeros after it, or EOPNOTSUPP (block/fops.c).
 PUNCH_HOLE = 0x02 | 0x01  # FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE
 PAGE = 4096
-STEP = 256 << 20  # bytes zeroed in one call: what a cancel may have to wait for
+STEP = 256 << 20  # bytes zeroed in one call; a cancel may have to wait for it
 MODES = ("auto", "discard", "zeroout", "none")
 _UNSUPPORTED = {errno.EOPNOTSUPP, errno.ENOSYS, errno.ENODEV, errno.EINVAL, errno.ENOTTY}
 _ZEROS = bytes(1 << 20)
@@ -42,7 +42,7 @@ def runs(data: memoryview, offset: int) -> Iterator[tuple[int, int, bool]]:
 
 
 def _end(data: memoryview, at: int, offset: int) -> int:
-    """That of what is looked at next: a large block of zeros as a whole, else one grain."""
+    """The end of the next part to look at: a large block of zeros as a whole, else one grain."""
     large = at + len(_ZEROS)
     if (offset + at) % len(_ZEROS) == 0 and large <= len(data) and _ZEROS.startswith(data[at:large]):
         return large
@@ -74,7 +74,7 @@ class Zeroer:
             except OSError as error:
                 if error.errno not in _UNSUPPORTED or len(self._ways) == 1:
                     raise
-                self._ways.pop(0)  # what the disk cannot, it cannot the next time either
+                self._ways.pop(0)  # what the disk cannot do now, it cannot do the next time either
 
     def _punch(self, start: int, length: int) -> None:
         if _libc.fallocate(self._fd, PUNCH_HOLE, ctypes.c_int64(start), ctypes.c_int64(length)) != 0:
@@ -90,7 +90,7 @@ class Zeroer:
 
 
 def discard(fd: int, size: int) -> None:
-    """Tell the disk that nothing on it is needed any more; a disk that cannot is left as it is."""
+    """Discard the whole disk; a disk that cannot do that is left as it is."""
     try:
         fcntl.ioctl(fd, BLKDISCARD, struct.pack("QQ", 0, size))
     except OSError as error:

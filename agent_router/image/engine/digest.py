@@ -1,4 +1,4 @@
-"""Which digest the published bytes must have, and which they have. It is the authority over everything else."""
+"""The digest that the published bytes must have, and the one they have. It overrules everything else."""
 
 import hashlib
 import re
@@ -46,11 +46,11 @@ def _known(algorithm: str) -> bool:
 
 
 def warn(wanted: Wanted) -> None:
-    """Say what the digests asked for are not good for."""
+    """Warn where the digests do not protect."""
     if not wanted:
-        plugin.warn("No digest was given: that the image is the right one was not checked")
+        plugin.warn("No digest was given, so the image was not verified")
     elif wanted.keys() <= BROKEN:
-        plugin.warn(f"{' and '.join(sorted(wanted))} tells damage, not forgery: use sha256 or sha512 for the image")
+        plugin.warn(f"{' and '.join(sorted(wanted))} detects damage, not forgery: use sha256 or sha512 for the image")
 
 
 def label(algorithm: str) -> str:
@@ -59,7 +59,7 @@ def label(algorithm: str) -> str:
 
 
 class Digests:
-    """All digests of one run over the bytes. `hashers` may be called by threads of their own."""
+    """All digests, computed in one pass. `hashers` may be called in threads of their own."""
 
     def __init__(self, wanted: Wanted) -> None:
         self._wanted = wanted
@@ -68,7 +68,7 @@ class Digests:
         self.hashers: list[Callable[[memoryview], Any]] = [state.update for state in self._states.values()]
 
     def update(self, data: bytes | memoryview) -> None:
-        """Where no threads are worth it."""
+        """Where threads are not worth it."""
         for state in self._states.values():
             state.update(data)
 
@@ -80,5 +80,5 @@ class Digests:
         for algorithm, digits in self.found().items():
             expected = self._wanted.get(algorithm, digits)
             if digits != expected:
-                message = f"{name} has {label(algorithm)} {digits}, expected was {expected}"
+                message = f"{name} has {label(algorithm)} {digits}, expected {expected}"
                 raise plugin.Failed("digest_mismatch", message, details={"expected": expected, "found": digits})

@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from agent_router import plugin
 from agent_router.image.protocols import Buffer, Decoder, Sink, Source
 
-# Few and large: with 8 of 1 MiB a raw image took a tenth more of CPU time, for handing them over.
+# Few and large: with 8 of 1 MiB a raw image took a tenth more CPU time for handing them over.
 BUFFER = 2 << 20
 BUFFERS = 4
 Piece = tuple[mmap.mmap, int]
@@ -40,7 +40,7 @@ class FirstError:
         return self.error is not None
 
     def do(self, work: Callable[..., object], *args: object) -> None:
-        """Work unless it is over; what it raises is kept for check()."""
+        """Work unless another thread failed; an exception is kept for check()."""
         if not self.over:
             try:
                 work(*args)
@@ -59,7 +59,7 @@ class FirstError:
 class Worker(threading.Thread):
     """A thread that can be waited for even where a signal interrupts the waiting.
 
-    Thread.join() cannot: interrupted once, it takes a running thread for one that has ended (Python 3.11).
+    Thread.join() cannot: interrupted once, it mistakes a running thread for an ended one (Python 3.11).
     """
 
     def __init__(self) -> None:
@@ -80,7 +80,7 @@ class Worker(threading.Thread):
 
 
 class StoppableSink:
-    """A Sink before the real one: a few bytes may unpack to terabytes, and that is stopped in the middle."""
+    """A sink that stops when another thread has failed: a few bytes may unpack to terabytes."""
 
     def __init__(self, sink: Sink, error: FirstError) -> None:
         self._sink, self._error = sink, error

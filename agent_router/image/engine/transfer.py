@@ -118,7 +118,7 @@ def _progress(source: Source) -> Callable[[int], None]:
     started = time.monotonic()
 
     def report(done: int) -> None:
-        # One byte short of the total until the verdict: attempts.py says once that all is done.
+        # One byte short of the total until the verdict: attempts.py reports completion once.
         rate = done / max(time.monotonic() - started, 0.001)
         total = source.size
         left = f", {(total - done) / rate:.0f} s left" if total and rate else ""

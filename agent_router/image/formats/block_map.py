@@ -1,6 +1,6 @@
 """A block map (bmaptool's format, versions 1.3 to 2.0): which blocks of an image hold data, and their digests.
 
-What is not mapped is never read from the image: the sink makes it zeros. Each mapped range is compared
+What is not mapped is dropped: the destination makes it zeros. Each mapped range is compared
 with its own digest as it passes, so that a wrong one is found before the image is over.
 """
 
@@ -38,7 +38,7 @@ class BlockMap:
 
 
 def parse(text: bytes, name: str) -> BlockMap:
-    """Raise Failed("bad_bmap") for anything that bmaptool would not have written."""
+    """Raises Failed("bad_bmap") for anything that bmaptool would not write."""
     try:
         found = _fields(text)
         block = int(found["BlockSize"])
@@ -56,7 +56,7 @@ def parse(text: bytes, name: str) -> BlockMap:
         _check_digest(text, bmap.algorithm)
     except (expat.ExpatError, KeyError, ValueError) as error:
         what = f"{error.args[0]} is missing" if isinstance(error, KeyError) else str(error)
-        raise plugin.Failed("bad_bmap", f"{name} is no block map that can be used: {what}") from None
+        raise plugin.Failed("bad_bmap", f"{name} is not a usable block map: {what}") from None
     return bmap
 
 
@@ -106,7 +106,7 @@ def _check_digest(text: bytes, algorithm: str) -> None:
 
 
 class BlockMapSink:
-    """A Sink before the real one: only what the map has goes through, in order."""
+    """A Filter: only what the map has passes, in order."""
 
     def __init__(self, bmap: BlockMap, sink: Sink) -> None:
         self._bmap, self._sink = bmap, sink

@@ -14,7 +14,7 @@ PIECE = 1 << 16
 def fetch(spec: Spec, limit_bytes: int) -> bytes:
     """The file at spec.url, over http(s) or from a path; raises Failed("too_large") beyond the limit.
 
-    What `spec` says of the image (digest, size, mirrors) does not hold for this file.
+    Digest, size and mirrors of `spec` are those of the image and do not apply to this file.
     """
     plain = dataclasses.replace(spec, digest=None, digest_known=False, size_bytes=None, mirrors=())
     source: Source = FileSource(plain) if split(spec.url)[0] == "file" else HttpSource(plain)
@@ -26,5 +26,7 @@ def fetch(spec: Spec, limit_bytes: int) -> bytes:
     finally:
         source.close()
     if len(found) > limit_bytes:
-        raise plugin.Failed("too_large", f"{spec.name} has more than {limit_bytes} bytes and is not what it should be")
+        raise plugin.Failed(
+            "too_large", f"{spec.name} has more than {limit_bytes} bytes, too many for a file of its kind"
+        )
     return bytes(found)

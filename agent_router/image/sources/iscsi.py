@@ -50,11 +50,11 @@ def parse_url(url: str, headers: Mapping[str, str]) -> Lun:
     if not host or len(path) != 3 or parts.query or parts.fragment:
         raise _bad_url(url, "it is not iscsi://PORTAL[:PORT]/IQN/LUN")
     if not TARGET.fullmatch(path[1]):
-        raise _bad_url(url, f"{path[1]} is no name of an iSCSI target")
+        raise _bad_url(url, f"{path[1]} is not the name of an iSCSI target")
     if not re.fullmatch("[0-9]{1,5}", path[2]):
-        raise _bad_url(url, f"{path[2]} is no number of a LUN")
+        raise _bad_url(url, f"{path[2]} is not the number of a LUN")
     if not re.fullmatch(r"[A-Za-z0-9._:-]+", host):
-        raise _bad_url(url, f"{host} is no name of a host")
+        raise _bad_url(url, f"{host} is not a host name")
     user, password = _chap(url, headers)
     portal = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     return Lun(portal, path[1], int(path[2]), user, password)
@@ -84,7 +84,7 @@ def _bad_url(url: str, why: str) -> plugin.InvalidRequest:
 
 
 class IscsiSource:
-    """A protocols.Source. A LUN is often larger than the image: `size_bytes` in the command says how much to read."""
+    """A Source. A LUN is often larger than the image: `size_bytes` of the command says how much to read."""
 
     in_order_only = False
 
@@ -107,7 +107,7 @@ class IscsiSource:
         self._nbd = nbd = self._connect()
         expected = self._spec.size_bytes
         if expected is not None and expected > nbd.size:
-            message = f"{self.name} has {nbd.size} bytes, expected were {expected}"
+            message = f"{self.name} has {nbd.size} bytes, expected {expected}"
             raise plugin.Failed("wrong_size", message, details={"expected": expected, "found": nbd.size})
         self.size = nbd.size if expected is None else expected
 
@@ -156,7 +156,7 @@ class IscsiSource:
 
     def _start(self, lun: Lun) -> None:
         self._log = tempfile.TemporaryFile()
-        # The password has no name in any directory and is in no argument list: a file in memory, given by number.
+        # The password is neither in a directory nor in an argument list: a file in memory, passed by number.
         secret = os.memfd_create("chap")
         try:
             os.write(secret, lun.password.encode())
@@ -175,7 +175,7 @@ class IscsiSource:
             os.close(secret)
 
     def _connect(self) -> Nbd:
-        """qemu-nbd says how large the LUN is, or ends with a sentence."""
+        """qemu-nbd reports the size of the LUN, or exits with a message."""
         assert self._process is not None
         until = time.monotonic() + self._spec.patience_s
         while (left_s := until - time.monotonic()) > 0:
@@ -206,7 +206,7 @@ class IscsiSource:
             return "this qemu-nbd has no iSCSI; install qemu-block-extra (element agent-router-iscsi)"
         why = lines[-1].partition(CUT)[2] or lines[-1]
         # libiscsi's words for a connection that was refused or not answered.
-        return "nobody answers at that address" if "Can not reconnect" in why else why
+        return "nothing answers at that address" if "Can not reconnect" in why else why
 
 
 def nbd_argv(lun: Lun, secret: int) -> list[str]:

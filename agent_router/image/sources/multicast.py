@@ -3,7 +3,7 @@
     udpcast://[RENDEZVOUS][:PORTBASE][?interface=NAME&wait_s=N&ttl=N&rcvbuf=BYTES]
 
 docs/multicast.md says what each part means, and how the sender is run. Whether the transmission has a return channel
-or forward error correction instead is the sender's choice, of which a receiver learns when it begins.
+or forward error correction instead is the sender's choice, and a receiver learns it when it begins.
 """
 
 import fcntl
@@ -28,8 +28,8 @@ from agent_router.image.sources.spec import Spec, shown
 
 PIPE_BYTES = 1 << 20
 END_S = 2.0  # for udp-receiver to end by itself
-LEAVE_S = 1.0  # for it to take leave of the sender
-# What udp-receiver says that is no reason for an end.
+LEAVE_S = 1.0  # for it to sign off from the sender
+# Lines of udp-receiver that do not explain its end.
 CHATTER = (
     "Udp-receiver ", "UDP receiver for", "received message", "Connected as", "Listening to", "Transfer complete",
     "Signal ",
@@ -63,7 +63,7 @@ def parse_url(url: str, patience_s: float, server: str = "") -> Address:
     except ValueError as error:
         raise _bad_url(url, str(error)) from None
     if parts.username is not None or parts.path not in ("", "/") or parts.fragment:
-        raise _bad_url(url, "there is no user and no path in it")
+        raise _bad_url(url, "a user or a path is not allowed in it")
     unknown = set(options) - {*NUMBERS, "interface"}
     if unknown:
         raise _bad_url(url, f"it has no option {', '.join(sorted(unknown))}, only interface, wait_s, ttl and rcvbuf")
@@ -118,7 +118,7 @@ def _group(url: str, host: str | None) -> str | None:
         # Also a broadcast or unicast address: where the first packet goes to is all that it says.
         return str(ipaddress.IPv4Address(host))
     except ValueError:
-        raise _bad_url(url, f"{host} is no IPv4 address") from None
+        raise _bad_url(url, f"{host} is not an IPv4 address") from None
 
 
 def _number(url: str, key: str, value: str) -> int:
@@ -133,7 +133,7 @@ def _bad_url(url: str, why: str) -> plugin.InvalidRequest:
 
 
 class MulticastSource:
-    """A protocols.Source. open() waits until the transmission begins: until then the disk is untouched."""
+    """A Source. open() waits until the transmission begins: until then the disk is untouched."""
 
     in_order_only = True
 
@@ -149,7 +149,7 @@ class MulticastSource:
 
     def open(self) -> None:
         if not self._spec.digest_known:
-            message = f"{self.name}: anybody on the network can send by multicast, so it needs a digest; add one"
+            message = f"{self.name}: anyone on the network can send by multicast, so a digest is required; add one"
             raise plugin.InvalidRequest("no_digest", message)
         address = parse_url(self._spec.url, self._spec.patience_s, self._spec.extras.get("server", ""))
         begun = time.monotonic()
@@ -174,7 +174,7 @@ class MulticastSource:
         return filled
 
     def read_at(self, offset: int, length: int) -> bytes:
-        raise plugin.Incompatible("no_range", f"{self.name}: multicast cannot be read from anywhere; use http")
+        raise plugin.Incompatible("no_range", f"{self.name}: multicast cannot be read out of order; use http")
 
     def close(self) -> None:
         process, self._process = self._process, None
@@ -229,7 +229,7 @@ class MulticastSource:
         why = f" ({reasons[-1]})" if reasons else ""
         message = (
             f"{self.name}: no transmission began on {address.interface} within {address.wait_s} s{why}; "
-            "start udp-sender, or wait longer (wait_s): who comes late is not let in"
+            "start udp-sender, or wait longer (wait_s): latecomers are not admitted"
         )
         return plugin.Failed("no_source", message)
 
@@ -244,7 +244,7 @@ class MulticastSource:
         said = [line for line in self._said() if not line.startswith(CHATTER)]
         why = said[-1] if said else f"udp-receiver ended with {status}"
         if why == "Receiver timeout":
-            why = f"the sender has said nothing for {timeout_s(self._spec.patience_s)} s"
+            why = f"the sender was silent for {timeout_s(self._spec.patience_s)} s"
         message = f"{self.name}: the transmission broke off after {self.offset} bytes: {why}"
         raise plugin.Failed("connection_lost", message)
 
@@ -262,7 +262,7 @@ FIONREAD = 0x541B  # asm-generic/ioctls.h
 
 
 def _leave(process: subprocess.Popen[bytes]) -> None:
-    """End udp-receiver. At Ctrl-C it tells the sender that it goes, which else waits for it, and all others with it."""
+    """End udp-receiver. At Ctrl-C it signs off from the sender, for which all others would wait otherwise."""
     process.send_signal(signal.SIGINT)
     try:
         process.wait(LEAVE_S)
@@ -272,7 +272,7 @@ def _leave(process: subprocess.Popen[bytes]) -> None:
 
 
 def timeout_s(patience_s: float) -> int:
-    """udp-receiver takes whole seconds, and 0 for ever."""
+    """udp-receiver takes whole seconds, and 0 forever."""
     return max(math.ceil(patience_s), 1)
 
 

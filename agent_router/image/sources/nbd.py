@@ -29,7 +29,7 @@ class Nbd:
             self._socket.connect(path)
             magic, option, flags = _GREETING.unpack(self._take(_GREETING.size))
             if (magic, option) != (b"NBDMAGIC", b"IHAVEOPT") or not flags & _NO_ZEROES:
-                raise OSError("no NBD server that this client understands")
+                raise OSError("not an NBD server that this client understands")
             self._socket.sendall(_OPTION.pack(_FIXED_NEWSTYLE | _NO_ZEROES, b"IHAVEOPT", _EXPORT_NAME, 0))
             self.size: int = _EXPORT.unpack(self._take(_EXPORT.size))[0]
             self._socket.settimeout(timeout_s)
@@ -46,7 +46,7 @@ class Nbd:
         while lengths:
             magic, error, start = _REPLY.unpack(self._take(_REPLY.size))
             if magic != _REPLY_MAGIC or start not in lengths:
-                raise OSError("the NBD server answers what was not asked")
+                raise OSError("the NBD server sent an unexpected reply")
             if error:
                 raise OSError(error, f"read error at byte {offset + start}")
             self._fill(buffer[start : start + lengths.pop(start)])

@@ -8,7 +8,7 @@ from agent_router.image.formats import unpackers
 from agent_router.image.formats.qcow2.header import Header, damaged
 from agent_router.image.protocols import Sink
 
-# One order to another thread costs as much as unpacking some KiB, so clusters go in batches.
+# Handing work to another thread costs as much as unpacking some KiB, so clusters go in batches.
 BATCH = 256 << 10  # bytes, unpacked
 # QEMU packs with a 4 KiB window, and with zstd's default level, whose window is 2 MiB.
 DEFLATE_WINDOW_LOG, ZSTD_WINDOW_LOG = 12, 22

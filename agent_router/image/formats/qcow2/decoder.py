@@ -1,8 +1,8 @@
 """Decoder of qcow2 that reads the file once, in order, and keeps none of it.
 
 The header and the tables are fetched before, by read_at(): they tell where each part of the stream
-goes. When they pass by in the stream they must be what was fetched, so that a digest of the
-stream vouches for them too.
+goes. When the stream reaches them they must equal what was fetched, so that the digest of the
+stream covers them too.
 """
 
 import hashlib
@@ -16,18 +16,21 @@ from agent_router.image.formats.qcow2.header import LENGTH, parse
 from agent_router.image.formats.qcow2.tables import COMPRESSED, DATA, Run, Tables
 from agent_router.image.protocols import Sink, Source
 
-# Clusters of the file that more than one place of the disk shares are written to each of them.
+# Clusters of the file that several parts of the disk share are written to each of them.
 MOST_SHARED = 65536
 
 
 class Qcow2:
-    """begin() refuses all that can be refused; what no table names is never given to the sink, so it is zeros."""
+    """begin() refuses all that can be refused; what no table refers to is never written, so it is zeros."""
 
     def __init__(self, sink: Sink) -> None:
         self.sink = sink
         self._position = 0
-        self._kept, self._kept_at = b"", 0  # the end of the stream so far, if something not whole begins in it
-        self._begun: list[Run] = []  # DATA of which the stream has brought a part
+        self._kept, self._kept_at = (
+            b"",
+            0,
+        )  # the end of the stream so far, if it holds the beginning of something incomplete
+        self._begun: list[Run] = []  # DATA that the stream has brought in part
 
     def begin(self, source: Source) -> None:
         self.name = source.name
@@ -38,7 +41,7 @@ class Qcow2:
             unpackers.zstd_module()
         self.sink.expect(header.size)
         if header.dirty:
-            plugin.warn(f"{self.name} was not closed when it was published: what it was used for may be half done")
+            plugin.warn(f"{self.name} was not closed before it was published: its content may be inconsistent")
         assert source.size is not None
         self._tables = Tables(header, source, source.size)
         self._tables.load(start)
@@ -65,7 +68,7 @@ class Qcow2:
     def finish(self) -> None:
         self._clusters.finish()
         if self._next is not None or self._begun:
-            message = f"{self.name} ends after {self._position} bytes, and its tables name more: publish it again"
+            message = f"{self.name} ends after {self._position} bytes, but its tables refer to more: publish it again"
             raise plugin.Failed("truncated", message)
 
     def _first_bytes(self, source: Source) -> bytes:
@@ -77,12 +80,12 @@ class Qcow2:
                 raise
         message = (
             f"{self.name} cannot be read out of order, and a qcow2 image has to be: "
-            "use a server that knows Range requests, or publish the image as raw.zst"
+            "use a server that supports ranges, or publish the image as raw.zst"
         )
         raise plugin.Incompatible("no_range", message)
 
     def _copy(self, run: Run, data: memoryview, end: int) -> None:
-        """Give what is there of a run; the rest of it comes with the next bytes."""
+        """Write what is there of a run; the rest comes with the next bytes."""
         host, last, shift = run.host, min(run.host + run.length, end), run.guest - run.host
         if host < self._position:
             edge = min(last, self._position)
@@ -92,7 +95,9 @@ class Qcow2:
             self.sink.write(host + shift, data[host - self._position : last - self._position])
         if last < run.host + run.length:
             if len(self._begun) >= MOST_SHARED:
-                raise plugin.Failed("unsafe_image", f"{self.name} has too many clusters in one place of the file")
+                raise plugin.Failed(
+                    "unsafe_image", f"{self.name} has too many clusters that share one part of the file"
+                )
             self._begun.append(Run(last, run.host + run.length - last, last + shift, DATA))
 
     def _whole(self, run: Run, found: bytes) -> None:

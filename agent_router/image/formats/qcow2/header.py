@@ -9,7 +9,7 @@ from typing import NoReturn
 
 from agent_router import plugin
 
-LENGTH = 512  # bytes that hold the header in all cases; the smallest cluster
+LENGTH = 512  # bytes that hold every header; the smallest cluster
 MAGIC = b"QFI\xfb"
 _V2 = struct.Struct(">4sIQIIQIIQQIIQ")
 _V3 = struct.Struct(">QQQII")
@@ -26,7 +26,7 @@ class Header:
     cluster_bits: int
     size: int  # of the disk, bytes
     l1_offset: int
-    l1_entries: int  # so many as the disk needs; what follows is for snapshots
+    l1_entries: int  # as many as the disk needs; what follows is for snapshots
     zstd: bool  # compressed clusters are zstd, otherwise deflate
     dirty: bool  # was not closed: reference counts, which are not used here, may be wrong
 
@@ -40,11 +40,11 @@ class Header:
 
 
 def damaged(name: str, what: str) -> plugin.Failed:
-    return plugin.Failed("bad_image", f"{name} is no sound qcow2 image: {what}; see what qemu-img check says of it")
+    return plugin.Failed("bad_image", f"{name} is a damaged qcow2 image: {what}; see what qemu-img check says of it")
 
 
 def parse(data: bytes, name: str) -> Header:
-    """Raises Failed("bad_image") for a damaged header, Failed("unsafe_image") for what is not read here."""
+    """Raises Failed("bad_image") for a damaged header, Failed("unsafe_image") for unsupported features."""
     if len(data) < LENGTH:
         raise plugin.Failed("truncated", f"{name} has only {len(data)} bytes: publish it again")
     (magic, version, backing_at, backing_length, bits, size, encryption, l1_entries, l1_offset, _, _, snapshots, _) = (
@@ -55,14 +55,14 @@ def parse(data: bytes, name: str) -> Header:
     if not 9 <= bits <= 21:
         raise damaged(name, f"its clusters have 2^{bits} bytes")
     if size % 512:
-        raise damaged(name, f"the size of its disk, {size} bytes, is no multiple of 512")
+        raise damaged(name, f"the size of its disk, {size} bytes, is not a multiple of 512")
     features, length = _features(data, name) if version == 3 else (0, _V3_AT)
     if backing_at or backing_length:
-        _refuse(name, "has a backing file, and no other file than the one published is ever read")
+        _refuse(name, "has a backing file, and only the published file is ever read")
     if encryption:
         _refuse(name, f"is encrypted ({_ENCRYPTION.get(encryption, encryption)})")
     if snapshots:
-        _refuse(name, f"has internal snapshots ({snapshots}), of which it is not clear which one is meant")
+        _refuse(name, f"has internal snapshots ({snapshots}), and it is unclear which one is meant")
     zstd = _zstd(data[_COMPRESSION_AT] if length > _COMPRESSION_AT else 0, features, name)
     needed = -(-size // (1 << (2 * bits - 3)))
     if l1_offset % (1 << bits) or not l1_offset or not needed <= l1_entries <= _LARGEST_L1 // 8:
@@ -83,17 +83,17 @@ def _features(data: bytes, name: str) -> tuple[int, int]:
     if features & _CORRUPT:
         raise damaged(name, "it is marked as corrupt")
     if features & _DATA_FILE:
-        _refuse(name, "has its data in another file, and no other file than the one published is ever read")
+        _refuse(name, "has its data in another file, and only the published file is ever read")
     if features & _EXTENDED:
         _refuse(name, "has extended L2 entries (subclusters)")
     if unknown := features & ~(_DIRTY | _COMPRESSION):
-        _refuse(name, f"needs features that are not known here (bits {unknown:#x})")
+        _refuse(name, f"needs unknown features (bits {unknown:#x})")
     return features, length
 
 
 def _zstd(kind: int, features: int, name: str) -> bool:
     if kind > 1:
-        _refuse(name, f"is compressed by a method that is not known here ({kind})")
+        _refuse(name, f"is compressed by an unknown method ({kind})")
     if bool(features & _COMPRESSION) != bool(kind):
         raise damaged(name, "its header contradicts itself about how it is compressed")
     return kind == 1

@@ -55,7 +55,7 @@ class Reader:
         """By `host`. `first` is the number of the table's first cluster; neighbours in file and disk are one run."""
         size, cluster, bits = self.header.size, self.header.cluster, self.header.cluster_bits
         table = words(data)
-        # What lies behind the end of the disk is not of it.
+        # Entries beyond the end of the disk are ignored.
         del table[max(-(-size // cluster) - first, 0) :]
         host = length = guest = 0
         for number in self._order(table, first):
@@ -131,7 +131,7 @@ class Tables:
         self.digests: list[bytes] = []
 
     def load(self, start: bytes) -> None:
-        """`start`: the first LENGTH bytes of the file. Raises Failed for what is outside the file or contradicts."""
+        """`start`: the first LENGTH bytes of the file. Raises Failed for what is outside the file or contradictory."""
         header = self.header
         l1_bytes = self._read(header.l1_offset, header.l1_entries * 8)
         first_of = self._first_clusters(l1_bytes)
@@ -149,7 +149,7 @@ class Tables:
         self._limit_memory()
 
     def ordered(self) -> Iterator[Run]:
-        """All runs by their place in the file. Tables are unpacked when it is their turn."""
+        """All runs by their place in the file. Each table is unpacked when it is its turn."""
         waiting = sorted(self._tables, reverse=True)
         metadata = (run._replace(length=LENGTH) if run.host == 0 else run for run in self._metadata if run.length)
         heap: list[tuple[Run, int, Iterator[Run]]] = [(next(metadata), -1, metadata)]

@@ -18,12 +18,12 @@ MOST_REDIRECTS = 10
 REDIRECTS = {301, 302, 303, 307, 308}
 # 203 is 200 through a proxy that changed headers; nothing else has the bytes.
 FINE = {200, 203, 206}
-# What this module says itself; with another value the answer would not be what its caller thinks.
+# Set by this module; with other values the caller would misunderstand the answer.
 RESERVED = {"host", "range", "if-range", "accept-encoding", "connection", "content-length", "transfer-encoding"}
 
 
 class Location(NamedTuple):
-    """Where to ask. `trusted`: this is still the server that the secrets are meant for."""
+    """Where to send the request. `trusted`: this is still the server that the secrets are for."""
 
     url: str
     trusted: bool
@@ -37,7 +37,7 @@ class Exchange:
     sock: socket.socket | None
 
     def close(self) -> None:
-        """At once, and even if another thread is waiting for bytes."""
+        """Works at once, even while another thread waits for bytes."""
         if self.sock is not None:
             with contextlib.suppress(OSError):  # the other side was faster
                 self.sock.shutdown(socket.SHUT_RDWR)
@@ -46,7 +46,7 @@ class Exchange:
 
 
 class HttpClient:
-    """Sends GET requests for one spec; keeps a connection for the next one if that is asked for."""
+    """Sends GET requests for one spec; keep() saves a connection for the next one."""
 
     def __init__(self, spec: Spec) -> None:
         check_headers(spec.headers)
@@ -57,9 +57,9 @@ class HttpClient:
         self.start = Location(spec.url, True)
 
     def get(self, location: Location, headers: Mapping[str, str], timeout_s: float) -> Exchange:
-        """The answer of whoever has it in the end, its body unread.
+        """The answer after all redirects, its body unread.
 
-        Raises OSError or HTTPException (ErrorStatus for a status), which may be over in a while, or plugin.Failed.
+        Raises OSError or HTTPException (ErrorStatus for a status), which may be temporary, or plugin.Failed.
         """
         for _ in range(MOST_REDIRECTS + 1):
             exchange = self._ask(location, headers, timeout_s)
@@ -128,7 +128,9 @@ class HttpClient:
         if scheme not in ("http", "https"):
             raise plugin.Failed("http_error", f"{name}, and only http and https are followed")
         if scheme == "http" and location.url.startswith("https:") and not self._spec.digest_known:
-            message = f"{name}: from https to http, where anybody on the way could change it, a digest must be given"
+            message = (
+                f"{name}: from https to http, where anyone on the path could change it; a digest is required for that"
+            )
             raise plugin.Failed("http_error", message)
         try:
             prepared(target)
@@ -160,7 +162,7 @@ GZIP = {"gzip", "x-gzip"}
 
 
 class Body:
-    """`length` is None if only the connection or the chunks tell where it ends."""
+    """`length` is None if only the connection or the chunks show where it ends."""
 
     def __init__(self, response: http.client.HTTPResponse, length: int | None) -> None:
         self._response = response
@@ -168,7 +170,7 @@ class Body:
         self._error: Exception | None = None
 
     def readinto(self, buffer: memoryview) -> int:
-        """What comes within a short time, a byte at least; 0 at the end. Raises IncompleteRead if it is cut off.
+        """What arrives within a short time, at least a byte; 0 at the end. Raises IncompleteRead if it is cut off.
 
         HTTPResponse.readinto() waits until the buffer is full, which for a server that drips is never.
         """
@@ -202,14 +204,14 @@ class Body:
         except OSError as error:
             if not filled:
                 raise
-            self._error = error  # what came before counts; the next call tells
+            self._error = error  # what came before counts; the next call raises
         return filled
 
 
 def refuse_encoding(response: http.client.HTTPResponse, url: str, name: str) -> None:
     """Raise Failed("encoded") if these are not the bytes as published."""
     encoding = response.headers.get("Content-Encoding", "identity").lower()
-    # Some servers declare a .gz file so. It is sent as it lies there, and that is what its digest is of.
+    # Some servers label .gz files like this. The file is sent as published, and its digest is of that.
     stored = encoding in GZIP and urllib.parse.urlsplit(url).path.endswith((".gz", ".tgz"))
     if encoding != "identity" and not stored:
-        raise plugin.Failed("encoded", f"{name}: the server sends it as {encoding} though asked not to")
+        raise plugin.Failed("encoded", f"{name}: the server sends it as {encoding} although told not to")

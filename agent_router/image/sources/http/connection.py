@@ -23,7 +23,7 @@ PROXY_PORT = 3128
 
 
 class ErrorStatus(http.client.HTTPException):
-    """An answer that is not what was asked for, with what it says of trying again."""
+    """An answer with an error status, and when the server wants to be asked again."""
 
     def __init__(self, status: int, reason: str, retry_after_s: float = 0.0, content_range: str = "") -> None:
         super().__init__(f"HTTP {status} {reason}".strip())
@@ -56,7 +56,7 @@ class Connector:
         return made
 
     def asked(self, parts: SplitResult) -> tuple[str, dict[str, str]]:
-        """What to ask for on the connection, and what to say besides: a proxy wants the whole URL (RFC 9112, 3.2.2)."""
+        """The request target and additional headers: a proxy needs the whole URL (RFC 9112, 3.2.2)."""
         proxy = self._proxy(parts)
         if proxy is None or parts.scheme == "https":
             return selector(parts), {}
@@ -69,7 +69,7 @@ class Connector:
 class _Secure(http.client.HTTPSConnection):
     """TLS, through a tunnel of the proxy if there is one.
 
-    The tunnel of http.client tells an IPv6 address without brackets, and the answer of the proxy as a text only.
+    http.client's own tunnel sends IPv6 addresses without brackets, and gives the proxy's answer only as text.
     """
 
     def __init__(
@@ -163,7 +163,7 @@ def prepared(url: str) -> SplitResult:
     if parts.scheme not in PORTS or not host:
         raise plugin.InvalidRequest("bad_url", f"{shown(url)} is not a URL of http or https")
     if "@" in parts.netloc:
-        message = f"{shown(url)}: a name within the URL would end up in logs; give it as the header Authorization"
+        message = f"{shown(url)}: a user name in the URL would end up in logs; send it in the header Authorization"
         raise plugin.InvalidRequest("bad_url", message)
     name = f"[{host}]" if ":" in host else ascii_name(host)
     place = name if port in (None, PORTS[parts.scheme]) else f"{name}:{port}"
@@ -228,7 +228,7 @@ def tls_context(spec: Spec) -> ssl.SSLContext:
 
 
 def _trusting(ca: str | None) -> ssl.SSLContext:
-    """Whoever the system trusts, or only what is given: then it is meant instead."""
+    """Trusts the system's CAs, or only `ca` if it is given."""
     if not ca:
         return ssl.create_default_context()
     if is_pem(ca):

@@ -1,4 +1,4 @@
-"""What a failed exchange says to a person, and whether another try may help."""
+"""What a failed exchange means to a person, and whether retrying may help."""
 
 import datetime
 import http.client
@@ -10,10 +10,10 @@ from agent_router.image.sources.http.connection import ErrorStatus, ProxyErrorSt
 
 RETRY_STATUS = {408, 425, 429, 500, 502, 503, 504}
 CURES = {
-    401: "name and password, or a token, are missing or wrong: give the header Authorization",
-    403: "this server does not give it to us",
+    401: "user and password, or a token, are missing or wrong: set the header Authorization",
+    403: "the server denies access",
     404: "there is no such file",
-    407: "the proxy wants a name and a password: http://NAME:PASSWORD@HOST:PORT",
+    407: "the proxy requires a user and a password: http://NAME:PASSWORD@HOST:PORT",
 }
 # X509_V_ERR_CERT_NOT_YET_VALID and _HAS_EXPIRED: in a ramdisk the clock is as suspicious as the certificate.
 TIME_ERRORS = {9, 10}
@@ -27,7 +27,7 @@ def hopeless(error: Exception) -> bool:
         return error.status not in RETRY_STATUS
     if isinstance(error, socket.gaierror):
         return error.errno != socket.EAI_AGAIN
-    # Cut off in the middle of the handshake is a broken connection like any other.
+    # A handshake that breaks off is a broken connection like any other.
     return isinstance(error, ssl.SSLError) and not isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError)
 
 
@@ -39,7 +39,7 @@ def reason(error: Exception) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"the certificate was not accepted: {error.verify_message}{_tls_cure(error.verify_code)}"
     if isinstance(error, http.client.IncompleteRead):
-        # Of chunks nobody tells how many were to come.
+        # With chunks the expected length is unknown.
         return "its end is missing" if error.expected is None else f"{error.expected} bytes are missing"
     inner = getattr(error, "reason", None) or getattr(error, "strerror", None) or error
     return str(inner) or type(error).__name__

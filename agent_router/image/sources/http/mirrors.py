@@ -1,6 +1,6 @@
 """Several servers that have the same bytes: one that fails is followed by the next, from the same offset on.
 
-One without ranges cannot go on from there; when all others have failed it is asked once more, and read from the start.
+One without ranges cannot continue from there; when all others have failed it is tried again, from the start.
 """
 
 import dataclasses
@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 
 class Mirrors:
-    """A protocols.Source over spec and spec.mirrors. Whether they had the same bytes, the digest tells in the end."""
+    """A Source over spec and spec.mirrors. The digest verifies in the end that they had the same bytes."""
 
     in_order_only = False
 

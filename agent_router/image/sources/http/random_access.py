@@ -1,4 +1,4 @@
-"""Parts from anywhere in an image, over one connection that is kept: for formats that must look around first."""
+"""Parts from anywhere in an image, over one persistent connection: for formats whose tables must be read first."""
 
 import http.client
 
@@ -81,7 +81,7 @@ class RandomAccess:
     def _impossible(self, error: CannotResume) -> plugin.Failed:
         if isinstance(error, NoRange):
             message = (
-                f"{self._spec.name}: the server gives no parts of a file (no Range), which this format needs; use "
+                f"{self._spec.name}: the server does not support ranges (no Range), which this format needs; use "
                 "another server, or publish the image as raw.zst"
             )
             return plugin.Incompatible("no_range", message)

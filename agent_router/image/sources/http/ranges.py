@@ -1,4 +1,4 @@
-"""May a download go on where it broke? The rules of RFC 9110: 8.8 validators, 13.1.5 If-Range, 14 ranges."""
+"""May a download resume where it broke? The rules of RFC 9110: 8.8 validators, 13.1.5 If-Range, 14 ranges."""
 
 import email.utils
 import http.client
@@ -63,13 +63,13 @@ def unsatisfied_total(value: str) -> int | None:
 
 
 class CannotResume(Exception):
-    """What came is not the rest of what was read before; the text says why, `cure` what to do."""
+    """The answer is not the rest of what was read before; the text says why, `cure` what to do."""
 
     cure = "start again"
 
 
 class NoRange(CannotResume):
-    """The server gives the whole only."""
+    """The server sends only the whole image."""
 
     cure = "use a web server with ranges, or add a second source"
 
@@ -77,7 +77,7 @@ class NoRange(CannotResume):
 def check_part(
     response: http.client.HTTPResponse, url: str, first: Version | None, start: int, size: int | None
 ) -> Span:
-    """What part of the image `response` has; raises CannotResume unless it begins at `start` of the same bytes."""
+    """The part of the image in `response`; raises CannotResume unless it begins at `start` of the same bytes."""
     if first is not None and _replaced(response, url, first):
         raise CannotResume("the image on the server was replaced while it was read")
     if response.status != 206:
@@ -97,8 +97,8 @@ def check_whole(
 ) -> int | None:
     """The size that `response` tells; raises CannotResume unless it has again the bytes before `start`, and the rest.
 
-    For an answer that check_part() found to be no part, and not of an image that was replaced. `judged`: a digest will
-    tell in the end.
+    For an answer that check_part() found to be the whole image, and not a replaced one. `judged`: a digest will
+    verify the image in the end.
     """
     now = version(response, url)
     vouched = first is not None and url == first.url and first.validator in {now.etag, now.modified} - {None}
@@ -110,7 +110,7 @@ def check_whole(
 
 
 def _replaced(response: http.client.HTTPResponse, url: str, first: Version) -> bool:
-    """Only an answer of the same URL can say so: mirrors have validators of their own."""
+    """Only an answer of the same URL can show that: mirrors have validators of their own."""
     if url != first.url:
         return False
     now = version(response, url)

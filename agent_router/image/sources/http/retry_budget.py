@@ -15,7 +15,7 @@ MIN_BYTES_PER_S = 4096
 class RetryBudget:
     """Counts the seconds spent in `with budget:` since enough bytes came.
 
-    Time outside does not count: a disk that makes the network wait is no fault of the server.
+    Time outside does not count: the server is not to blame for a slow disk.
     """
 
     def __init__(self, limit_s: float) -> None:
@@ -49,7 +49,7 @@ class RetryBudget:
             self._got_bytes, self._spent_s, self._since = 0, 0.0, time.monotonic()
 
     def excuse(self, count: int, seconds: float) -> None:
-        """Bytes that had come before came again, in so many of the seconds: no progress, but no silence either."""
+        """`count` bytes that were there already came again in `seconds`: neither progress nor silence."""
         self._spent_s -= min(seconds, count / MIN_BYTES_PER_S)
 
     def check(self, trouble: str) -> None:
@@ -67,7 +67,7 @@ class RetryBudget:
         self._pause_s = min(self._pause_s * 2, LONGEST_PAUSE_S)
 
     def stop(self) -> None:
-        """Nothing is tried any more; for another thread than the one that waits."""
+        """No more retries; called by another thread than the one that waits."""
         self._stopped.set()
 
     def refuse_stopped(self, name: str) -> None:

@@ -35,14 +35,14 @@ WORTH = 100
 
 
 class HttpSource:
-    """One image: open(), then readinto() until it returns 0. A protocols.Source."""
+    """One image. A Source."""
 
     in_order_only = False
 
     def __init__(self, spec: Spec, offset: int = 0, size: int | None = None, again: bool = True) -> None:
-        """With `offset`, go on where another server left off: only if a digest will tell that they had the same.
+        """With `offset`, continue where another server left off: only if a digest verifies in the end that they agree.
 
-        Without `again` nothing is read twice: a server that has no ranges is given up, and `whole_only` is true then.
+        Without `again` nothing is read twice: a server without ranges is given up, and `whole_only` is true then.
         """
         self.spec = spec
         self.name = spec.name
@@ -115,7 +115,7 @@ class HttpSource:
             if count == 0 and self.size is not None:
                 self._hang_up()  # a part that ends before the image does: servers may give less than asked for
                 continue
-            self._budget.refuse_stopped(self.name)  # whose end looks like that of a body of unknown length
+            self._budget.refuse_stopped(self.name)  # a closed connection looks like the end of a body of unknown length
             self.offset += count
             self._budget.got(count)
             if self.offset != self.size:
@@ -129,7 +129,7 @@ class HttpSource:
         self._budget.refuse_stopped(self.name)
         safe = self.spec.digest_known or (self._version is not None and self._version.validator)
         if self.offset and not safe:
-            message += "; without an ETag of the server and without a digest it is not safe to go on from there"
+            message += "; without an ETag or a digest it is not safe to resume"
             raise plugin.Failed("connection_lost", message)
         self._budget.wait(message, at_least_s)
 
@@ -162,7 +162,7 @@ class HttpSource:
             raise
 
     def _over(self, error: ErrorStatus) -> bool:
-        """416: there is nothing after `offset`. True if that is the end of the image, of which nobody told the size."""
+        """416: there is nothing after `offset`. True if that is the end of an image of unknown size."""
         if self.size is None and unsatisfied_total(error.content_range) == self.offset:
             self.size = self.offset
             return True
@@ -176,7 +176,7 @@ class HttpSource:
             return {}
         headers = {"Range": f"bytes={self.offset}-"}
         first = self._version
-        # A redirect may lead to another mirror this time, whose validators differ: then the digest is the judge.
+        # A redirect may lead to another mirror now, whose validators differ: then the digest decides.
         if first is not None and first.validator and (self._location.url == first.url or not self.spec.digest_known):
             headers["If-Range"] = first.validator
         return headers
@@ -185,13 +185,13 @@ class HttpSource:
         response = exchange.response
         if response.status == 206:
             self._hang_up()
-            raise plugin.Failed("http_error", f"{self.name}: the server gave a part, asked was for the whole")
+            raise plugin.Failed("http_error", f"{self.name}: the server sent a part although the whole was requested")
         refuse_encoding(response, exchange.location.url, self.name)
         self._version = version(response, exchange.location.url)
         self._location = exchange.location
         expected, found = self.spec.size_bytes if self.size is None else self.size, self._version.size
         if None not in (expected, found) and expected != found:
-            message = f"{self.name} has {found} bytes, expected were {expected}"
+            message = f"{self.name} has {found} bytes, expected {expected}"
             raise plugin.Failed("wrong_size", message, details={"expected": expected, "found": found})
         self.size = found if self.size is None else self.size
         self._body = Body(response, found)
@@ -210,7 +210,7 @@ class HttpSource:
         self._body = Body(exchange.response, length)
 
     def _rest(self, exchange: Exchange) -> tuple[int | None, int | None]:
-        """How many bytes the image has, and how many `answer`: the rest of it, or all of it once more."""
+        """How many bytes the image has, and how many `exchange`: the rest of it, or all of it again."""
         response, url = exchange.response, exchange.location.url
         try:
             span = check_part(response, url, self._version, self.offset, self.size)
@@ -235,16 +235,18 @@ class ReadAgain:
         self._in_vain = 0
 
     def start(self, offset: int) -> None:
-        """A body from the start comes, `offset` bytes are there; raises NoRange if those before it brought nothing."""
+        """A body from the start begins, `offset` bytes are there; raises NoRange if the last ones brought nothing."""
         if offset > self._furthest + self._furthest // WORTH:
             self._furthest, self._in_vain = offset, 0
         if self._in_vain >= MOST_READINGS * self._furthest:
-            raise NoRange("the server cannot resume (no Range) and broke off again and again before anything new came")
+            raise NoRange("the server cannot resume (no Range) and broke off repeatedly before anything new came")
         self.behind = offset
-        plugin.log(f"{self._name}: the server has no ranges, so the first {offset} bytes are read again", "warning")
+        plugin.log(
+            f"{self._name}: the server does not support ranges, so the first {offset} bytes are read again", "warning"
+        )
 
     def drop(self, body: Body) -> None:
-        """Take what had come before off `body`; raises IncompleteRead if it ends within that."""
+        """Skip what came before in `body`; raises IncompleteRead if it ends there."""
         scratch = memoryview(bytearray(min(self.behind, SCRATCH)))
         while self.behind:
             began = time.monotonic()
@@ -255,4 +257,4 @@ class ReadAgain:
             self.count += count
             self._in_vain += count
             self._budget.excuse(count, time.monotonic() - began)
-            self._budget.check(f"{self._name}: still reading again what had come before")
+            self._budget.check(f"{self._name}: still reading again what came before")

@@ -10,14 +10,14 @@ from agent_router.image.sources.torrent.metainfo import Metainfo
 from agent_router.image.sources.torrent.swarm import Swarm
 
 POLL_S = 0.05
-# A web seed is for what peers do not give. When all machines ask it at once, most of what it sends it sends again and
-# again, and a seeder beside it has little of the wire left: the last of 16 machines was done after 2.6 times the ideal
-# time, and after 1.9 times with web seeds as the last resort. By chance, so that one machine can feed the others first.
+# A web seed is for what peers do not have. When all machines ask it at once, it sends most pieces many times, and
+# leaves little bandwidth to a seeder beside it: the last of 16 machines was done after 2.6 times the ideal time, and
+# after 1.9 times with web seeds as the last resort. Random, so that one machine can feed the others first.
 QUIET_S = (2.0, 5.0)
 QUIET_ALONE_S = 1.0  # where there is no peer
-LITTLE = 1 << 20  # bytes; whoever got fewer in that time may ask web seeds
-# Transmission and qBittorrent take one connection from an address. If a swarm that has all it wants keeps that of the
-# only seeder, the other one gets nothing.
+LITTLE = 1 << 20  # bytes; with fewer in that time, web seeds are asked
+# Transmission and qBittorrent accept one connection per address. If a swarm that has all it wants keeps the one to the
+# only seeder, the other swarm gets nothing.
 STUCK_S = 2.0
 
 
@@ -82,7 +82,7 @@ class Download:
 
     @property
     def done(self) -> int:
-        """Bytes of the image that are there; a piece that turned out wrong takes its bytes away again."""
+        """Bytes of the image that are there; a piece with a wrong hash is subtracted again."""
         return sum(swarm.done for swarm in self._swarms)
 
     def _check_patience(self) -> None:
@@ -94,7 +94,7 @@ class Download:
             message = f"no new byte for {seconds} after {self._most} of {self.meta.size}"
             raise plugin.Failed("connection_lost", f"{self._name}: {message}{trouble}")
         asked = f"{len(self.meta.trackers)} trackers, {len(self.meta.web_seeds)} web seeds and the local network"
-        message = f"nobody gave a byte within {seconds}; {asked} were asked{trouble}"
+        message = f"no peer sent a byte within {seconds}; {asked} were asked{trouble}"
         raise plugin.Failed("no_source", f"{self._name}: {message}")
 
     def _message(self) -> str:
@@ -110,7 +110,7 @@ class Download:
         return sum(swarm.uploaded for swarm in self._swarms)
 
     def linger(self, seconds: float, ratio: float) -> None:
-        """Give to others until that time is over, or `ratio` images were given."""
+        """Serve peers for that time, or until `ratio` images were given away."""
         give_up = time.monotonic() + seconds
         for swarm in self._swarms:
             swarm.give()

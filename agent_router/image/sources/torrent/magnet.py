@@ -19,7 +19,7 @@ def parse(lt: Any, link: str, name: str) -> Any:
         return lt.parse_magnet_uri(link)
     except RuntimeError as error:
         reason = str(error).partition(" [")[0]
-        raise plugin.InvalidRequest("bad_url", f"{name} is no magnet link of a torrent: {reason}") from None
+        raise plugin.InvalidRequest("bad_url", f"{name} is not a magnet link of a torrent: {reason}") from None
 
 
 def links(link: str, key: str, schemes: tuple[str, ...] = metainfo.WEB_SEEDS) -> list[str]:
@@ -29,7 +29,7 @@ def links(link: str, key: str, schemes: tuple[str, ...] = metainfo.WEB_SEEDS) ->
 
 
 def servers(link: str) -> list[str]:
-    """All URLs of a magnet link that tell in which network its swarm is."""
+    """All URLs of a magnet link that show in which network its swarm is."""
     return [url for key in ("tr", "xs", "ws", "as") for url in links(link, key, metainfo.TRACKERS)]
 
 
@@ -51,11 +51,11 @@ def _by_url(lt: Any, params: Any, link: str, name: str, fetch: Callable[[str], b
         try:
             found = metainfo.parse(lt, fetch(url), name)
         except plugin.Failed as error:
-            plugin.log(f"{name}: its torrent file is not to be had from the link's xs: {error}", "warning")
+            plugin.log(f"{name}: the torrent file at the link's xs cannot be fetched: {error}", "warning")
             continue
         if same(found.info.info_hashes(), params.info_hashes):
             return found
-        plugin.log(f"{name}: the torrent file of the link's xs is of another torrent", "warning")
+        plugin.log(f"{name}: the torrent file at the link's xs is for another torrent", "warning")
     return None
 
 
@@ -80,9 +80,10 @@ def _by_peers(lt: Any, params: Any, name: str, limits: SessionLimits, patience_s
         while (info := handle.torrent_file()) is None:
             session.pop_alerts()
             if time.monotonic() > give_up:
-                message = f"{name}: nobody told what it is within {patience_s:g} s; add xs=URL of its torrent file"
+                cure = "add xs=URL of its torrent file"
+                message = f"{name}: no peer sent the torrent's metadata within {patience_s:g} s; {cure}"
                 raise plugin.Failed("no_source", message)
-            plugin.progress(0, None, "bytes", f"asking {handle.status(0).num_peers} peers what the link means")
+            plugin.progress(0, None, "bytes", f"asking {handle.status(0).num_peers} peers for the torrent's metadata")
             time.sleep(POLL_S)
         # The addresses of those that called us are not where they listen.
         peers = [peer.ip for peer in handle.get_peer_info() if peer.flags & lt.peer_info.outgoing_connection]

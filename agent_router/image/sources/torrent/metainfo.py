@@ -1,4 +1,4 @@
-"""A torrent file, judged before anything is fetched: one file, of a size that is known, in pieces that are not huge.
+"""A torrent file, checked before anything is fetched: one file of known size, in pieces that are not huge.
 
 The name in it is for people and for web seeds; no path is ever made of it.
 """
@@ -51,7 +51,7 @@ def parse(lt: Any, content: bytes, name: str) -> Metainfo:
     try:
         given = lt.load_torrent_buffer(content, {"max_buffer_size": LARGEST, "max_pieces": MAX_PIECES})
     except RuntimeError as error:
-        message = f"{name} is no torrent that can be used: {str(error).partition(' [')[0]}"
+        message = f"{name} is not a usable torrent: {str(error).partition(' [')[0]}"
         raise plugin.Failed("bad_image", message) from None
     _refuse_path((lt.bdecode(content).get(b"info") or {}).get(b"name", b""), name)
     return judge(given.ti, name, trackers=list(given.trackers), web_seeds=list(given.url_seeds))
@@ -60,12 +60,12 @@ def parse(lt: Any, content: bytes, name: str) -> Metainfo:
 def judge(
     info: Any, name: str, *, trackers: list[str], web_seeds: list[str], peers: Iterable[tuple[str, int]] = ()
 ) -> Metainfo:
-    """What libtorrent understood, as Metainfo; raises Failed for what is no disk image."""
+    """What libtorrent read, as Metainfo; raises Failed for what cannot be a disk image."""
     layout = info.layout()
     pad = layout.flag_pad_file  # a torrent of version 2 fills its last piece with one
     real = [index for index in range(layout.num_files()) if not layout.file_flags(index) & pad]
     if len(real) != 1:
-        message = f"{name} holds {len(real)} files, an image is one; make a torrent of the image file alone"
+        message = f"{name} holds {len(real)} files instead of one; make a torrent of the image file alone"
         raise plugin.Failed("bad_image", message)
     size, length = layout.file_size(real[0]), info.piece_length()
     _refuse_sizes(size, length, name)
@@ -80,14 +80,14 @@ def _refuse_other_files(content: bytes, name: str) -> None:
     if len(content) > LARGEST:
         raise plugin.Failed("bad_image", f"{name} has more than {LARGEST >> 20} MiB, which no torrent of one image has")
     if not content.startswith(b"d"):
-        raise plugin.Failed("bad_image", f"{name} is no torrent file; it does not begin with a dictionary")
+        raise plugin.Failed("bad_image", f"{name} is not a torrent file: it does not begin with a dictionary")
 
 
 def _refuse_path(file: Any, name: str) -> None:
-    """Raise Failed("bad_image") for a torrent whose file is called like a path."""
+    """Raise Failed("bad_image") for a torrent whose file name is a path."""
     if not isinstance(file, bytes) or b"/" in file or b"\0" in file or file in (b".", b".."):
         shown = file[:80].decode(errors="replace") if isinstance(file, bytes) else file
-        raise plugin.Failed("bad_image", f"{name} names its file {shown!r}, a path; make the torrent anew")
+        raise plugin.Failed("bad_image", f"{name} names its file {shown!r}, a path; recreate the torrent")
 
 
 def _refuse_sizes(size: int, length: int, name: str) -> None:

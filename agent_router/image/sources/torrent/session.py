@@ -8,7 +8,9 @@ from typing import Any
 from agent_router import plugin
 
 FIRST_PORT, PORTS = 6881, 100
-WEB_SEED_REQUEST = 256 << 10  # larger ones leave peers nothing to give: the origin would send the image to everybody
+WEB_SEED_REQUEST = (
+    256 << 10
+)  # with larger ones the origin would send the image to everybody, and peers had nothing to give
 
 # Older ones cannot be told to write with plain pwrite(2), and others fail to truncate a block device.
 OLDEST = (2, 1)
@@ -64,8 +66,8 @@ def session_settings(lt: Any, limits: SessionLimits) -> dict[str, Any]:
         "alert_mask": alerts.error_notification | alerts.status_notification | alerts.storage_notification,
         "listen_interfaces": interfaces(limits.listen, limits.port),
         "max_retry_port_bind": PORTS, "listen_system_port_fallback": True,
-        # Trackers, neighbours that shout (LSD) and those that others tell of (PEX): all of them within the data
-        # centre. Nothing of a node is told to the internet, and no gateway is asked to let it in.
+        # Trackers, local discovery (LSD) and peer exchange (PEX): all of them within the data centre. No node is
+        # announced to the internet, and no gateway is asked to open a port.
         "enable_lsd": True, "enable_dht": False, "enable_upnp": False, "enable_natpmp": False,
         "local_service_announce_interval": 15,
         "enable_outgoing_utp": False, "enable_incoming_utp": False,
@@ -75,15 +77,15 @@ def session_settings(lt: Any, limits: SessionLimits) -> dict[str, Any]:
         # An image is there in less than the 15 and 30 s after which others are served by default.
         "unchoke_interval": 3, "optimistic_unchoke_interval": 6,
         "upload_rate_limit": limits.upload_bps, "ignore_limits_on_local_network": False,
-        # Behind one address there may be many nodes, and this one has two sessions.
+        # There may be many nodes behind one address, and this one has two sessions.
         "allow_multiple_connections_per_ip": True, "announce_to_all_trackers": True,
-        # So that they can be counted when all is there; Swarm.give() closes what is of no use.
+        # So that they can be counted when all is there; Swarm.give() closes the useless ones.
         "close_redundant_connections": False,
         "min_reconnect_time": 2, "peer_connect_timeout": 5, "connection_speed": 100, "torrent_connect_boost": 60,
         "urlseed_max_request_bytes": WEB_SEED_REQUEST, "urlseed_pipeline_size": 1, "max_web_seed_connections": 1,
         "urlseed_wait_retry": 5, "urlseed_timeout": 10, "stop_tracker_timeout": 1, "tracker_completion_timeout": 10,
-        # What comes faster than the disk takes it waits in the network and not in memory: 30 MiB instead of 100 in all.
-        # 640 KiB under way from each peer are enough for the distances of a data centre; less is asked for twice.
+        # What comes faster than the disk writes waits in the network and not in memory: 30 MiB instead of 100 in all.
+        # 640 KiB in flight from each peer are enough within a data centre; fewer pieces are requested twice.
         "max_queued_disk_bytes": 1 << 20, "recv_socket_buffer_size": 256 << 10, "max_out_request_queue": 40,
         "request_queue_time": 1, "max_peer_recv_buffer_size": 256 << 10, "send_buffer_watermark": 256 << 10,
         "max_metadata_size": 32 << 20, "max_peerlist_size": 1000, "file_pool_size": 4,

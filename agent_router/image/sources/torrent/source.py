@@ -16,7 +16,7 @@ from agent_router.image.sources.torrent.session import SessionLimits, load_libto
 from agent_router.image.sources.torrent.swarm import Swarm
 from agent_router.image.sources.torrent.to_disk import write_to_disk
 
-RATIO = 3.0  # who gave three images away has done its share
+RATIO = 3.0  # whoever gave three images away has done its share
 
 
 class TorrentSource:

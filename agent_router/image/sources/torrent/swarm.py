@@ -1,4 +1,4 @@
-"""One torrent in one session, whose single file is one of ours: a disk, a part of one, or a scratch file."""
+"""One torrent in one session, whose single file is mapped to a disk, a part of one, or a scratch file."""
 
 import os
 import shutil
@@ -20,7 +20,7 @@ SHOWN = 3  # troubles in one sentence
 
 
 class Counter:
-    """Bytes of which libtorrent forgets those before a connection ended, or a torrent paused, and begins at 0 again."""
+    """A total of bytes, from a counter of libtorrent that restarts at 0 when a connection ends or a torrent pauses."""
 
     def __init__(self) -> None:
         self._before = self._now = 0
@@ -36,8 +36,8 @@ class Counter:
 
 
 class Swarm:
-    """Fetch the `wanted` pieces into `device`, give away what is there; poll() now and then, close() in the end.
-    Those that it is known to `have` are not fetched.
+    """Fetch the `wanted` pieces into `device`, serve what is there; poll() regularly, close() in the end.
+    Pieces that it is known to `have` are not fetched.
 
     Without a device, into a sparse file in a new directory below `work`.
     """
@@ -86,7 +86,7 @@ class Swarm:
         params.flags |= flags.override_trackers | flags.override_web_seeds
         if have:
             params.have_pieces = [piece in have for piece in range(meta.pieces)]
-            params.flags |= flags.no_verify_files  # a disk is no file of the right size
+            params.flags |= flags.no_verify_files  # a disk does not have the size of the file
         return params
 
     @property
@@ -101,7 +101,7 @@ class Swarm:
             self._handle.add_url_seed(url)
 
     def poll(self) -> None:
-        """Take in what happened; raises Failed("write_failed") when the disk did."""
+        """Process events; raises Failed("write_failed") when the disk failed."""
         for alert in self._session.pop_alerts():
             kind = type(alert).__name__
             if kind in ("file_error_alert", "torrent_error_alert"):
@@ -116,7 +116,7 @@ class Swarm:
         self._count_connections()
 
     def _note(self, kind: str, alert: Any) -> None:
-        """Remember what may be the reason if no byte comes. The alert's own text shows the URL with its secrets."""
+        """Remember what may explain that no byte comes. The alert's own text shows the URL with its secrets."""
         if kind == "hash_failed_alert":
             self._wrong += 1
         elif kind == "url_seed_alert":
@@ -126,12 +126,12 @@ class Swarm:
 
     @property
     def trouble(self) -> str:
-        """Why no byte may come, as far as it was told."""
-        found = [f"{self._wrong} pieces did not fit their hash"] if self._wrong else []
+        """Why no byte may come, as far as known."""
+        found = [f"{self._wrong} pieces did not match their hash"] if self._wrong else []
         return "; ".join(found + [f"{url}: {reason}" for url, reason in list(self._troubles.items())[-SHOWN:]])
 
     def _count_connections(self) -> None:
-        # Peers come and go between two looks, so what they gave is the rest of all.
+        # Peers come and go between two polls, so what they gave is the remainder.
         for peer in self._handle.get_peer_info():
             if peer.connection_type == self._lt.peer_info.web_seed:
                 self._by_web_seed.setdefault(peer.ip, Counter()).see(peer.total_download)
@@ -140,7 +140,7 @@ class Swarm:
         return bool(self._handle.have_piece(piece))
 
     def hurry(self, piece: int) -> None:
-        """This one is waited for."""
+        """Somebody waits for this piece."""
         self._handle.piece_priority(piece, TOP)
 
     def read(self, view: memoryview, offset: int) -> None:
@@ -152,11 +152,11 @@ class Swarm:
             view, offset = view[count:], offset + count
 
     def give(self) -> None:
-        """From here on only to those who want something."""
+        """Keep only connections to peers that want something."""
         self._session.apply_settings({"close_redundant_connections": True})
 
     def make_way(self) -> None:
-        """Once, if all is here that was wanted: hang up. Those who want something come again, seeders do not."""
+        """Once, if everything wanted is there: hang up. Peers that want something reconnect, seeders do not."""
         if self.complete and not self._made_way:
             self._made_way = True
             self.give()
@@ -165,7 +165,7 @@ class Swarm:
 
     @property
     def complete(self) -> bool:
-        """All wanted pieces are there and were right."""
+        """All wanted pieces are there and verified."""
         return bool(self._status.is_finished)
 
     @property
@@ -179,14 +179,14 @@ class Swarm:
 
     @property
     def peers(self) -> int:
-        """Connected peers; web seeds are none."""
+        """Connected peers, without web seeds."""
         return int(self._status.num_peers) - self._web_seeds_connected()
 
     def _web_seeds_connected(self) -> int:
         return sum(peer.connection_type == self._lt.peer_info.web_seed for peer in self._handle.get_peer_info())
 
     def stats(self) -> dict[str, int]:
-        """Bytes that came, by what kind of peer, that came in vain, and that were given away."""
+        """Bytes received by kind of peer, wasted, and given away."""
         web = sum(counter.total for counter in self._by_web_seed.values())
         peers = max(self._received.total - web, 0)
         return {

@@ -7,7 +7,7 @@ from agent_router.image.engine.attempts import Attempts
 from agent_router.image.engine.transfer import WantedImage
 from agent_router.image.sources import Spec
 from agent_router.plugin import Failed
-from agent_router.plugin.cancel import Cancelled, raise_on_sigterm
+from agent_router.plugin.cancel import Cancelled
 
 
 class Source:
@@ -188,10 +188,3 @@ def test_sizes(monkeypatch, size_bytes, announced, code):
         with pytest.raises(Failed) as failed:
             run(Destination(), "/ok", size_bytes=size_bytes)
         assert failed.value.code == code
-
-
-def test_a_second_sigterm_does_not_disturb_the_cleaning_up():
-    raise_on_sigterm()
-    with pytest.raises(Cancelled):
-        signal.raise_signal(signal.SIGTERM)
-    assert signal.getsignal(signal.SIGTERM) is signal.SIG_IGN

@@ -6,7 +6,6 @@ from types import SimpleNamespace
 import pytest
 
 from agent_router import plugin
-from agent_router.image.sources.own_address import own_address_towards
 from agent_router.image.sources.torrent import magnet, metainfo, session
 from agent_router.image.sources.torrent.download import Download
 from agent_router.image.sources.torrent.metainfo import Metainfo
@@ -165,11 +164,6 @@ def test_a_session_that_could_bind_but_not_listen_takes_another_port():
     fake = SimpleNamespace(session_params=lambda: params, session=lambda given: Session(), alert=lt.alert)
     session.make_session(fake, session.SessionLimits("fd00::1", 7000))
     assert asked == ["[fd00::1]:7001", "[fd00::1]:7002", "[fd00::1]:7003"]
-
-
-def test_the_address_that_faces_the_servers():
-    assert own_address_towards(["magnet:?x", "http://127.0.0.1:80/x"]) == "127.0.0.1"
-    assert own_address_towards(["/a/file.torrent", "http://[::1"[:7]]) == ""
 
 
 def test_what_is_wrong_in_a_swarm_shows_no_secret(tmp_path, serve):

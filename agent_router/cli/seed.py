@@ -55,7 +55,7 @@ def read(paths: Sequence[str], over: Event) -> list[ScannedImage]:
     images: list[ScannedImage] = []
     for path in map(Path, paths):
         if not path.is_file():
-            raise _Refused(f"{path} is no regular file; name image files")
+            raise _Refused(f"{path} is not a regular file; name image files")
         if path.name in [image.name for image in images] or path.name in (publish.SUMS, "announce"):
             raise _Refused(f"{path}: another file is served as {path.name}; rename one")
         try:

@@ -55,6 +55,13 @@ class Sink(Protocol):
         """These bytes are zeros."""
 
 
+class Filter(Sink, Protocol):
+    """A sink before another one, e.g. that of a block map."""
+
+    def finish(self) -> None:
+        """The image is over; raises if it is incomplete."""
+
+
 class Decoder(Protocol):
     """Makes the image from the published bytes. One is made for each attempt: Decoder(sink)."""
 

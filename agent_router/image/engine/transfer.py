@@ -3,7 +3,6 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol
 
 from agent_router import plugin
 from agent_router.image import formats
@@ -13,6 +12,7 @@ from agent_router.image.protocols import (
     Buffer,
     Destination,
     DiskDestination,
+    Filter,
     NeedsScratchSpace,
     ReportsProgress,
     Sink,
@@ -29,14 +29,7 @@ class WantedImage:
     wanted: Wanted = field(default_factory=dict)  # digests of the bytes as published
     size_bytes: int | None = None  # as published
     # Between decoder and destination, e.g. a block map's; called for each attempt.
-    filter: Callable[[Sink], "Filter"] | None = None
-
-
-class Filter(Sink, Protocol):
-    """A sink before another one."""
-
-    def finish(self) -> None:
-        """The image is over; raises if it is incomplete."""
+    filter: Callable[[Sink], Filter] | None = None
 
 
 def transfer(source: Source, destination: Destination, image: WantedImage) -> dict[str, str]:

@@ -54,7 +54,7 @@ def created(tool):
 def run(**request):
     # The disk is a file here, so that no loop device is needed to read it.
     assert not problems(COMMAND, "request", request | ({"device": "/dev/sda"} if "device" in request else {}))
-    answer = boot_entries.install(request)
+    answer = boot_entries.install_bootloader(request)
     assert not problems(COMMAND, "response", answer)
     return answer
 
@@ -69,7 +69,7 @@ def test_on_bios_there_is_nothing_to_do(call):
     assert call(COMMAND, root_uuid="0x3f2a91c4") == {"boot_mode": "bios", "entries": []}
     assert call.warnings == []
     call(COMMAND, target_boot_mode="uefi")
-    assert call.warnings == ["The machine was booted by bios, but is to boot by uefi"]
+    assert call.warnings == ["The machine was booted in bios mode, but shall boot in uefi mode"]
 
 
 def test_the_csv_file_of_the_shim_decides_path_and_label(uefi, disk):

@@ -74,7 +74,7 @@ def test_the_content_is_a_secret():
 
 
 @pytest.mark.parametrize(("file", "said"), [
-    ({"path": "/etc/"}, "is a directory"), ({"path": "/motd", "content": "eA=="}, "partition must be named"),
+    ({"path": "/etc/"}, "is a directory"), ({"path": "/motd", "content": "eA=="}, "partition must be given"),
     ({"path": "/etc/x"}, "either content or deleted"),
     ({"path": "/etc/x", "content": "eA==", "deleted": True}, "either content or deleted"),
 ])  # fmt: skip

@@ -132,7 +132,7 @@ def test_a_cancel_ends_the_receiver(call, lan, loop_disk, image):  # noqa: F811
 
 
 @pytest.mark.parametrize(("url", "more", "code", "message"), [
-    (URL, {}, "no_digest", "anybody on the network can send by multicast"),
+    (URL, {}, "no_digest", "anyone on the network can send by multicast"),
     ("udpcast://?interface=nope", {"digest": SHA}, "no_interface", "no interface nope"),
     ("udpcast://?wait_s=1", {"digest": SHA}, "no_source", "no transmission began on v0 within 1 s"),
     ("udpcast://:9001", {"digest": SHA}, "bad_url", "even"),

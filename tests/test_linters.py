@@ -4,6 +4,7 @@ At home a missing tool skips its test and says so; where CI=true (make lint) it 
 """
 
 import ast
+import graphlib
 import os
 import re
 import shutil
@@ -23,7 +24,19 @@ DIB = ROOT / ".ramdisk/dib/bin"
 NOT_OURS = {".git", ".venv", ".bench", ".ramdisk", ".ironic", ".tox", "build", "dist", "data", "results", "__pycache__"}
 
 ROUTER = ("api", "core", "runner")
-MODULE_MAX_LINES = 300
+# The rooms that plugins are made of, and which others each may import.
+ROOMS = {
+    "plugin": set(), "storage": {"plugin"}, "ramdisk": {"plugin"}, "hardware": {"plugin", "ramdisk", "storage"},
+    "image": {"plugin", "storage"}, "deploy": {"plugin", "image", "storage"}, "seed": {"plugin", "image"},
+}  # fmt: skip
+# The same for what lies in the room image.
+PARTS_OF_IMAGE = {
+    "protocols": set(), "formats": {"protocols"}, "destinations": {"protocols"}, "sources": {"formats", "protocols"},
+    "engine": {"formats", "protocols", "sources"},
+    "request": {"destinations", "engine", "formats", "protocols", "sources"},
+    "write": {"destinations", "engine", "protocols", "request"},
+}  # fmt: skip
+MODULE_MAX_LINES = 400
 FUNCTION_MAX_LINES = 40
 # What the router must not know by name: disk tools, hardware tools, vendors, image formats.
 FOREIGN_WORDS = (
@@ -190,6 +203,28 @@ def test_own_packages_sees_every_form_of_import():
 
 # A flow starts commands, which nothing but the agent can.
 OF_THE_AGENT = {"flow.start_flow": {"conductor"}}
+
+
+@pytest.mark.parametrize("table", [ROOMS, PARTS_OF_IMAGE], ids=["rooms", "image"])
+def test_no_circle_of_rooms(table):
+    graphlib.TopologicalSorter(table).prepare()  # raises CycleError
+
+
+def test_rooms_import_by_the_table():
+    assert {*engines(), "plugin"} == set(ROOMS)
+    for room, allowed in ROOMS.items():
+        for path in modules(room):
+            beyond = own_packages(path.read_text()) - {room, *allowed, "__version__"}
+            assert beyond == set(), f"{path.relative_to(ROOT)} imports {beyond}"
+
+
+def test_the_parts_of_image_import_by_the_table():
+    for path in modules("image"):
+        part = path.relative_to(PACKAGE / "image").parts[0].removesuffix(".py")
+        found = {name.split(".")[2] for name in imports(path.read_text()) if name.startswith("agent_router.image.")}
+        if part != "__init__":
+            beyond = found & set(PARTS_OF_IMAGE) - {part, *PARTS_OF_IMAGE[part]}
+            assert beyond == set(), f"{path.relative_to(ROOT)} imports {beyond}"
 
 
 def test_a_plugin_imports_the_helper_and_one_engine_at_most():

@@ -17,9 +17,9 @@ from agent_router.conductor.ironic import Ironic, IronicError
 from agent_router.conductor.memory import Memory
 from agent_router.conductor.plan import Plan
 from agent_router.config import tls
-from agent_router.image import permitted
+from agent_router.deploy import node as known_node
+from agent_router.deploy import permitted_formats
 from agent_router.linux import files
-from agent_router.storage import node as known_node
 
 LOCKED_S = (5.0, 10.0, 30.0)
 BACKOFF_S = (1.0, 60.0)
@@ -84,7 +84,7 @@ class Lookup:
         if memory.token:
             memory.save()
         known_node.remember(node, self._state)
-        permitted.remember(config, self._state)
+        permitted_formats.remember(config, self._state)
         self.limit_tls()
         return token
 

@@ -1,13 +1,11 @@
 """`disks` of the inventory: lsblk, completed by udev's properties where udev runs."""
 
 import re
-from pathlib import Path
 from typing import Any
 
 from agent_router.storage import lsblk
-from agent_router.storage.blockdev import SYS, read, sysfs
+from agent_router.storage.udev import udev
 
-UDEV_DATA = Path("/run/udev/data")
 # Boot and replay-protected partitions of eMMC look like disks; nobody installs onto them.
 NO_DISK = re.compile(r"(ram|zram|loop|md|nbd|fd)\d+|mmcblk\d+(boot\d+|rpmb)")
 
@@ -21,12 +19,6 @@ def disks() -> list[dict[str, Any]]:
 def is_disk(node: dict[str, Any]) -> bool:
     """lsblk's type disk, with a size, and not memory in disguise."""
     return node["type"] == "disk" and bool(lsblk.number(node.get("size"))) and not NO_DISK.fullmatch(node["kname"])
-
-
-def udev(name: str, data: Path = UDEV_DATA, sys: Path = SYS) -> dict[str, str]:
-    """udev's properties of a block device, read from its database (as udevadm info does); {} without udev."""
-    text = read(data / f"b{read(sysfs(name, sys) / 'dev')}") or ""
-    return dict(line[2:].split("=", 1) for line in text.splitlines() if line.startswith("E:") and "=" in line)
 
 
 def describe(node: dict[str, Any], properties: dict[str, str], paths: dict[str, list[str]]) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """A range of a disk as a block device of its own, for programs that take a path and no offset.
 
-By a loop device that the kernel gives up by itself when its last user is gone, even one that was killed: losetup(8)
-cannot ask for that, so the two calls of the kernel are made here.
+By a loop device that the kernel removes when its last user is gone, even a killed one: losetup(8) cannot request that,
+so the two ioctls are made here.
 """
 
 import contextlib
@@ -21,7 +21,7 @@ _CONFIG = struct.Struct("=II QQQ QQ IIII 64s 64s 32s QQ 64x")
 TRIES = 100  # others take free devices as well
 
 
-class Loop:
+class LoopDevice:
     """`length` bytes of the disk open as `fd`, from `offset` on, both multiples of its sectors; `path` names them."""
 
     def __init__(self, fd: int, offset: int, length: int) -> None:

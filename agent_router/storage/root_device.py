@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from agent_router import plugin
-from agent_router.hardware.disks import udev
 from agent_router.plugin import devices
 from agent_router.storage import hints, lsblk
+from agent_router.storage.udev import udev
 
 SMALLEST = 4 << 30
 # Of lsblk's type disk too, but memory, floppies and the boot areas of eMMC.

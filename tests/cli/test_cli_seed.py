@@ -234,7 +234,7 @@ def test_a_program_that_multicast_needs_is_named(cli, image, tmp_path):
     for program, package in (("udp-sender", "udpcast"), ("setpriv", "util-linux")):
         done = cli(*arguments, PATH=str(tmp_path))
         assert done.status == 1
-        assert f"{program} is missing; install {package}, or leave --multicast out" in done.err
+        assert f"{program} is missing; install {package}, or omit --multicast" in done.err
         (tmp_path / program).write_text("#!/bin/sh\n")
         (tmp_path / program).chmod(0o755)
 
@@ -258,7 +258,7 @@ def test_refusals(cli, image, tmp_path):
     (tmp_path / "b").mkdir()
     (tmp_path / "b" / image.name).write_bytes(b"x")
     for arguments, said in (
-        ([str(tmp_path)], "no regular file"),
+        ([str(tmp_path)], "not a regular file"),
         ([str(tmp_path / "empty.img")], "is empty"),
         ([str(image), str(tmp_path / "b" / image.name)], "rename one"),
         ([str(image), "--only-make"], "--advertise URL"),

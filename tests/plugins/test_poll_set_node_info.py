@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from agent_router.storage import node
+from agent_router.deploy import node
 from tests.support.plugin import BadRequest, PluginFailed, problems
 
 COMMAND = "poll.set_node_info"

@@ -214,6 +214,12 @@ def test_no_circle_of_rooms():
         graphlib.TopologicalSorter(table).prepare()  # raises CycleError
 
 
+def test_no_circle_of_modules():
+    names = {".".join(path.relative_to(ROOT).with_suffix("").parts): path for path in modules(".")}
+    graph = {name: imports(path.read_text()) & set(names) - {name} for name, path in names.items()}
+    graphlib.TopologicalSorter(graph).prepare()
+
+
 def test_rooms_import_by_the_table():
     table = rooms()
     assert {path.name for path in PACKAGE.iterdir() if path.is_dir() and path.name != "__pycache__"} == set(table)

@@ -10,23 +10,23 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.routing import MapAdapter
 
 from agent_router.api import auth, views
+from agent_router.api.context import KEY, Context
 from agent_router.api.errors import error_response, failure_response
 from agent_router.api.later import Ask, Runner
 from agent_router.commands.dispatch import Dispatcher
+from agent_router.config.settings import Settings
 from agent_router.schema.problems import RequestError
 
 log = logging.getLogger("agent_router")
 
 
 class AgentApp(Flask):
-    """A Flask application for the agent of a dispatcher; `ask` is for views that nobody parks."""
+    """A Flask application that does no more than is needed here."""
 
-    def __init__(self, dispatcher: Dispatcher, ask: Ask | None = None) -> None:
+    def __init__(self, settings: Settings) -> None:
         super().__init__("agent_router", static_folder=None)
         self.url_map.merge_slashes = False  # which would answer with a redirect
-        self.dispatcher = dispatcher
-        self.ask: Ask = ask or Runner(dispatcher.settings.state).ask
-        self._token = auth.Token(dispatcher.settings)
+        self._token = auth.Token(settings)
 
     def preprocess_request(self) -> None:
         """The token is asked for before anything else is done."""
@@ -55,7 +55,9 @@ class AgentApp(Flask):
 
 
 def create_app(dispatcher: Dispatcher, ask: Ask | None = None) -> AgentApp:
-    app = AgentApp(dispatcher, ask)
+    """The application for the agent of a dispatcher; `ask` is how views reach the runner where no server parks them."""
+    app = AgentApp(dispatcher.settings)
+    app.extensions[KEY] = Context(dispatcher, ask or Runner(dispatcher.settings.state).ask)
     for method, path, view in views.ROUTES:
         for rule in (path,) if path in views.ROOTS else (path, "/v1" + path):
             app.add_url_rule(rule, f"{view.__name__} {rule}", view, methods=[method], strict_slashes=False)

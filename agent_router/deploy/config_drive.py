@@ -88,17 +88,17 @@ def write(device: str, data: bytes) -> Partition:
     if found is None:
         message = f"{device} has no partition table after the image, so the config drive cannot be added"
         raise plugin.Failed("no_partition_table", message)
-    place = existing(device, found)
-    if place is None:
-        place = table.add_at_end(device, found, LARGEST, LABEL, blockdev.size_bytes(name))
+    partition = existing(device, found)
+    if partition is None:
+        partition = table.add_at_end(device, found, LARGEST, LABEL, blockdev.size_bytes(name))
     if not fits_sectors(data, found.sector):
-        data = remade_for(data, found.sector, min(place.size, LARGEST))
-    if len(data) > place.size:
-        message = f"the config drive has {len(data)} bytes, partition {place.number} only {place.size}"
+        data = remade_for(data, found.sector, min(partition.size, LARGEST))
+    if len(data) > partition.size:
+        message = f"the config drive has {len(data)} bytes, partition {partition.number} only {partition.size}"
         raise _too_large(message)
-    _put(device, place, data)
+    _put(device, partition, data)
     table.tell_kernel(device)
-    return place
+    return partition
 
 
 def existing(device: str, found: Table) -> Partition | None:
@@ -116,11 +116,11 @@ def _labelled(device: str, part: Partition) -> bool:
     return table.file_system(device, part).get("LABEL", "").lower() == LABEL
 
 
-def _put(device: str, place: Partition, data: bytes) -> None:
+def _put(device: str, partition: Partition, data: bytes) -> None:
     fd = blockdev.open_exclusive(device)
     try:
         view = memoryview(data)
-        offset = place.start
+        offset = partition.start
         while view:
             count = os.pwrite(fd, view, offset)
             view, offset = view[count:], offset + count

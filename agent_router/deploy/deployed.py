@@ -12,43 +12,43 @@ from typing import Any
 from agent_router import plugin
 from agent_router.plugin.files import replace_file
 
-PLACE = "plugins/deployment.json"
+FILE = "plugins/deployment.json"
 
 
 def path() -> Path | None:
     """Where it is; None if the plugin was not started by an agent."""
     state = os.environ.get("AGENT_STATE_DIR", "")
-    return Path(state, PLACE) if state else None
+    return Path(state, FILE) if state else None
 
 
 def remember(facts: dict[str, Any]) -> None:
     """Replace what was remembered. `facts` has device, root_uuid (or null), image_id."""
-    place = path()
-    if place is None:
+    file = path()
+    if file is None:
         plugin.warn("AGENT_STATE_DIR is not set: the commands that follow will not know this deployment")
         return
-    place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    replace_file(place, json.dumps(facts))
+    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    replace_file(file, json.dumps(facts))
 
 
 def forget() -> None:
     """Before an image is written: if that fails, nothing is deployed."""
-    place = path()
-    if place is not None:
-        place.unlink(missing_ok=True)
+    file = path()
+    if file is not None:
+        file.unlink(missing_ok=True)
 
 
 def recall() -> dict[str, Any] | None:
     """What remember() was given; None if nothing was deployed in this boot."""
-    place = path()
-    if place is None:
+    file = path()
+    if file is None:
         return None
     try:
-        facts: dict[str, Any] = json.loads(place.read_text())
+        facts: dict[str, Any] = json.loads(file.read_text())
     except FileNotFoundError:
         return None
     except ValueError:
-        raise plugin.Failed("state_damaged", f"{place} is damaged; deploy again") from None
+        raise plugin.Failed("state_damaged", f"{file} is damaged; deploy again") from None
     return facts
 
 

@@ -75,7 +75,7 @@ def _is_path(file: dict[str, Any]) -> bool:
 
 
 def _one(file: dict[str, Any], device: str, facts: dict[str, Any]) -> dict[str, Any]:
-    with _place(file, device) as root:
+    with _partition_root(file, device) as root:
         target = mounts.inside(root, file["path"])
         if file.get("deleted"):
             link = mounts.inside(root, os.path.dirname(file["path"])) / os.path.basename(file["path"])
@@ -93,7 +93,7 @@ def _one(file: dict[str, Any], device: str, facts: dict[str, Any]) -> dict[str, 
 
 
 @contextlib.contextmanager
-def _place(file: dict[str, Any], device: str) -> Iterator[Path]:
+def _partition_root(file: dict[str, Any], device: str) -> Iterator[Path]:
     """The mounted partition: the one that is named, or the one that has the first directory of the path."""
     if _is_path(file):
         with mounts.mounted(str(file["partition"])) as root:

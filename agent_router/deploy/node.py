@@ -13,7 +13,7 @@ from typing import Any
 from agent_router import plugin
 from agent_router.plugin.files import replace_file
 
-PLACE = "node.json"
+FILE = "node.json"
 KEYS = ("properties", "instance_info", "driver_internal_info")
 # Keys of secrets, at any depth: agent_secret_token, image_server_password, image_request_authorization, configdrive …
 SECRET = re.compile(
@@ -33,7 +33,7 @@ def remember(node: Node, state: Path | None = None) -> None:
         return
     kept = {"uuid": str(node.get("uuid") or "")}
     kept |= {key: without_secrets(node[key]) if isinstance(node.get(key), dict) else {} for key in KEYS}
-    replace_file(state / PLACE, json.dumps(kept), 0o600)
+    replace_file(state / FILE, json.dumps(kept), 0o600)
 
 
 def recall(state: Path | None = None) -> Node | None:
@@ -42,12 +42,12 @@ def recall(state: Path | None = None) -> Node | None:
     if state is None:
         return None
     try:
-        found: Node = json.loads((state / PLACE).read_text())
+        found: Node = json.loads((state / FILE).read_text())
         return {"uuid": found["uuid"], **{key: dict(found[key]) for key in KEYS}}
     except FileNotFoundError:
         return None
     except (ValueError, TypeError, LookupError):  # without its hints another disk might be taken
-        message = f"{state / PLACE} is damaged; give root_device and skip_block_devices with the request, or reboot"
+        message = f"{state / FILE} is damaged; give root_device and skip_block_devices with the request, or reboot"
         raise plugin.Failed("state_damaged", message) from None
 
 

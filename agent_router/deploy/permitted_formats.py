@@ -11,7 +11,7 @@ from typing import Any
 from agent_router import plugin
 from agent_router.plugin.files import replace_file
 
-PLACE = "image-policy.json"
+FILE = "image-policy.json"
 # Formats whose structure could refer to other files. A raw image has none, compressed or not: as in
 # ironic-python-agent, the list does not apply to it.
 STRUCTURED = ("qcow2",)
@@ -22,7 +22,7 @@ def remember(config: dict[str, Any], state: Path) -> None:
     listed = config.get("permitted_image_formats")
     # The option that disables all of these checks.
     holds = isinstance(listed, list) and not config.get("disable_deep_image_inspection")
-    replace_file(state / PLACE, json.dumps({"permitted_image_formats": listed if holds else None}))
+    replace_file(state / FILE, json.dumps({"permitted_image_formats": listed if holds else None}))
 
 
 def refuse(form: str) -> None:
@@ -39,7 +39,7 @@ def refuse(form: str) -> None:
 
 def _listed() -> list[Any] | None:
     """None if it is unknown, or everything is permitted."""
-    path = Path(os.environ.get("AGENT_STATE_DIR") or "/nonexistent", PLACE)
+    path = Path(os.environ.get("AGENT_STATE_DIR") or "/nonexistent", FILE)
     try:
         found: list[Any] | None = json.loads(path.read_text())["permitted_image_formats"]
     except FileNotFoundError:

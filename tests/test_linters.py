@@ -23,7 +23,7 @@ DIB = ROOT / ".ramdisk/dib/bin"
 NOT_OURS = {".git", ".venv", ".bench", ".ramdisk", ".ironic", ".tox", "build", "dist", "data", "results", "__pycache__"}
 
 ROUTER = ("api", "core", "runner")
-MODULE_MAX_LINES = 300
+MODULE_MAX_LINES = 400
 FUNCTION_MAX_LINES = 40
 # What the router must not know by name: disk tools, hardware tools, vendors, image formats.
 FOREIGN_WORDS = (
@@ -178,9 +178,9 @@ def own_packages(source: str) -> set[str]:
 
 
 def engines() -> set[str]:
-    """Packages that bundled plugins share; conductor is a part of the agent, cli is its face."""
+    """Packages that bundled plugins share; conductor belongs to the agent, overlay and cli to its command line."""
     packages = {path.name for path in PACKAGE.iterdir() if path.is_dir() and path.name != "__pycache__"}
-    return packages - {*ROUTER, "plugin", "conductor", "cli"}
+    return packages - {*ROUTER, "plugin", "conductor", "overlay", "cli"}
 
 
 def test_own_packages_sees_every_form_of_import():
@@ -207,4 +207,4 @@ def test_the_router_imports_no_engine():
 
 def test_helper_and_engines_do_not_import_the_router():
     for path in modules("plugin", *engines()):
-        assert not own_packages(path.read_text()) & {*ROUTER, "conductor", "cli"}, path.relative_to(ROOT)
+        assert not own_packages(path.read_text()) & {*ROUTER, "conductor", "overlay", "cli"}, path.relative_to(ROOT)

@@ -13,7 +13,7 @@ from typing import Any
 
 from agent_router import plugin
 from agent_router.hardware.interfaces import ETHER, choose
-from agent_router.ramdisk import parameters
+from agent_router.ramdisk import kernel_parameters
 from agent_router.storage.blockdev import PROC, SYS, read
 
 ETHERTYPE = 0x88CC
@@ -33,7 +33,9 @@ Heard = dict[str, Tlvs]
 
 def lldp(request: dict[str, Any]) -> dict[str, Any]:
     """{"lldp_raw": {interface: [[type, hexadecimal value], ...]}}; [] where nothing was heard."""
-    return {"lldp_raw": listen(request.get("listen_s") or listen_s(parameters.parse(read(PROC / "cmdline") or "")))}
+    return {
+        "lldp_raw": listen(request.get("listen_s") or listen_s(kernel_parameters.parse(read(PROC / "cmdline") or "")))
+    }
 
 
 def listen_s(given: dict[str, str]) -> float:

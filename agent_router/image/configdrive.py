@@ -16,7 +16,7 @@ from agent_router.image import vfat
 from agent_router.image.sources import Spec
 from agent_router.image.sources.fetch import fetch
 from agent_router.storage import blockdev, table
-from agent_router.storage.table import MIB, Partition, Table
+from agent_router.storage.table import MIB, Partition, PartitionTable
 
 LABEL = "config-2"
 LARGEST = 64 * MIB
@@ -99,7 +99,7 @@ def write(device: str, data: bytes) -> Partition:
     return place
 
 
-def existing(device: str, found: Table) -> Partition | None:
+def existing(device: str, found: PartitionTable) -> Partition | None:
     """The partition labelled config-2, by its file system or by its own name; two are one too many."""
     fitting = [part for part in found.partitions if part.type not in table.EXTENDED_TYPES and _labelled(device, part)]
     if len(fitting) > 1:

@@ -11,7 +11,7 @@ from agent_router.image.fallback import Tries
 from agent_router.image.sources import Spec
 from agent_router.image.target import Target
 from agent_router.storage import blockdev, deployment, root_device, table
-from agent_router.storage.erasable import release
+from agent_router.storage.erase_targets import release
 
 
 def write_image(request: dict[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 from agent_router import plugin
-from agent_router.storage.loop import Loop
+from agent_router.storage.loop_device import LoopDevice
 
 ALIGNED = 1 << 20
 CURE = "name an http source behind it"
@@ -31,7 +31,7 @@ class DiskStage:
 
     def __init__(self, fd: int, start: int, end: int, clear: Callable[[int, int], object]) -> None:
         self._range, self._clear = (start, end), clear
-        self._loop: Loop | None = Loop(fd, start, end - start)
+        self._loop: LoopDevice | None = LoopDevice(fd, start, end - start)
         self.path = self._loop.path
 
     def close(self) -> None:

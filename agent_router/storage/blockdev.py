@@ -132,7 +132,7 @@ def open_exclusive(device: str) -> int:
 
 
 @dataclass(frozen=True)
-class Limits:
+class QueueLimits:
     """What a disk can do beside reading and writing; bytes, 0 where it cannot."""
 
     logical_block: int
@@ -143,11 +143,11 @@ class Limits:
     read_only: bool
 
 
-def limits(name: str, sys: Path = SYS) -> Limits:
+def limits(name: str, sys: Path = SYS) -> QueueLimits:
     """The queue limits of the disk (Documentation/ABI/stable/sysfs-block)."""
     directory = sysfs(whole_disk(name, sys), sys)
     queue = directory / "queue"
-    return Limits(
+    return QueueLimits(
         logical_block=read_int(queue / "logical_block_size", 512),
         physical_block=read_int(queue / "physical_block_size", 512),
         discard_max=read_int(queue / "discard_max_bytes"),

@@ -13,8 +13,8 @@ from collections.abc import Callable
 from typing import Any
 
 from agent_router import plugin
-from agent_router.storage import blockdev, secure
-from agent_router.storage.stop import Stop
+from agent_router.storage import blockdev, secure_erase
+from agent_router.storage.stop_request import StopRequest
 
 # linux/fs.h: _IO(0x12, 119) and _IO(0x12, 127); both take {start, length} in bytes.
 BLKDISCARD = 0x1277
@@ -64,7 +64,7 @@ def erase(request: dict[str, Any]) -> dict[str, Any]:
         try:
             # Only to see that nobody else has it: the tools open the disk themselves.
             os.close(blockdev.open_exclusive(device))
-            secure.run(kind or "", name)
+            secure_erase.run(kind or "", name)
         except plugin.Failed as error:
             if request.get("method", "auto") != "auto" or isinstance(error, plugin.Refused):
                 raise
@@ -93,7 +93,7 @@ def _decide(request: dict[str, Any], name: str) -> tuple[list[str], str | None]:
     method = request.get("method", "auto")
     kind, reason = None, ""
     if method in ("auto", "secure"):
-        kind, reason = secure.ability(name)
+        kind, reason = secure_erase.ability(name)
         if method == "auto" and reason:
             plugin.log(f"no secure erase: {reason}")
     return _choose(name, method, kind, reason), kind
@@ -105,10 +105,10 @@ def _choose(name: str, method: str, kind: str | None, reason: str) -> list[str]:
 
 
 def _sweep(device: str, stage: str, size: int, passes: int) -> None:
-    sweep(device, stage, size, passes, Stop(), plugin.progress)
+    sweep(device, stage, size, passes, StopRequest(), plugin.progress)
 
 
-def sweep(device: str, stage: str, size: int, passes: int, stop: Stop, report: Report) -> None:
+def sweep(device: str, stage: str, size: int, passes: int, stop: StopRequest, report: Report) -> None:
     """One stage over the whole device, `passes` times, in chunks between which it can be stopped."""
     fd = blockdev.open_exclusive(device)
     try:
@@ -129,7 +129,7 @@ def sweep(device: str, stage: str, size: int, passes: int, stop: Stop, report: R
         os.close(fd)
 
 
-def _heed(stop: Stop, device: str, stage: str, done: int, total: int) -> None:
+def _heed(stop: StopRequest, device: str, stage: str, done: int, total: int) -> None:
     if stop.asked:
         message = f"stopped during {stage} of {device}: {done} of {total} bytes done, the rest is as it was"
         raise plugin.Failed("stopped", message, partial={"device": device, "stage": stage, "bytes": done})

@@ -12,34 +12,34 @@ from collections.abc import Callable
 from typing import Any
 
 from agent_router import plugin
-from agent_router.storage import blockdev, erase, secure, table
-from agent_router.storage.erasable import Knobs, choose, knobs, release
-from agent_router.storage.stop import Stop
+from agent_router.storage import blockdev, erase, secure_erase, table
+from agent_router.storage.erase_targets import EraseOptions, choose, erase_options, release
+from agent_router.storage.stop_request import StopRequest
 
 MIB = 1 << 20
-Work = Callable[[str, Knobs, Stop, erase.Report], list[str]]
+Work = Callable[[str, EraseOptions, StopRequest, erase.Report], list[str]]
 
 
 def erase_devices(request: dict[str, Any]) -> dict[str, Any]:
     """Every disk by itself where it can, else overwritten: random passes, then zeros."""
-    wanted = knobs(request.get("driver_internal_info") or {})
+    wanted = erase_options(request.get("driver_internal_info") or {})
     return _all(request, wanted, choose(request, wanted), _whole)
 
 
 def erase_devices_metadata(request: dict[str, Any]) -> dict[str, Any]:
     """Partition tables and signatures only: fast, and the data can still be found by who looks for it."""
-    wanted = knobs(request.get("driver_internal_info") or {})
+    wanted = erase_options(request.get("driver_internal_info") or {})
     return _all(request, wanted, choose(request, wanted, read_only_is_skipped=True), _metadata)
 
 
 def erase_devices_express(request: dict[str, Any]) -> dict[str, Any]:
     """NVMe disks by themselves where they can, all others like erase_devices_metadata."""
-    wanted = knobs(request.get("driver_internal_info") or {})
+    wanted = erase_options(request.get("driver_internal_info") or {})
     return _all(request, wanted, choose(request, wanted, read_only_is_skipped=True), _express)
 
 
-def _all(request: dict[str, Any], wanted: Knobs, chosen: Any, work: Work) -> dict[str, Any]:
-    stop, meter = Stop(), Meter(chosen.names)
+def _all(request: dict[str, Any], wanted: EraseOptions, chosen: Any, work: Work) -> dict[str, Any]:
+    stop, meter = StopRequest(), Meter(chosen.names)
     erased: dict[str, Any] = {}
     failures: dict[str, str] = {}
     with concurrent.futures.ThreadPoolExecutor(wanted.concurrency) as pool:
@@ -58,7 +58,7 @@ def _all(request: dict[str, Any], wanted: Knobs, chosen: Any, work: Work) -> dic
     return answer
 
 
-def _one(name: str, wanted: Knobs, stop: Stop, meter: "Meter", work: Work) -> dict[str, Any]:
+def _one(name: str, wanted: EraseOptions, stop: StopRequest, meter: "Meter", work: Work) -> dict[str, Any]:
     started = time.monotonic()
     if stop.asked:
         raise plugin.Failed("stopped", "stopped before it was begun, it is as it was")
@@ -67,7 +67,7 @@ def _one(name: str, wanted: Knobs, stop: Stop, meter: "Meter", work: Work) -> di
     return {"stages": stages, "seconds": round(time.monotonic() - started, 3)}
 
 
-def _whole(name: str, wanted: Knobs, stop: Stop, report: erase.Report) -> list[str]:
+def _whole(name: str, wanted: EraseOptions, stop: StopRequest, report: erase.Report) -> list[str]:
     if _by_itself(name, wanted, report, fall_back=wanted.go_on):
         return ["secure"]
     stages = ["random"] * wanted.random_passes + ["zero"] * wanted.zeroes
@@ -85,23 +85,23 @@ def _part(report: erase.Report, number: int, count: int) -> erase.Report:
     return lambda done, total, unit, message: report(done + number * total, total * count, unit, message)
 
 
-def _express(name: str, wanted: Knobs, stop: Stop, report: erase.Report) -> list[str]:
+def _express(name: str, wanted: EraseOptions, stop: StopRequest, report: erase.Report) -> list[str]:
     if name.startswith("nvme") and _by_itself(name, wanted, report, fall_back=True):
         return ["secure"]
     return _metadata(name, wanted, stop, report)
 
 
-def _by_itself(name: str, wanted: Knobs, report: erase.Report, *, fall_back: bool) -> bool:
+def _by_itself(name: str, wanted: EraseOptions, report: erase.Report, *, fall_back: bool) -> bool:
     """True if the disk has erased itself; False if it cannot. Raises if it could and did not, unless `fall_back`."""
     if not (wanted.nvme_secure if name.startswith("nvme") else wanted.ata_secure):
         return False
-    kind, reason = secure.ability(name)
+    kind, reason = secure_erase.ability(name)
     try:
         if kind:
             os.close(blockdev.open_exclusive(f"/dev/{name}"))  # only to see that nobody else has it
-            secure.run(kind, name, report)
+            secure_erase.run(kind, name, report)
             return True
-        if reason in (secure.FROZEN, secure.LOCKED):
+        if reason in (secure_erase.FROZEN, secure_erase.LOCKED):
             raise plugin.Failed("secure_failed", reason)
     except plugin.Failed as error:
         if not fall_back or isinstance(error, plugin.Refused):
@@ -111,7 +111,7 @@ def _by_itself(name: str, wanted: Knobs, report: erase.Report, *, fall_back: boo
     return False
 
 
-def _metadata(name: str, wanted: Knobs, stop: Stop, report: erase.Report) -> list[str]:
+def _metadata(name: str, wanted: EraseOptions, stop: StopRequest, report: erase.Report) -> list[str]:
     device = f"/dev/{name}"
     # The partitions first: their signatures cannot be found any more without the table.
     for part in reversed(blockdev.partitions(name)):

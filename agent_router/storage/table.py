@@ -37,13 +37,13 @@ class Partition:
 
 
 @dataclass(frozen=True)
-class Table:
+class PartitionTable:
     label: str  # gpt, dos
     sector: int
     partitions: list[Partition] = field(default_factory=list)
 
 
-def read(device: str) -> Table | None:
+def read(device: str) -> PartitionTable | None:
     """The partition table of a disk; None if there is none that sfdisk knows."""
     try:
         text = plugin.tool("sfdisk", "--json", device)
@@ -54,11 +54,11 @@ def read(device: str) -> Table | None:
     return parse(json.loads(text))
 
 
-def parse(answer: dict[str, Any]) -> Table:
-    """The Table in the output of `sfdisk --json`."""
+def parse(answer: dict[str, Any]) -> PartitionTable:
+    """The PartitionTable in the output of `sfdisk --json`."""
     table = answer["partitiontable"]
     sector = int(table.get("sectorsize", 512))
-    return Table(table["label"], sector, [_partition(item, sector) for item in table.get("partitions", [])])
+    return PartitionTable(table["label"], sector, [_partition(item, sector) for item in table.get("partitions", [])])
 
 
 def _partition(item: dict[str, Any], sector: int) -> Partition:
@@ -82,7 +82,7 @@ def file_system(device: str, partition: Partition) -> dict[str, str]:
     return dict(line.split("=", 1) for line in lines)
 
 
-def find_esp(table: Table) -> Partition | None:
+def find_esp(table: PartitionTable) -> Partition | None:
     """The EFI system partition."""
     return next((part for part in table.partitions if part.type in ESP_TYPES), None)
 
@@ -92,7 +92,7 @@ def move_backup_to_end(device: str) -> None:
     plugin.tool("sgdisk", "--move-second-header", device)
 
 
-def add_at_end(device: str, table: Table, size: int, name: str, disk_bytes: int) -> Partition:
+def add_at_end(device: str, table: PartitionTable, size: int, name: str, disk_bytes: int) -> Partition:
     """Make a partition of `size` bytes at the end of the disk; raises Failed("no_space"), ("no_free_slot")."""
     if table.label == "gpt":
         return _add_gpt(device, size, name)
@@ -122,7 +122,7 @@ def _reread(device: str, is_new: Any) -> Partition:
     raise plugin.Failed("no_space", f"the new partition is not in the partition table of {device}")
 
 
-def msdos_place(table: Table, size: int, disk_bytes: int) -> int:
+def msdos_place(table: PartitionTable, size: int, disk_bytes: int) -> int:
     """Where a primary partition of `size` bytes goes: at the end, below what an msdos table can address."""
     primary = [part for part in table.partitions if part.number <= 4]
     if len(primary) >= 4:

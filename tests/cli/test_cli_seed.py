@@ -258,7 +258,7 @@ def test_refusals(cli, image, tmp_path):
     (tmp_path / "b").mkdir()
     (tmp_path / "b" / image.name).write_bytes(b"x")
     for arguments, said in (
-        ([str(tmp_path)], "no regular file"),
+        ([str(tmp_path)], "not a regular file"),
         ([str(tmp_path / "empty.img")], "is empty"),
         ([str(image), str(tmp_path / "b" / image.name)], "rename one"),
         ([str(image), "--only-make"], "--advertise URL"),

@@ -91,7 +91,7 @@ def test_no_answer_is_told_without_a_status(urls):
 @pytest.mark.parametrize("body", [[], {}, {"node": None}, {"node": {}}, "text"])
 def test_a_lookup_without_a_node_is_an_error(ironic_api, body):
     ironic_api.answers["GET /v1/lookup"] = [(200, body)]
-    with pytest.raises(IronicError, match="has no node"):
+    with pytest.raises(IronicError, match="contains no node"):
         Ironic([ironic_api.url]).lookup(MACS)
 
 

@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from agent_router.hardware import disks
+from agent_router.storage import udev
 
 DATA = Path(__file__).resolve().parents[1] / "data/lsblk"
 
@@ -34,7 +35,7 @@ def test_udev_completes_lsblk(tmp_path):
         "S:disk/by-id/x\nE:ID_SERIAL_SHORT=S3\nE:ID_WWN=0x5002\nE:ID_WWN_WITH_EXTENSION=0x50027\n"
         "E:ID_WWN_VENDOR_EXTENSION=0x7\nE:ID_X=a=b\n"
     )
-    properties = disks.udev("sda", tmp_path, tmp_path / "sys")
+    properties = udev.properties("sda", tmp_path, tmp_path / "sys")
     assert properties["ID_X"] == "a=b"
     node = {"kname": "sda", "type": "disk", "size": 10, "model": "M  ", "vendor": "ATA     ", "rota": True,
             "log-sec": 512, "phy-sec": 4096, "tran": "sata", "hctl": "0:0:0:0", "wwn": "0xlsblk"}  # fmt: skip
@@ -43,7 +44,3 @@ def test_udev_completes_lsblk(tmp_path):
         "vendor": "ATA", "wwn_with_extension": "0x50027", "wwn_vendor_extension": "0x7", "hctl": "0:0:0:0",
         "by_path": "/dev/disk/by-path/p", "logical_sectors": 512, "physical_sectors": 4096, "tran": "sata",
     }  # fmt: skip
-
-
-def test_without_udev_there_are_no_properties(tmp_path):
-    assert disks.udev("sda", tmp_path, tmp_path) == {}

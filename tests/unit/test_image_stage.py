@@ -4,7 +4,7 @@ import pytest
 
 from agent_router import plugin
 from agent_router.image import stage
-from agent_router.storage import loop
+from agent_router.storage import loop_device
 
 MIB = 1 << 20
 DISK = 100 * MIB
@@ -27,14 +27,14 @@ def test_no_room(size, image):
 
 
 def test_a_kernel_without_loop_devices(monkeypatch):
-    monkeypatch.setattr(loop, "CONTROL", "/nonexistent/loop-control")
+    monkeypatch.setattr(loop_device, "CONTROL", "/nonexistent/loop-control")
     with pytest.raises(plugin.Incompatible, match="load the module loop") as failed:
-        loop.Loop(0, 0, MIB)
+        loop_device.LoopDevice(0, 0, MIB)
     assert failed.value.code == "tool_missing"
 
 
 def test_what_cannot_be_wiped_afterwards_is_told_and_ends_nothing(monkeypatch):
-    class Loop:
+    class LoopDevice:
         path = "/dev/loop9"
 
         def __init__(self, *where):
@@ -47,7 +47,7 @@ def test_what_cannot_be_wiped_afterwards_is_told_and_ends_nothing(monkeypatch):
         raise OSError(5, "Input/output error")
 
     closed, told = [], []
-    monkeypatch.setattr(stage, "Loop", Loop)
+    monkeypatch.setattr(stage, "LoopDevice", LoopDevice)
     monkeypatch.setattr(stage.plugin, "warn", told.append)
     found = stage.DiskStage(7, 10, 30, broken)
     found.close()

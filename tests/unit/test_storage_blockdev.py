@@ -86,7 +86,7 @@ def test_a_mount_is_found_by_its_source_too(sys, proc):
 
 
 def test_limits_of_a_partition_are_those_of_its_disk(sys):
-    expected = blockdev.Limits(
+    expected = blockdev.QueueLimits(
         logical_block=512,
         physical_block=4096,
         discard_max=1024,

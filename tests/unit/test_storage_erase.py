@@ -57,7 +57,7 @@ def test_auto_falls_back_to_zeros_when_the_disk_fails_to_erase_itself(monkeypatc
     monkeypatch.setattr(erase, "_choose", lambda *args: ["discard", "zero"])
     monkeypatch.setattr(erase.blockdev, "size_bytes", lambda name: 4096)
     monkeypatch.setattr(erase.blockdev, "open_exclusive", lambda device: os.open("/dev/null", os.O_RDONLY))
-    monkeypatch.setattr(erase.secure, "run", fail)
+    monkeypatch.setattr(erase.secure_erase, "run", fail)
     monkeypatch.setattr(erase, "_sweep", lambda device, stage, size, passes: swept.append(stage))
     monkeypatch.setattr(erase.plugin, "warn", warned.append)
     assert erase.erase({"device": "/dev/x"})["stages"] == swept == ["discard", "zero"]

@@ -1,4 +1,4 @@
-"""The first part of an inspection: the inventory and what else Ironic takes from the same collector."""
+"""The "default" collector of an inspection: the inventory, root disk, boot interface and configuration."""
 
 import re
 from pathlib import Path
@@ -17,7 +17,7 @@ def inspect(request: dict[str, Any], proc: Path = PROC) -> dict[str, Any]:
     given = kernel_parameters.parse(read(proc / "cmdline") or "")
     found = inventory({})
     if not found["interfaces"]:
-        plugin.warn("this machine has no network interface, and Ironic takes no inventory without one")
+        plugin.warn("this machine has no network interface, and Ironic accepts no inventory without one")
     if request.get("lldp", is_true(given.get("ipa-collect-lldp", ""))):
         heard = lldp.listen(lldp.listen_s(given))
         for interface in found["interfaces"]:
@@ -36,19 +36,19 @@ def is_true(text: str) -> bool:
 
 
 def root_disk(disks: list[dict[str, Any]]) -> dict[str, Any] | None:
-    """The disk that a deployment without hints would be written to."""
+    """The disk that a deployment without hints would use."""
     best = choose(disks, {}, [])[:1]
     return next((disk for disk in disks if disk["name"] in best), None)
 
 
 def mac(bootif: str) -> str | None:
-    """The MAC address of a BOOTIF; pxelinux puts the ARP hardware type before it (01-52-54-…)."""
+    """The MAC address in BOOTIF, which pxelinux prefixes with the ARP hardware type (01-52-54-…)."""
     match = re.fullmatch(r"(?:[0-9a-f]{2}:)?((?:[0-9a-f]{2}:){5}[0-9a-f]{2})", bootif.lower().replace("-", ":"))
     return match[1] if match else None
 
 
 def configuration(given: dict[str, str]) -> dict[str, Any]:
-    """Who collected: the collectors that the kernel command line asks for, and this agent."""
+    """The collectors requested on the kernel command line, and this agent."""
     wanted = given.get("ipa-inspection-collectors") or "default"
     return {
         "collectors": [name.strip() for name in wanted.split(",") if name.strip()],

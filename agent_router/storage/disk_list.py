@@ -1,4 +1,4 @@
-"""The answer of disk.list: block devices for people and programs."""
+"""The response of disk.list: block devices with their partitions, content and users."""
 
 from typing import Any
 
@@ -6,23 +6,23 @@ from agent_router.storage import blockdev, lsblk
 
 
 def disk_list(request: dict[str, Any]) -> dict[str, Any]:
-    """{"disks": [...]}, the top-level devices of the types asked for."""
+    """{"disks": [...]}, the top-level devices of the requested types."""
     types = request.get("types", ["disk"])
     ids = lsblk.links("by-id")
     return {"disks": [describe(node, ids) for node in lsblk.tree() if wanted(node, types)]}
 
 
 def wanted(node: dict[str, Any], types: list[str]) -> bool:
-    """By lsblk's type; a device without size (no medium, loop without a file) and memory is left out."""
+    """By lsblk's type, without memory and devices of size 0 (no medium, loop device without a file)."""
     if not lsblk.number(node.get("size")) or node["kname"].startswith(("ram", "zram")):
         return False
-    # lsblk calls each RAID level a type of its own (raid1, raid10 …).
+    # lsblk has a type for each RAID level (raid1, raid10 …).
     kind = "raid" if node["type"].startswith("raid") else node["type"]
     return kind in types
 
 
 def describe(node: dict[str, Any], ids: dict[str, list[str]]) -> dict[str, Any]:
-    """One top-level device in the shape of the response schema."""
+    """One top-level device, as in the response schema."""
     return {
         **_content(node, ids),
         "type": node["type"],
@@ -49,7 +49,7 @@ def _children(node: dict[str, Any], kind: str) -> list[dict[str, Any]]:
 
 def _partition(node: dict[str, Any], ids: dict[str, list[str]]) -> dict[str, Any]:
     start = lsblk.number(node.get("start"))
-    if start is None:  # a column that lsblk has since 2.38
+    if start is None:  # lsblk before 2.38 has no such column
         start = blockdev.read_int(blockdev.sysfs(node["kname"]) / "start")
     return {
         **_content(node, ids),
@@ -61,7 +61,7 @@ def _partition(node: dict[str, Any], ids: dict[str, list[str]]) -> dict[str, Any
 
 
 def _content(node: dict[str, Any], ids: dict[str, list[str]]) -> dict[str, Any]:
-    """What disks and partitions have in common: who they are and what lies on them."""
+    """What disks and partitions have in common: names, content and users."""
     name = node["kname"]
     return {
         "name": f"/dev/{name}",

@@ -1,9 +1,9 @@
-"""Which disks do Ironic's erase steps erase? Decided for all of them before the first byte is written.
+"""Which disks do Ironic's erase steps erase? Decided for all disks before the first byte is written.
 
-Left alone, with the reason in the answer: what the node's skip list names, virtual media, members
-of a running RAID array (the array itself is erased), and, if the conductor says so, write-protected
-disks. Everything else must be erasable, or nothing is begun: a disk that the agent may not touch,
-that is in use, or that holds a cluster file system is a reason to refuse, not to report success.
+Skipped, with the reason in the response: disks on the node's skip list, virtual media, members of an active RAID array
+(the array itself is erased) and, if the conductor says so, write-protected disks. Every other disk must be erasable,
+or nothing is done: a disk that the agent may not touch, that is in use, or that holds a cluster file system is a
+reason to refuse, not to report success.
 """
 
 import contextlib
@@ -15,8 +15,8 @@ from agent_router import plugin
 from agent_router.plugin import devices
 from agent_router.storage import blockdev, lsblk, root_device
 
-VIRTUAL_MEDIA = "/dev/disk/by-label/ir-vfd-dev"  # the label that Ironic gives its boot parameters
-# Shared by several machines: erasing them here would take them from the others.
+VIRTUAL_MEDIA = "/dev/disk/by-label/ir-vfd-dev"  # Ironic's label for the medium with boot parameters
+# Shared by several machines: erasing them here would destroy data of the others.
 SHARED_TYPES = {
     "37affc90-ef7d-4e96-91c3-2d7ae055b174": "IBM GPFS", "aa31e02a-400f-11db-9590-000c2911d1b8": "VMware VMFS",
     "0xfb": "VMware VMFS",
@@ -26,7 +26,7 @@ SHARED_FILE_SYSTEMS = {"gfs2": "Red Hat GFS2", "vmfs_volume_member": "VMware VMF
 
 @dataclass(frozen=True)
 class EraseOptions:
-    """node.driver_internal_info, as far as erasing goes; defaults are those of ironic-python-agent."""
+    """The erase options in node.driver_internal_info; the defaults are those of ironic-python-agent."""
 
     random_passes: int = 1
     zeroes: bool = True
@@ -58,14 +58,14 @@ def erase_options(info: dict[str, Any]) -> EraseOptions:
 
 @dataclass
 class EraseTargets:
-    """Kernel names of the disks to erase, and why others are not, by device path."""
+    """`names`: kernel names of the disks to erase; `skipped`: reasons by device path."""
 
     names: list[str] = field(default_factory=list)
     skipped: dict[str, str] = field(default_factory=dict)
 
 
 def choose(request: dict[str, Any], wanted: EraseOptions, *, read_only_is_skipped: bool = False) -> EraseTargets:
-    """Look at every disk; raises Refused with everything that is in the way. Nothing is written."""
+    """Check every disk, writing nothing; raises Refused with everything that is in the way."""
     chosen, refusals = EraseTargets(), []
     allowed = devices.patterns_of(os.environ.get("AGENT_DEVICES", ""))
     found = root_device.disks()
@@ -76,28 +76,28 @@ def choose(request: dict[str, Any], wanted: EraseOptions, *, read_only_is_skippe
             reason = "it is write-protected"
         if reason:
             chosen.skipped[disk["name"]] = reason
-            plugin.warn(f"{disk['name']} is not erased: {reason}")
+            plugin.warn(f"{disk['name']} was not erased: {reason}")
             continue
         refusals += _refusals(disk, name, allowed, wanted)
         chosen.names.append(name)
     if refusals:
         message = "; ".join(refusals)
-        message += ". Nothing was erased; properties.skip_block_devices of the node leaves disks out"
+        message += ". Nothing was erased; to skip disks, list them in the node's properties.skip_block_devices"
         raise plugin.Refused("not_erasable", message, details={"refused": refusals})
     if not chosen.names:
-        plugin.warn("There is no disk to erase" + ("" if found else ": this machine shows none"))
+        plugin.warn("there is no disk to erase" + ("" if found else ": this machine has no disks"))
     return chosen
 
 
 def _skip(disk: dict[str, Any], name: str, skip: list[dict[str, Any]]) -> str:
-    """Why a disk is left out, or ""."""
+    """Why a disk is skipped, or ""."""
     if root_device.skipped(disk, skip):
-        return "properties.skip_block_devices of the node names it"
+        return "it is in the node's properties.skip_block_devices"
     if os.path.realpath(VIRTUAL_MEDIA) == disk["name"]:
-        return "it is the virtual medium that the machine was booted with"
+        return "it is the virtual medium that the machine was booted from"
     arrays = [holder for part in [name, *blockdev.partitions(name)] for holder in blockdev.holders(part)]
     if any(holder.startswith("md") for holder in arrays):
-        return f"it is a member of {', '.join(sorted(set(arrays)))}, which is erased itself"
+        return f"it is a member of {', '.join(sorted(set(arrays)))}, which is erased as a whole"
     return ""
 
 
@@ -107,12 +107,12 @@ def _refusals(disk: dict[str, Any], name: str, allowed: list[str], wanted: Erase
     if refusal:
         return [refusal]
     found = [f"{device} is write-protected"] if disk["read_only"] else []
-    # LVM volumes and mappings of a system that was here are no use of it: release() takes them away.
+    # LVM volumes and mappings of a previous system do not count as use: release() removes them.
     in_use = [use for use in blockdev.uses(name) if not use.startswith("dm-")]
     in_use += [f"{up} is mounted at {place}" for up in mappings(name) for place in blockdev.mountpoints(up)]
     found += [f"{device} is in use: {'; '.join(in_use)}"] if in_use else []
     if not wanted.wipe_shared:
-        found += [f"{device} holds {what}, which other machines may use" for what in shared(lsblk.tree(device))]
+        found += [f"{device} holds {what}, which other machines may be using" for what in shared(lsblk.tree(device))]
     return found
 
 
@@ -132,7 +132,7 @@ def _types(node: dict[str, Any]) -> list[str]:
 
 
 def mappings(name: str) -> list[str]:
-    """Device mapper devices (LVM, LUKS) on a disk, its partitions and on each other, the upper ones first."""
+    """Device mapper devices (LVM, LUKS) on a disk, its partitions and each other, topmost first."""
     found = []
     for part in [name, *blockdev.partitions(name)]:
         for holder in blockdev.holders(part):
@@ -142,7 +142,7 @@ def mappings(name: str) -> list[str]:
 
 
 def release(name: str) -> None:
-    """Take the mappings on a disk down. One that is in use stays, and is found when the disk is opened."""
+    """Remove the mappings on a disk. One that is in use stays, and is detected when the disk is opened."""
     for holder in mappings(name):
         with contextlib.suppress(plugin.Failed):
             plugin.tool("dmsetup", "remove", f"/dev/{holder}")

@@ -1,7 +1,7 @@
-"""A range of a disk as a block device of its own, for programs that take a path and no offset.
+"""A range of a disk as a block device of its own, for programs that take a path but no offset.
 
-By a loop device that the kernel gives up by itself when its last user is gone, even one that was killed: losetup(8)
-cannot ask for that, so the two calls of the kernel are made here.
+The kernel detaches the loop device when its last user is gone, even if that was killed. losetup(8) cannot request
+this for a device that it sets up, hence the two ioctls here.
 """
 
 import contextlib
@@ -18,17 +18,17 @@ _LOOP_CTL_GET_FREE = 0x4C82
 _LOOP_CONFIGURE = 0x4C0A
 _AUTOCLEAR, _DIRECT_IO = 4, 16
 _CONFIG = struct.Struct("=II QQQ QQ IIII 64s 64s 32s QQ 64x")
-TRIES = 100  # others take free devices as well
+TRIES = 100  # others may take the free device first
 
 
 class LoopDevice:
-    """`length` bytes of the disk open as `fd`, from `offset` on, both multiples of its sectors; `path` names them."""
+    """`path` is `length` bytes of the disk open as `fd` from `offset` on, both multiples of the sector size."""
 
     def __init__(self, fd: int, offset: int, length: int) -> None:
         self.path, self._fd = _attach(fd, offset, length)
 
     def close(self) -> None:
-        """The device is gone when nobody else has it open. Safe to call twice."""
+        """The device goes away once no one else has it open. May be called twice."""
         if self._fd >= 0:
             fd, self._fd = self._fd, -1
             with contextlib.suppress(OSError):
@@ -46,7 +46,7 @@ def _attach(fd: int, offset: int, length: int) -> tuple[str, int]:
             path = f"/dev/loop{fcntl.ioctl(control, _LOOP_CTL_GET_FREE)}"
             loop = os.open(path, os.O_RDWR | os.O_CLOEXEC)
             try:
-                # Past the page cache of the loop device: what is written is kept once in memory, and not twice.
+                # Bypass the page cache of the loop device, so that written data is in memory once, not twice.
                 config = _CONFIG.pack(
                     fd, 0, 0, 0, 0, offset, length, 0, 0, 0, _AUTOCLEAR | _DIRECT_IO, b"", b"", b"", 0, 0
                 )

@@ -1,11 +1,11 @@
-"""StopRequest at SIGTERM: the agent's cancel and time limit, seen at points where stopping is safe."""
+"""SIGTERM, which the agent sends on cancel and at the time limit, noticed where stopping is safe."""
 
 import signal
 from types import FrameType
 
 
 class StopRequest:
-    """Set by SIGTERM; long loops look at it between two chunks and then tell how far they came."""
+    """Long loops check `asked` between chunks, and report how far they got."""
 
     def __init__(self) -> None:
         self.asked = False

@@ -81,4 +81,4 @@ def test_a_machine_without_interfaces_is_warned_of(monkeypatch, tmp_path):
     empty = {"interfaces": [], "disks": [], "boot": {"pxe_interface": None}}
     monkeypatch.setattr(default_collector, "inventory", lambda request: empty)
     assert "root_disk" not in default_collector.inspect({}, tmp_path)
-    assert said == ["this machine has no network interface, and Ironic takes no inventory without one"]
+    assert said == ["this machine has no network interface, and Ironic accepts no inventory without one"]

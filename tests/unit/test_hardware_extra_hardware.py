@@ -21,12 +21,12 @@ def test_facts(warnings):
 
 def test_facts_that_are_none_are_left_out(warnings):
     assert extra_hardware.parse('[["a", "b", "c", 1], ["a", "b"], "x", null]') == [["a", "b", "c", 1]]
-    assert warnings == ["3 facts of hardware-detect are left out: they do not have four parts"]
+    assert warnings == ["3 facts of hardware-detect are ignored: they do not have four parts"]
 
 
 @pytest.mark.parametrize("text", ["", "Traceback", "{}", "[["])
 def test_what_is_no_list(text):
-    with pytest.raises(Failed, match="printed no JSON list") as caught:
+    with pytest.raises(Failed, match="did not print a JSON list") as caught:
         extra_hardware.parse(text)
     assert caught.value.code == "no_data"
 
@@ -40,4 +40,4 @@ def test_benchmarks_of_the_kernel_command_line(given, chosen):
 
 def test_an_unknown_benchmark(warnings):
     assert extra_hardware.benchmarks({"ipa-inspection-benchmarks": "--benchmark-disk-destructive,mem"}) == ["mem"]
-    assert warnings == ["there is no benchmark --benchmark-disk-destructive; known are cpu, mem, disk"]
+    assert warnings == ["unknown benchmark --benchmark-disk-destructive; use cpu, mem, disk"]

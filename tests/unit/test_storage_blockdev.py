@@ -74,7 +74,7 @@ def test_uses_names_mounts_swap_and_holders_of_all_partitions(sys, proc):
         "sda1 is mounted at /mnt/a b",
         "loop0 is built on sda1",
         "sda2 is mounted at /",
-        "sda3 is used as swap",
+        "sda3 is in use as swap",
         "md0 is built on sda3",
     ]
     assert blockdev.uses("sda10", sys, proc) == []

@@ -18,7 +18,9 @@ def test_choose(method, kind, discards, stages):
     assert erase.choose(method, secure_kind=kind, secure_reason="why", discards=discards) == stages
 
 
-@pytest.mark.parametrize(("method", "reason"), [("secure", "frozen; use method"), ("discard", "cannot discard")])
+@pytest.mark.parametrize(
+    ("method", "reason"), [("secure", "frozen; use method"), ("discard", "does not support discard")]
+)
 def test_choose_says_why_not(method, reason):
     with pytest.raises(Failed, match=reason) as failed:
         erase.choose(method, secure_kind=None, secure_reason="frozen", discards=False)
@@ -41,7 +43,7 @@ def test_a_disk_that_keeps_its_data_is_found_out(tmp_path, where):
     erase._verify(fd, "/dev/x", 8 << 20)
     # A disk that kept one block may be missed; one that kept the tail, the head or most of it is not.
     os.pwrite(fd, b"\xff" * (8 << 20), 0) if where == 3 << 20 else os.pwrite(fd, b"\xff", where)
-    with pytest.raises(Failed, match="other data is at byte"):
+    with pytest.raises(Failed, match="data other than zeros at byte"):
         erase._verify(fd, "/dev/x", 8 << 20)
     os.close(fd)
 

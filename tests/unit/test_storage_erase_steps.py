@@ -30,7 +30,7 @@ def drive(monkeypatch):
 
 
 def by_itself(name="sda", wanted=None, fall_back=False):
-    return erase_steps._by_itself(name, wanted or EraseOptions(), ignore, fall_back=fall_back)
+    return erase_steps._securely(name, wanted or EraseOptions(), ignore, fall_back=fall_back)
 
 
 def test_a_disk_that_can_erases_itself(drive):

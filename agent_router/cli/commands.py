@@ -218,7 +218,9 @@ def steps(as_json: bool, **options: Any) -> None:
 @click.option("-o", "--output", default="plugins.cpio.gz", metavar="FILE", help="Archive to write (plugins.cpio.gz).")
 @click.option("--force", is_flag=True, help="Write it even if the agent would refuse some plugins.")
 def overlay_command(directory: str, output: str, force: bool) -> None:
-    """Add plugins to a ramdisk without rebuilding it: pack them into a second initrd.
+    """Pack plugins into a second initrd.
+
+    It adds them to a ramdisk that is not rebuilt.
 
     DIR contains plugins.d/ and schemas/, and root/ with other files, at their paths on the ramdisk.
 
@@ -250,14 +252,15 @@ def overlay_command(directory: str, output: str, force: bool) -> None:
     "drop_s",
     default=8,
     type=click.IntRange(2),
-    help="Drop receivers silent for so long, in s (8).",
+    help="Drop receivers silent for this many s (8).",
 )
 @click.option("--only-make", is_flag=True, help="Write the side files for another web server; serve nothing.")
 @click.option("-o", "--output", default="", metavar="DIR", help="Where to write them (beside the first image).")
 def seed_command(images: tuple[str, ...], only_make: bool, output: str, **options: Any) -> None:
-    """Serve images to a fleet by HTTP, BitTorrent and multicast, with torrent, Metalink and checksum files.
+    """Serve images to a fleet of machines.
 
-    Prints what to put into a request, and serves until Ctrl-C or SIGTERM. See docs/seeding.md.
+    By HTTP, BitTorrent and multicast, with torrent, Metalink and checksum files. Prints what to put into a request, and
+    serves until Ctrl-C or SIGTERM. See docs/seeding.md.
 
     Exit status: 0 stopped by a signal, 1 could not serve, 2 refused.
     """

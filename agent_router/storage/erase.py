@@ -6,6 +6,7 @@ guarantees nothing), so zeros are written afterwards, which costs little on disk
 
 import fcntl
 import os
+import signal
 import struct
 import time
 from collections.abc import Callable
@@ -13,7 +14,6 @@ from typing import Any
 
 from agent_router import plugin
 from agent_router.storage import blockdev, secure_erase
-from agent_router.storage.stop_request import StopRequest
 
 # linux/fs.h: _IO(0x12, 119) and _IO(0x12, 127); both take {start, length} in bytes.
 BLKDISCARD = 0x1277
@@ -23,6 +23,20 @@ CHUNK = 64 << 20
 SAMPLE = 64 << 10
 BLOCK = 4 << 20
 Report = Callable[[float, float, str, str], None]
+
+
+class StopRequest:
+    """SIGTERM, which the agent sends on cancel and at the time limit.
+
+    Long loops check `asked` between chunks, where stopping is safe, and report how far they got.
+    """
+
+    def __init__(self) -> None:
+        self.asked = False
+        signal.signal(signal.SIGTERM, self._set)
+
+    def _set(self, *_: object) -> None:
+        self.asked = True
 
 
 def choose(method: str, *, secure_kind: str | None, secure_reason: str, discards: bool) -> list[str]:

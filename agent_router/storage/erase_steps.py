@@ -13,8 +13,8 @@ from typing import Any
 
 from agent_router import plugin
 from agent_router.storage import blockdev, erase, secure_erase, table
+from agent_router.storage.erase import StopRequest
 from agent_router.storage.erase_targets import EraseOptions, choose, erase_options, release
-from agent_router.storage.stop_request import StopRequest
 
 MIB = 1 << 20
 Work = Callable[[str, EraseOptions, StopRequest, erase.Report], list[str]]

@@ -163,7 +163,7 @@ def test_the_output_is_never_in_the_directory(tree, place):
     assert (tree.path / "plugins.d/acme.show").read_text() == SCRIPT
 
 
-def test_an_output_that_is_no_file(tree):
+def test_an_output_that_is_not_a_file(tree):
     tree.plugin("acme.show")
     for place in (tree.root, "/dev/null"):
         assert tree(output=place) == 2
@@ -210,7 +210,7 @@ def test_a_noexec_directory_for_temporary_files_is_named(tree, monkeypatch):
     tree.impossible("is mounted noexec")
 
 
-def test_names_that_are_no_text(tree):
+def test_names_that_are_not_text(tree):
     tree.file(os.fsdecode(b"root/\xff\x1b[31m"), "x")
     tree.file(os.fsdecode(b"plugins.d/\xff.x\x1b"), SCRIPT)
     rows = tree.refused("is invalid")

@@ -119,7 +119,7 @@ def test_where_it_listens_may_be_told(config, given, where):
     assert (settings.host, settings.port) == where
 
 
-def test_the_console_is_told_of_parameters_that_cannot_be_used(config, console, tmp_path, capsys):
+def test_the_console_shows_unusable_parameters(config, console, tmp_path, capsys):
     (tmp_path / "cmdline").write_text("quiet ipa-api-url=mdns")
     assert ramdisk.main([f"--config={config}", f"--cmdline={tmp_path}/cmdline"]) == 2
     for told in (console.read_text(), capsys.readouterr().err):
@@ -180,21 +180,21 @@ def test_a_settings_file_that_is_wrong_stops_it_with_a_sentence(config, cli):
     assert "port must be of type int" in done.err
 
 
-def test_the_console_is_told_why_it_does_not_start(config, console, capsys):
+def test_the_console_shows_why_it_does_not_start(config, console, capsys):
     config.write_text('host = "::"\ntoken = "short"\n')
     assert ramdisk.main([f"--config={config}"]) == 2
     assert console.read_text().startswith("does not start: token is shorter than 16 characters")
     assert "token is shorter" in capsys.readouterr().err
 
 
-def test_the_console_is_told_what_it_waits_for(config, console, monkeypatch):
+def test_the_console_shows_what_it_waits_for(config, console, monkeypatch):
     monkeypatch.setattr(global_addresses, "present", list)
     monkeypatch.setattr(ramdisk, "ADDRESS_PATIENCE_S", (0.0, 0.0))
     ramdisk.prepare(str(config), {})
     assert console.read_text() == "\n"
 
 
-def test_the_console_is_told_that_the_way_to_ironic_lacks(config, console, monkeypatch):
+def test_the_console_shows_a_missing_route_to_ironic(config, console, monkeypatch):
     asked = iter([OSError(101, "Network is unreachable")] * 3 + ["192.0.2.7"])
 
     def source_address(url):

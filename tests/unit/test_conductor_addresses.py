@@ -29,7 +29,7 @@ def test_macs_are_those_of_hardware_in_order(net):
     assert addresses.macs(net) == ["52:54:00:aa:00:01", "52:54:00:aa:00:02", "f4:52:14:7b:cb:a1"]
 
 
-def test_an_interface_that_goes_away_meanwhile_is_left_out(net):
+def test_an_interface_that_disappears_is_skipped(net):
     (net / "eth0/address").unlink()
     assert addresses.macs(net)[0] == "52:54:00:aa:00:02"
 
@@ -53,7 +53,7 @@ def test_no_address_is_an_oserror(url, monkeypatch):
         addresses.source_address(url)
 
 
-def test_a_link_local_address_is_no_address_for_ironic(monkeypatch):
+def test_a_link_local_address_is_not_used_for_ironic(monkeypatch):
     class Probe(socket.socket):
         def connect(self, address):
             pass

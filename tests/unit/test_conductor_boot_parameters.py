@@ -86,6 +86,6 @@ def test_allowed_discovery_is_not_used_where_ironic_is_named():
 
 
 @pytest.mark.parametrize("url", ["192.0.2.1:6385", "ftp://a/", "http://", "http://a:b", "https://a:99999", "mDNS"])
-def test_what_is_no_url_is_named(url):
+def test_an_invalid_url_is_named(url):
     with pytest.raises(SettingsError, match=r"ipa-api-url: .* is not a URL; give one such as http"):
         boot_parameters({"ipa-api-url": url})

@@ -78,7 +78,7 @@ def test_arguments_that_the_node_gives_are_not_asked_of_the_user(registry):
     "name",
     ["clean.get_deploy_steps", "clean.get_clean_step_", "deploy.write_image", "verify.get_verify_steps", "x.y"],
 )
-def test_other_names_are_no_step_commands(registry, name):
+def test_other_names_are_not_step_commands(registry, name):
     assert bridge.translate(registry, name, {}) is None
 
 

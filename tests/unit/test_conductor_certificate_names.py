@@ -46,29 +46,29 @@ def wait(wanted):
     return certificate_names.wait(wanted, said.append, patience_s=0.0), said
 
 
-def test_the_address_of_the_way_to_ironic_comes_first(network):
+def test_the_source_address_for_ironic_comes_first(network):
     network([["203.0.113.9", "192.0.2.7"]], a=["192.0.2.7"])
     assert wait(parameters()) == (["192.0.2.7", "203.0.113.9"], [])
 
 
-def test_it_is_waited_for_however_long_and_the_console_is_told_what_lacks(network):
+def test_the_wait_has_no_limit_and_the_console_says_what_is_missing(network):
     network([[], [], [], ["203.0.113.9"]], a=[UNKNOWN] * 9 + ["192.0.2.7"])
     found, said = wait(parameters())
     assert found == ["192.0.2.7", "203.0.113.9"]
     assert said == ["", f"waiting for the network to Ironic at {A}: Name or service not known"]
 
 
-def test_of_two_ways_the_later_one_is_waited_for_too(network):
+def test_of_two_routes_the_later_one_is_waited_for_too(network):
     network([["192.0.2.7"]], a=["192.0.2.7"], b=[UNKNOWN, UNKNOWN, SIX])
     assert wait(parameters(ipa_api_url=f"{A},{B}")) == (["192.0.2.7", SIX], [])
 
 
-def test_the_way_to_the_first_url_may_never_be_there(network):
+def test_there_may_never_be_a_route_to_the_first_url(network):
     network([["192.0.2.7"]], a=[UNKNOWN], b=["192.0.2.7"])
     assert wait(parameters(ipa_api_url=f"{A},{B}")) == (["192.0.2.7"], [])
 
 
-def test_a_given_address_is_taken_without_a_way_to_ironic(network):
+def test_a_given_address_needs_no_route_to_ironic(network):
     network([[]], a=[UNKNOWN])
     assert wait(parameters(ipa_advertise_host=f"[{SIX}]")) == ([SIX], [])
 
@@ -86,13 +86,13 @@ def test_inspection_alone_waits_as_well(network):
 @pytest.mark.parametrize(
     ("known", "told"), [(["192.0.2.7"], "192.0.2.7"), (["192.0.2.7", SIX], SIX), ([SIX], SIX), ([], SIX)]
 )
-def test_ironic_is_told_an_address_that_the_certificate_has(network, tmp_path, known, told):
+def test_ironic_gets_an_address_that_is_in_the_certificate(network, tmp_path, known, told):
     network([[]], a=[SIX], b=["192.0.2.7"])
     cert, _ = identity.certificate(known, tmp_path, "ramdisk")
     assert certificate_names.advertised([A, B], cert) == told
 
 
-def test_an_address_that_ironic_is_told_verifies(network, tmp_path):
+def test_the_address_that_ironic_gets_verifies(network, tmp_path):
     network([[SIX, "192.0.2.7"]], a=[SIX])
     cert, _ = identity.certificate(wait(parameters())[0], tmp_path, "ramdisk")
     told = certificate_names.advertised([A], cert)
@@ -100,7 +100,7 @@ def test_an_address_that_ironic_is_told_verifies(network, tmp_path):
     assert subprocess.run(verify, capture_output=True, check=False).returncode == 0
 
 
-def test_no_way_at_all_is_an_oserror(network, tmp_path):
+def test_no_route_at_all_is_an_oserror(network, tmp_path):
     network([[]], a=[UNKNOWN])
     with pytest.raises(OSError, match="not known"):
         certificate_names.advertised([A], str(tmp_path / "cert.pem"))

@@ -55,12 +55,12 @@ def test_the_interface_that_was_booted_from_is_waited_for(waiting):
     assert (left, said) == (1, [])
 
 
-def test_all_that_have_a_link_and_are_no_part_of_another_are_waited_for(waiting):
+def test_all_interfaces_with_carrier_outside_bonds_are_waited_for(waiting):
     left, said, _ = waiting({"eth0"}, {"eth0", "eth1"}, set(), ipa_inspection_dhcp_all_interfaces="1", BOOTIF=FIRST)
     assert (left, said) == (1, []), "not for eth2 to eth4"
 
 
-def test_waiting_has_an_end_and_names_what_lacks(waiting):
+def test_the_wait_ends_and_names_what_is_missing(waiting):
     _, said, took_s = waiting({"eth0"}, timeout="60", ipa_inspection_dhcp_all_interfaces="1")
     assert said == ["ironic: inspecting without an address on eth1"]
     assert 60 <= took_s < 62

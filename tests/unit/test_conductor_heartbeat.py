@@ -11,7 +11,7 @@ from tests.support.heartbeat import BEAT, LOCKED, LOOKUP, NODE, OTHER, TOKEN, no
 from tests.support.waiting import wait_for
 
 
-def test_it_looks_the_node_up_and_tells_where_the_agent_is(ironic_api, running):
+def test_it_looks_the_node_up_and_sends_the_callback_url(ironic_api, running):
     one = running()
     wait_for(lambda: ironic_api.at("POST"))
     [beat] = ironic_api.at("POST")
@@ -42,7 +42,7 @@ def test_after_kill_9_it_is_still_the_same_agent(ironic_api, running):
     assert second.body == first.body
 
 
-def test_without_what_it_remembered_it_is_locked_out_and_says_so(ironic_api, running):
+def test_without_its_state_it_is_locked_out_and_says_so(ironic_api, running):
     one = running()
     wait_for(lambda: ironic_api.at("POST"))
     one.kill()
@@ -78,7 +78,7 @@ def test_the_first_url_is_dead(ironic_api, running):
     wait_for(lambda: ironic_api.at("POST"))
 
 
-def test_the_end_of_a_command_is_told_at_once_but_not_too_often(ironic_api, running):
+def test_the_end_of_a_command_is_reported_at_once_but_not_too_often(ironic_api, running):
     ironic_api.answers[LOOKUP] = [node(TOKEN, timeout=86400)]  # the next regular heartbeat is hours away
     one = running()
     wait_for(lambda: ironic_api.at("POST"))

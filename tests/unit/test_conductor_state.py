@@ -29,14 +29,14 @@ def test_only_root_reads_the_token(tmp_path):
     assert {stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()} == {0o600}
 
 
-def test_a_token_that_is_not_known_yet_does_not_take_the_agents_own_away(tmp_path):
+def test_without_a_token_the_agents_own_is_kept(tmp_path):
     (tmp_path / "token").write_text("made at the start")
     ConductorState(str(tmp_path)).save()
     assert (tmp_path / "token").read_text() == "made at the start"
 
 
 @pytest.mark.parametrize("text", ["", "{", "null", "[]", '"text"', "\ufffd"])
-def test_a_damaged_file_is_as_none(tmp_path, text):
+def test_a_damaged_file_is_ignored(tmp_path, text):
     (tmp_path / "ironic.json").write_text(text)
     state = ConductorState(str(tmp_path))
     assert (state.node_uuid, state.token, state.config) == ("", "", {})

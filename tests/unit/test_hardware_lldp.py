@@ -117,7 +117,7 @@ def test_where_nothing_can_be_heard_the_answer_says_so(tmp_path, monkeypatch, er
     assert said == ["cannot listen for LLDP: no such luck"]
 
 
-def test_an_interface_that_goes_meanwhile_costs_a_warning(monkeypatch):
+def test_an_interface_that_disappears_causes_a_warning(monkeypatch):
     said: list[str] = []
     monkeypatch.setattr(lldp.plugin, "warn", said.append)
     lldp.join(Ear(), ["no-such-interface"])

@@ -44,7 +44,7 @@ def test_what_is_not_known_is_null(tmp_path, files, key, value):
 
 
 @pytest.mark.parametrize("files", [{"vendor": None}, {"device": "1572"}, {"class": "0xno"}, {"vendor": ""}])
-def test_a_device_that_does_not_say_what_it_is_costs_a_warning(tmp_path, warnings, files):
+def test_an_unidentified_device_causes_a_warning(tmp_path, warnings, files):
     device(tmp_path, "0000:00:00.0", **files)
     device(tmp_path, "0000:00:01.0")
     assert [found["bus"] for found in pci.devices(tmp_path)] == ["0000:00:01.0"]

@@ -19,7 +19,7 @@ def found(root):
     (stat.S_IFDIR | 0o775, 0o755), (stat.S_IFDIR | 0o700, 0o700), (stat.S_IFDIR | 0o1777, 0o1777),
     (stat.S_IFREG | 0o1777, 0o1755),
 ])  # fmt: skip
-def test_nobody_but_root_may_write(mode, expected):
+def test_only_root_may_write(mode, expected):
     assert stat.S_IMODE(tree.safe_mode(mode)) == expected
 
 
@@ -65,7 +65,7 @@ def test_a_deep_tree():
     pytest.param(lambda path: os.mknod(path, stat.S_IFCHR | 0o600, os.makedev(1, 3)), "is a character device",
         marks=[pytest.mark.root, pytest.mark.skipif(os.geteuid() != 0, reason="needs root: makes a device node")]),
 ])  # fmt: skip
-def test_what_no_ramdisk_is_given(tmp_path, make, words):
+def test_what_cannot_be_packed(tmp_path, make, words):
     make(tmp_path / "thing")
     with pytest.raises(ArchiveError, match=f"{tmp_path}/thing {words}; remove it"):
         found(tmp_path)

@@ -50,7 +50,7 @@ def test_output_that_is_no_text(tool):
     ("exit 5", "thing exited with status 5: no message"),
     (r"printf 'bad \377\n\n' >&2; exit 1", "thing exited with status 1: bad \ufffd"),
 ])  # fmt: skip
-def test_a_failure_is_told_in_the_tools_last_words(tool, script, message):
+def test_a_failure_quotes_the_tools_last_line(tool, script, message):
     tool(script)
     error = failure("-x")
     assert (error.code, error.message, error.exit_status) == ("tool_failed", message, 1)

@@ -45,7 +45,7 @@ def test_members_of_a_bond_that_cannot_be_made_get_dhcp(fake_ip):
     assert "failed: Error: Unknown device type.; the kernel lacks a driver" in made.problems[0]
 
 
-def test_a_card_that_takes_no_address_gets_dhcp(fake_ip):
+def test_a_nic_that_accepts_no_address_gets_dhcp(fake_ip):
     calls, fails = fake_ip
     fails.append("192.0.2.10/24")
     made = plan(document([CARD, GOOD], [{**STATIC, "gateway": "192.0.2.1"}, GOOD_NET]), PRESENT)
@@ -55,7 +55,7 @@ def test_a_card_that_takes_no_address_gets_dhcp(fake_ip):
     assert not any("route" in call for call in calls)
 
 
-def test_an_mtu_that_the_card_refuses_costs_only_itself(fake_ip):
+def test_an_mtu_that_the_nic_refuses_affects_nothing_else(fake_ip):
     _, fails = fake_ip
     fails.append("mtu")
     made = plan(captured("nova_ovs"), PRESENT)
@@ -78,7 +78,7 @@ def net(root, name, mac, kind="1", **files):
     return directory
 
 
-def test_cards_by_mac(tmp_path):
+def test_nics_by_mac(tmp_path):
     net(tmp_path, "lo", "00:00:00:00:00:00", "772")
     net(tmp_path, "eth1", MAC.format(1))
     net(tmp_path, "eth2", MAC.format(1), **{"bonding_slave/perm_hwaddr": MAC.format(2).upper()})
@@ -86,13 +86,13 @@ def test_cards_by_mac(tmp_path):
     assert apply.present(tmp_path) == {MAC.format(1): "eth1", MAC.format(2): "eth2"}
 
 
-def test_waits_for_a_card_that_comes_late(tmp_path, monkeypatch):
+def test_waits_for_a_late_nic(tmp_path, monkeypatch):
     net(tmp_path, "eth1", MAC.format(1))
     monkeypatch.setattr(apply.time, "sleep", lambda _: net(tmp_path, "eth2", MAC.format(2)))
     assert apply.wait_for({MAC.format(2)}, 60, tmp_path)[MAC.format(2)] == "eth2"
 
 
-def test_does_not_wait_for_ever(tmp_path, monkeypatch):
+def test_the_wait_has_a_limit(tmp_path, monkeypatch):
     net(tmp_path, "eth1", MAC.format(1))
     clock = iter(range(100))
     monkeypatch.setattr(apply.time, "monotonic", lambda: float(next(clock)))
@@ -122,7 +122,7 @@ def test_program_prints_lines_for_dhcpcd_and_writes_dns(machine, capsys):
         assert (machine / "etc" / name).read_text() == "nameserver 192.0.2.53\n"
 
 
-def test_program_says_what_is_wrong_and_goes_on(machine, capsys):
+def test_program_reports_problems_and_continues(machine, capsys):
     file = machine / "data.json"
     file.write_text(json.dumps(document([CARD], [STATIC, {**STATIC, "id": "bad", "type": "x"}])))
     assert apply.main([str(file)]) == 0

@@ -64,7 +64,7 @@ def test_names_that_are_taken_or_too_long():
     ({"id": "l", "type": "vlan", "vlan_link": "nowhere", "vlan_id": 5}, "is skipped: its link nowhere cannot be used"),
     ({"id": "l", "type": "vlan", "vlan_link": "l", "vlan_id": 5}, "Link l is skipped: its link l cannot be used"),
 ])  # fmt: skip
-def test_a_link_that_cannot_be_used_costs_only_itself(link, sentence):
+def test_an_unusable_link_affects_nothing_else(link, sentence):
     made = plan(document([link, GOOD], [STATIC, GOOD_NET]), PRESENT)
     assert sentence in "\n".join(made.problems)
     assert "Network n is skipped: its link l cannot be used" in made.problems
@@ -77,7 +77,7 @@ def test_a_link_that_cannot_be_used_costs_only_itself(link, sentence):
     ({"mtu": 20}, "Link l: mtu 20"),
     ({"type": "infiniband"}, "Link l: unknown type 'infiniband'; treated as an Ethernet NIC"),
 ])  # fmt: skip
-def test_a_card_with_something_strange_is_used_all_the_same(change, sentence):
+def test_a_nic_with_an_unknown_attribute_is_still_used(change, sentence):
     made = plan(document([{**CARD, **change}]), PRESENT)
     assert sentence in made.problems[0]
     assert made.works()

@@ -114,19 +114,19 @@ def test_a_route_without_gateway_goes_to_the_link():
     ({"type": "ipv6", "ip_address": "2001:db8::1", "netmask": "ffff::ffff"}, "ffff::ffff is not a netmask"),
     ({"ip_address": "2001:db8::1/64"}, "Network n is of type ipv4 but has the address 2001:db8::1/64"),
 ])  # fmt: skip
-def test_a_network_that_cannot_be_used_costs_only_itself(change, sentence):
+def test_an_unusable_network_affects_nothing_else(change, sentence):
     made = plan(document([CARD, GOOD], [{**STATIC, **change}, GOOD_NET]), PRESENT)
     assert sentence in "\n".join(made.problems)
     assert work(made, "203.0.113.5/24") == ["-4 address replace 203.0.113.5/24 broadcast + dev eth2"]
     assert not any("192.0.2" in line for line in commands(made))
 
 
-def test_a_card_whose_only_network_is_wrong_gets_dhcp():
+def test_a_nic_whose_only_network_is_unusable_gets_dhcp():
     made = plan(document([CARD, GOOD], [{**STATIC, "ip_address": "x"}, GOOD_NET]), PRESENT)
     assert dhcpcd_lines(made) == ["denyinterfaces eth2"]
 
 
-def test_a_card_without_a_network_has_none_on_purpose():
+def test_a_nic_without_a_network_gets_none():
     assert dhcpcd_lines(plan(document([CARD, GOOD], [GOOD_NET]), PRESENT)) == ["denyinterfaces eth1 eth2"]
 
 
@@ -136,7 +136,7 @@ def test_a_card_without_a_network_has_none_on_purpose():
     ({"network": "::", "netmask": "::", "gateway": "fe80::1"}, "is IPv4 but has a route to ::/0 via fe80::1"),
     ("10.0.0.0/8", '"routes" contains a string, not an object'),
 ])  # fmt: skip
-def test_a_route_that_cannot_be_used_costs_only_itself(route, sentence):
+def test_an_unusable_route_affects_nothing_else(route, sentence):
     good = {"network": "198.51.100.0", "netmask": "255.255.255.0", "gateway": "192.0.2.2"}
     made = plan(document(networks=[{**STATIC, "routes": [route, good]}]), PRESENT)
     assert sentence in "\n".join(made.problems)
@@ -149,7 +149,7 @@ def test_a_network_on_a_member_of_a_bond_is_refused():
     assert "Network n uses eth1, a member of bond0; name the bond as its link" in made.problems
 
 
-def test_dns_servers_that_are_none():
+def test_invalid_dns_servers():
     services = [{"type": "dns", "address": "ns1"}, {"type": "ntp", "address": "192.0.2.7"}, {"type": "dns"}]
     made = plan(document(services=services), PRESENT)
     assert made.nameservers == []
@@ -157,7 +157,7 @@ def test_dns_servers_that_are_none():
 
 
 @pytest.mark.parametrize("what", [[], "x", 5, None, True])
-def test_a_document_that_is_no_object(what):
+def test_a_document_that_is_not_an_object(what):
     made = plan(what, PRESENT)
     assert "The network data is" in made.problems[0]
     assert not made.works()
@@ -174,5 +174,5 @@ def test_a_document_that_sets_up_nothing_says_so(what):
     assert macs(what) <= {MAC.format(1)}
 
 
-def test_an_empty_plan_works_for_nobody():
+def test_an_empty_plan_does_not_work():
     assert not NetworkPlan().works()

@@ -102,7 +102,7 @@ def test_sysfs_spells_a_slash_as_an_exclamation_mark(sys):
 
 
 @pytest.mark.parametrize("path", ["/dev/null", "/etc/hostname", "/no/such/file"])
-def test_kernel_name_refuses_what_is_no_disk(path):
+def test_kernel_name_refuses_other_files(path):
     with pytest.raises(InvalidRequest) as failed:
         blockdev.kernel_name(path)
     assert failed.value.code == "not_a_block_device"

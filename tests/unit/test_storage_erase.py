@@ -36,7 +36,7 @@ def test_samples_lie_on_the_disk_and_reach_its_ends(size):
 
 
 @pytest.mark.parametrize("where", [0, 3 << 20, (8 << 20) - 1])
-def test_a_disk_that_keeps_its_data_is_found_out(tmp_path, where):
+def test_a_disk_that_keeps_its_data_is_detected(tmp_path, where):
     path = tmp_path / "disk"
     path.write_bytes(bytes(8 << 20))
     fd = os.open(path, os.O_RDWR)

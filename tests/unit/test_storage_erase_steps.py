@@ -53,7 +53,7 @@ def test_one_that_cannot_is_overwritten_without_asking(drive):
 
 
 @pytest.mark.parametrize("reason", [secure_erase.FROZEN, secure_erase.LOCKED])
-def test_one_that_could_but_is_frozen_is_a_failure_unless_told_to_go_on(drive, reason):
+def test_a_frozen_disk_is_a_failure_unless_configured_otherwise(drive, reason):
     drive.ability = (None, reason)
     with pytest.raises(Failed, match="agent_continue_if_secure_erase_failed") as failed:
         by_itself()
@@ -62,7 +62,7 @@ def test_one_that_could_but_is_frozen_is_a_failure_unless_told_to_go_on(drive, r
     assert reason in drive.warnings[0]
 
 
-def test_one_that_failed_is_a_failure_unless_told_to_go_on(drive):
+def test_a_failed_erase_is_a_failure_unless_configured_otherwise(drive):
     drive.error = Failed("tool_failed", "hdparm said no")
     with pytest.raises(Failed, match="hdparm said no"):
         by_itself()
@@ -75,7 +75,7 @@ def test_one_that_is_in_use_is_never_overwritten_instead(drive):
         by_itself(fall_back=True)
 
 
-def test_the_knobs_and_their_older_names():
+def test_the_options_and_their_older_names():
     assert erase_options({}) == EraseOptions()
     assert erase_options({"agent_continue_if_ata_erase_failed": True}).go_on
     both = {"agent_continue_if_ata_erase_failed": True, "agent_continue_if_secure_erase_failed": False}

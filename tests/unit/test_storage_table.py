@@ -64,7 +64,7 @@ def test_a_disk_smaller_than_the_partition():
         msdos_place(PartitionTable("dos", 512), 64 * MIB, 64 * MIB)
 
 
-def test_other_errors_of_sfdisk_are_no_missing_table(monkeypatch):
+def test_other_sfdisk_errors_do_not_mean_a_missing_table(monkeypatch):
     def broken(*argv):
         raise Failed("tool_failed", "sfdisk ended with 1: cannot open /dev/sda: Input/output error")
 

@@ -1,4 +1,4 @@
-"""Packaging. Tool settings are in pyproject.toml; `make help` lists what can be done in a checkout."""
+"""Packaging. Tool settings are in pyproject.toml; `make help` lists the targets for a checkout."""
 
 import re
 from pathlib import Path
@@ -10,7 +10,7 @@ VERSION = re.search(r'__version__ = "(.+)"', (ROOT / "agent_router/__init__.py")
 
 
 def files(directory: str) -> list[str]:
-    """The files directly in `directory`, relative to the checkout; hidden and backup files stay out."""
+    """The files directly in `directory`, relative to the checkout, except hidden and backup files."""
     found = sorted((ROOT / directory).glob("[a-z]*"))
     return [f"{directory}/{path.name}" for path in found if path.is_file() and not path.name.endswith("~")]
 
@@ -25,7 +25,7 @@ setup(
     python_requires=">=3.11",
     packages=find_packages(include=["agent_router", "agent_router.*"]),
     package_data={"": ["*.sh", "*.json"]},
-    # A data file keeps its execute bit through wheel and installation, package data does not.
+    # Unlike package data, data files keep their execute bit in the wheel and on installation.
     data_files=[
         ("share/agent-router/plugins.d", files("plugins.d")),
         ("share/agent-router/schemas", files("schemas")),

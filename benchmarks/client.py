@@ -1,4 +1,4 @@
-"""A plain HTTP client: one connection per request, and many requests at one instant."""
+"""A plain HTTP client: one connection per request, and many simultaneous requests."""
 
 import json
 import select
@@ -18,7 +18,7 @@ def message(method: str, path: str, body: bytes | None = None) -> bytes:
 
 
 def split(answer: bytes) -> tuple[int, bytes]:
-    """Status and body of a whole answer; 0 if there was none."""
+    """Status and body of a complete response; status 0 if there was none."""
     head, _, body = answer.partition(b"\r\n\r\n")
     words = head.split(b" ", 2)
     return (int(words[1]), body) if len(words) > 1 and words[1].isdigit() else (0, b"")
@@ -42,26 +42,26 @@ def call_message(name: str, params: dict[str, Any], query: str = "wait=true") ->
     return message("POST", f"/v1/commands/?{query}", json.dumps({"name": name, "params": params}).encode())
 
 
-def times_ms(port: int, data: bytes, count: int) -> list[float]:
-    """How long each of `count` requests in a row took, sorted, ms; the worst for one not answered 200."""
+def times_ms(port: int, data: bytes, count: int, good: int = 200) -> list[float]:
+    """Durations of `count` consecutive requests, sorted, ms; infinite for any status but `good`."""
     found = []
     for _ in range(count):
         begin = time.perf_counter()
         try:
-            good = send(port, data, 20)[0] == 200
+            answered = send(port, data, 20)[0] == good
         except OSError:
-            good = False
-        found.append((time.perf_counter() - begin) * 1e3 if good else float("inf"))
+            answered = False
+        found.append((time.perf_counter() - begin) * 1e3 if answered else float("inf"))
     return sorted(found)
 
 
 def percentile(values: list[float], share: float) -> float:
-    """Of sorted values."""
+    """`values` must be sorted."""
     return values[min(len(values) - 1, int(len(values) * share))]
 
 
 class Crowd:
-    """Many clients that send their request at the same instant."""
+    """Many clients that send their requests at once."""
 
     def __init__(self, port: int, requests: list[bytes]) -> None:
         self._epoll = select.epoll()
@@ -76,7 +76,7 @@ class Crowd:
             self._epoll.register(sock.fileno(), select.EPOLLOUT)
 
     def run(self, until: float) -> "Crowd":
-        """Serve the clients until all are answered or `until` seconds have passed since the start."""
+        """Serve the clients until all have a response or `until` seconds have passed since the start."""
         while self._open and (left := self._begin + until - time.perf_counter()) > 0:
             for fd, events in self._epoll.poll(left):
                 self._step(fd, events)
@@ -108,7 +108,7 @@ class Crowd:
         self.answers.append((status, time.perf_counter() - self._begin, body))
 
     def close(self) -> None:
-        """Those still waiting count as unanswered."""
+        """Clients that are still waiting count as unanswered."""
         for fd in list(self._open):
             self._end(fd)
         self._epoll.close()

@@ -1,4 +1,4 @@
-"""What each flow of the real Ironic costs with our agent and with ironic-python-agent; `make bench-conductor`.
+"""Cost of the real Ironic's workflows with our agent and with ironic-python-agent; `make bench-conductor`.
 
 conductor.py [--name NAME]      BENCH_QUICK=1: one round
 BENCH_IPA: an environment with ironic-python-agent; AGENT_ROUTER_IRONIC: one with Ironic
@@ -54,7 +54,7 @@ FLOWS: dict[str, tuple[str, Callable[[Bench], None]]] = {
 
 
 class Watch:
-    """Takes the time of one flow; called while the flow is waited for, it notes the first heartbeat."""
+    """Times one workflow; called while waiting for it, records the first heartbeat."""
 
     def __init__(self, machine: Bench) -> None:
         self._machine, self._trouble = machine, machine.node.trouble
@@ -75,7 +75,7 @@ class Watch:
 
 
 def measure(box: Ironic, place: Path, flow: str, ipa: Path | None, new_meter: Callable[[], meters.Meter]) -> Sample:
-    """One flow on a new node; wall time counts from power on."""
+    """One workflow on a new node; wall time starts at power-on."""
     options = {"fast_track": True} if flow == "fast" else {}
     machine = Bench(box, place, new_meter(), addresses.macs(), ipa, **options)
     try:
@@ -97,7 +97,7 @@ def measure(box: Ironic, place: Path, flow: str, ipa: Path | None, new_meter: Ca
 
 
 def rounds(box: Ironic, work: Path, ipa: Path, count: int, new_meter: Callable[[], meters.Meter]) -> Samples:
-    """Pairs of ours and the peer's; who goes first changes."""
+    """Pairs of our result and the peer's; the order alternates."""
     samples: Samples = {flow: [] for flow in FLOWS}
     for number in range(count):
         for flow, pairs in samples.items():

@@ -1,4 +1,4 @@
-"""The two agents in the machine of tests/conductor: the same namespaces and disk, a control group for each."""
+"""Both agents in the machine of tests/conductor: the same namespaces and disk, with a control group for each agent."""
 
 import json
 import os
@@ -13,14 +13,14 @@ from servers import HERE, ROOT
 # The machine and the real Ironic are those of the tests.
 sys.path.insert(0, str(ROOT))
 
-from agent_router.conductor import addresses
+from agent_router.conductor.addresses import macs
 from tests.support.ironic import VENV, Ironic, Node
 from tests.support.machine import Boot, Disk, Machine
 
 TESTS = ROOT / "tests/conductor"
 DISK_MIB = 5 << 10
-# What ironic-python-agent finds on its PATH: programs that read, and the box's own power switch. It sees the machine's
-# loop disk only (tests/conductor/test_conductor_machine.py), and no module of the kernel is loaded or array assembled.
+# ironic-python-agent's PATH: programs that only read, and the box's power switch. It sees only the machine's loop disk
+# (tests/conductor/test_conductor_machine.py), and cannot load kernel modules or assemble arrays.
 IPA_MAY_RUN = (
     "lshw", "lsblk", "lsblk.real", "sed", "readlink", "udevadm", "ip", "ps", "df", "dmesg", "journalctl", "ls", "cat",
     "lscpu", "dmidecode", "blkid", "hostname", "findmnt", "grep", "systemctl", "poweroff",
@@ -29,7 +29,7 @@ ENTER = 'echo 0 >"$1" && shift && exec "$@"'
 
 
 class MeteredBoot(Boot):
-    """The agent enters the control group; what sets the machine up before it does not count."""
+    """The agent enters the control group; setting up the machine does not count."""
 
     group: Path
 
@@ -41,7 +41,7 @@ class MeteredBoot(Boot):
 
 
 class IpaBoot(MeteredBoot):
-    """ironic-python-agent, told on its command line what the kernel's would tell it."""
+    """ironic-python-agent, with options in place of kernel parameters."""
 
     ipa: Path
 
@@ -69,7 +69,7 @@ class IpaBoot(MeteredBoot):
 
 
 class Bench(Machine):
-    """One node with its machine; `meter` has the CPU time of the agent so far."""
+    """One node with its machine; `meter` has the agent's CPU time so far."""
 
     def __init__(
         self, box: Ironic, place: Path, meter: meters.CgroupMeter, macs: list[str], ipa: Path | None, **driver_info: Any
@@ -91,7 +91,7 @@ class Bench(Machine):
 
 
 def _vendor(place: Path) -> str:
-    """The plugin of the step; a copy, because a checkout may be writable by a group."""
+    """The step's plugin, copied because a checkout may be group-writable."""
     for kind in ("plugins.d", "schemas"):
         (place / kind).mkdir(mode=0o700)
         for path in (TESTS / kind).glob("acme.burn_in*"):
@@ -104,11 +104,11 @@ def _vendor(place: Path) -> str:
 
 def missing(ipa: Path, cpu_by: str) -> str:
     if os.geteuid() != 0:
-        return "needs root: makes loop devices and namespaces"
+        return "needs root to create loop devices and namespaces"
     if not (ipa / "bin/ironic-python-agent").exists():
-        return f"there is no ironic-python-agent in {ipa}: run make bench-conductor, or set BENCH_IPA"
+        return f"ironic-python-agent is not installed in {ipa}: run make bench-conductor, or set BENCH_IPA"
     if cpu_by.startswith("/proc"):
-        return "needs a control group of version 1 (cpuacct) or 2 below its own one"
-    if not addresses.macs():
-        return "needs a network interface, because Ironic knows nodes by their addresses"
+        return "needs a child control group, version 1 (cpuacct) or 2"
+    if not macs():
+        return "needs a network interface, because Ironic identifies nodes by MAC address"
     return "" if (VENV / "bin/ironic").exists() else f"needs Ironic in {VENV}: make {VENV.name}/.installed"

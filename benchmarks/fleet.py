@@ -2,9 +2,9 @@
 
     fleet.py [--nodes 1,2,4,8,16] [--ways multicast] [--trouble none,loss] [--repeat N] [--name NAME]
 
-BENCH_QUICK=1: 1 and 4 machines, a smaller image. Runs with trouble have the largest number of machines up to 8.
-Every machine is a real agent in a network namespace with a loop disk, every port of the switch between them has
-the same rate; the origin is `agent-router seed`. Ideal is the time that the image takes through one port.
+BENCH_QUICK=1: 1 and 4 machines, a smaller image. Runs with trouble use the largest of the given numbers up to 8.
+Each machine is a real agent in a network namespace with a loop disk. They are connected by a switch whose ports all
+have the same rate; the origin is `agent-router seed`. Ideal is the time to transfer the image through one port.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from fleet_node import MIB, ROOT, Deployment, Node
 from report import Figure, median
 
 HERE = Path(__file__).resolve().parent
-# The packed image, which is kept while it is unpacked, is as large as the other: the way differs, not the bytes.
+# The compressed image, which is staged while it is unpacked, has the size of the raw one: only the method differs.
 PACKED = "torrent zst"
 WAYS = ("http", "torrent", PACKED, "multicast")
 TROUBLES = ("none", "loss", "late", "killed", "stalled", "slow")
@@ -42,13 +42,13 @@ LOSS_PERCENT = 0.5
 LATE_S, KILL_S, STALL_S = 4.0, 2.0, 5.0
 SLOW_BYTES_S = 2 * MIB
 LIMIT_S = 300.0
-# Of the 16 machines: how many times the ideal the last one may take, and how many images the origin may send.
+# With 16 machines: limit for the last machine, as a multiple of the ideal, and for the images sent by the origin.
 TARGETS = {("torrent", "last"): (2.5, 2.0), ("multicast", "last"): (1.85, 1.5), ("torrent", "sent"): (2.2, 1.3)}
 
 
 @dataclass
 class Outcome:
-    """One run. `special`: the machine to which something was done, by what it was."""
+    """One run. `special`: the machine that had the trouble."""
 
     way: str
     nodes: int
@@ -88,7 +88,7 @@ class Fleet:
             node.remove()
 
     def run(self, way: str, count: int, trouble: str = "") -> Outcome:
-        """One deployment of the first `count` machines. Trouble: one of TROUBLES."""
+        """One deployment to the first `count` machines. Trouble: one of TROUBLES."""
         outcome = Outcome(way, count, trouble, self.ideal_s)
         nodes, special = self.nodes[:count], self.nodes[count // 2]
         for node in nodes:
@@ -97,7 +97,7 @@ class Fleet:
         over = threading.Event()
         with self._origin(way, count - (trouble == "late")), self._prepared(trouble, nodes, special) as can:
             if not can:
-                outcome.why = "this kernel cannot slow a disk down"
+                outcome.why = "this kernel cannot throttle a disk"
                 return outcome
             before, begun = fleet_net.sent(fleet_net.ORIGIN), time.monotonic()
             threads = []
@@ -166,7 +166,7 @@ class Fleet:
         if not way.startswith("torrent"):
             argv.append("--no-torrent")
         if way == "multicast":
-            # A little below the port's rate: what a switch drops must be sent again.
+            # Slightly below the port's rate, because packets dropped by the switch must be sent again.
             argv += ["--multicast", "--group", GROUP, "--interface", "eth0", "--receivers", receivers, "--wait", 5,
                      "--multicast-rate", RATE_MBIT * 9 // 10]  # fmt: skip
         with (self.work / "origin.log").open("ab") as log:

@@ -1,4 +1,4 @@
-"""A rack on one machine: network namespaces on a switch whose every port has a limited rate."""
+"""A rack on one machine: network namespaces connected by a switch with rate-limited ports."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Iterator
 PREFIX = "arfleet"
 SWITCH, ORIGIN = f"{PREFIX}-sw", f"{PREFIX}-origin"
 ORIGIN_ADDRESS = "10.99.0.1"
-# About 40 ms of a port's rate may wait in it; a burst must hold a frame at least.
+# The queue holds about 40 ms of a port's rate; a burst must hold at least one frame.
 SHAPER = ("burst", "128kb", "latency", "50ms")
 
 
@@ -31,7 +31,7 @@ def _run(*argv: object) -> str:
 
 @contextlib.contextmanager
 def rack(nodes: int, rate_mbit: int) -> Iterator[None]:
-    """Namespaces of an origin and so many nodes; gone afterwards, also those that a killed run left."""
+    """Namespaces for an origin and the given number of nodes; removed afterwards, as are those left by a killed run."""
     _remove()
     try:
         _run("ip", "netns", "add", SWITCH)
@@ -54,13 +54,13 @@ def _plug(namespace: str, own: str, rate_mbit: int) -> None:
     _run("ip", "-n", namespace, "addr", "add", f"{own}/24", "brd", "+", "dev", "eth0")
     _run("ip", "-n", namespace, "route", "add", "default", "dev", "eth0")
     _run("ip", "-n", SWITCH, "link", "set", port, "master", "bridge0", "up")
-    # Both directions: what the machine sends, and what the switch sends to it.
+    # Both directions: from the machine and from the switch.
     for where, device in ((namespace, "eth0"), (SWITCH, port)):
         _run(*inside(where, "tc", "qdisc", "add", "dev", device, "root", "tbf", "rate", f"{rate_mbit}mbit", *SHAPER))
 
 
 def lose(namespace: str, percent: float) -> None:
-    """Drop so many of the packets that arrive there. By iptables: not every kernel has netem."""
+    """Drop this share of incoming packets. With iptables, because not every kernel has netem."""
     rule = ["-m", "statistic", "--mode", "random", "--probability", percent / 100, "-j", "DROP"]
     _run(*inside(namespace, "iptables", "-A", "INPUT", "-i", "eth0", *rule))
 
@@ -70,7 +70,7 @@ def lose_nothing(namespace: str) -> None:
 
 
 def sent(namespace: str) -> int:
-    """Bytes that left this machine so far."""
+    """Bytes sent by this machine so far."""
     return int(_run(*inside(namespace, "cat", "/sys/class/net/eth0/statistics/tx_bytes")))
 
 

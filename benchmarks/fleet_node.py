@@ -1,4 +1,4 @@
-"""One machine of the fleet: a real agent in a network namespace of its own, with one loop disk."""
+"""One machine of the fleet: a real agent in its own network namespace, with one loop disk."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ CLONE_NEWNET = 0x40000000  # linux/sched.h
 POLL_S = 0.2
 LISTEN_S = 60.0
 MIB = 1 << 20
-THROTTLE = Path("/sys/fs/cgroup/blkio")  # cgroup v1; a disk can be slowed down there
-WRITTEN = ("written and verified", "seeding")  # what a command's progress says from then on
+THROTTLE = Path("/sys/fs/cgroup/blkio")  # cgroup v1, which can throttle a disk
+WRITTEN = ("written and verified", "seeding")  # the command's progress message from then on
 
 
 @dataclass
 class Deployment:
-    """`done_s`: from the start of the run until the image was verified on the disk; None if it never was."""
+    """`done_s`: from the start of the run until the image on the disk was verified; None if it never was."""
 
     done_s: float | None = None
     answer: dict[str, Any] = field(default_factory=dict)
@@ -51,7 +51,7 @@ class Node:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """The agent; it answers when ready() returns."""
+        """The agent; it responds once ready() returns."""
         shutil.rmtree(self.place / "state", ignore_errors=True)
         argv = [sys.executable, "-m", "agent_router", "serve", "--state", self.place / "state"]
         argv += ["--devices", self.device]
@@ -78,7 +78,7 @@ class Node:
                     time.sleep(POLL_S)
 
     def deploy(self, request: dict[str, Any], begun: float, result: Deployment, over: threading.Event) -> None:
-        """Run image.write; `over` ends what comes after the image was written. For a thread of its own."""
+        """Run image.write; `over` ends what follows after the image was written. Call it in a separate thread."""
         with contextlib.suppress(OSError, http.client.HTTPException), _in(self.namespace):
             body = {"name": "image.write", "params": {**request, "device": self.device}}
             command = _ask("POST", "/v1/commands/", body)
@@ -102,8 +102,8 @@ class Node:
             result.why = result.why or (command.get("command_error") or {}).get("message", "")
 
     def forget(self) -> None:
-        """A new disk: what is there from the run before would not be fetched again."""
-        # It warns of what --force does, on stderr.
+        """Blank the disk, because data left by the previous run would not be fetched again."""
+        # blkdiscard prints a warning about --force on stderr.
         subprocess.run(["blkdiscard", "--force", self.device], capture_output=True, check=True)
 
     def holds(self, image: Path) -> bool:
@@ -111,7 +111,7 @@ class Node:
         return subprocess.run(argv, check=False).returncode == 0
 
     def slow_down(self, bytes_s: int) -> bool:
-        """Limit the rate at which this agent's processes may write to its disk; False where this kernel cannot."""
+        """Limit the rate at which this agent's processes write to its disk; False if the kernel cannot."""
         if self._process is None or not (THROTTLE / "blkio.throttle.write_bps_device").exists():
             return False
         number = os.stat(self.device).st_rdev
@@ -124,7 +124,7 @@ class Node:
         return True
 
     def stand_still(self, seconds: float) -> None:
-        """Nothing is written meanwhile, as if the disk did not answer; what others do for the writer goes on."""
+        """Stop writing, as if the disk hung; helper processes of the writer carry on."""
         writers = [pid for pid in self._pids() if b"image.write" in Path(f"/proc/{pid}/cmdline").read_bytes()]
         for number in (signal.SIGSTOP, signal.SIGCONT):
             for pid in writers:
@@ -134,7 +134,7 @@ class Node:
                 time.sleep(seconds)
 
     def kill(self) -> None:
-        """As if the power went: everything of this machine, at once."""
+        """Kill everything on this machine at once, like a power failure."""
         for pid in self._pids():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
@@ -157,7 +157,7 @@ class Node:
 
 @contextlib.contextmanager
 def _in(namespace: str) -> Any:
-    """This thread's sockets are made in the namespace; to be used in a thread that ends afterwards."""
+    """Create this thread's sockets in the namespace; use it in a thread that ends afterwards."""
     libc = ctypes.CDLL(None, use_errno=True)
     home = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
     there = os.open(f"/run/netns/{namespace}", os.O_RDONLY)

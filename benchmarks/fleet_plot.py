@@ -1,4 +1,4 @@
-"""Draw docs/fleet.svg and docs/fleet.png from a result of fleet.py; needs matplotlib.
+"""Draw docs/fleet.svg and docs/fleet.png from the results of fleet.py; needs matplotlib.
 
 fleet_plot.py RESULT.json DIRECTORY
 """
@@ -15,7 +15,7 @@ import matplotlib
 matplotlib.use("Agg")
 from matplotlib import pyplot
 
-# Colours of Okabe and Ito, which people who see red and green alike can tell apart.
+# The colour-blind-safe palette of Okabe and Ito.
 WAYS = {"http": ("#D55E00", "s"), "torrent": ("#0072B2", "o"), "multicast": ("#009E73", "^")}
 
 
@@ -32,7 +32,7 @@ def main() -> None:
     left.legend(frameon=False)
     figure.suptitle(f"{result['image_mib']} MiB to machines with ports of {result['rate_mbit']} Mbit/s", fontsize=10)
     for kind in ("svg", "png"):
-        # Without a date the same figures make the same file.
+        # Without a date, so that the same figures produce the same file.
         figure.savefig(directory / f"fleet.{kind}", dpi=120, metadata={"Date": None} if kind == "svg" else None)
 
 

@@ -1,7 +1,7 @@
-"""Write one image in all its forms to a loop disk, by our plugin and by others; `make bench-image` sets up.
+"""Write one image in all formats to a loop disk, with our plugin and with others; `make bench-image` sets up.
 
 image.py [--rounds N] [--only WORD] [--name NAME]     BENCH_QUICK=1: one round, a smaller image
-BENCH_IPA: an environment with ironic-python-agent in it; without one its rows are left out
+BENCH_IPA: an environment with ironic-python-agent; without it, its rows are left out
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     quick = os.environ.get("BENCH_QUICK", "") not in ("", "0")
     parser.add_argument("--rounds", type=int, default=1 if quick else 5)
-    parser.add_argument("--only", default="", help="only peers or forms with this word in them")
+    parser.add_argument("--only", default="", help="only peers or formats whose name contains this word")
     parser.add_argument("--name", default=time.strftime("image-%Y%m%d-%H%M%S"), help="results/NAME.json")
     args = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
@@ -115,7 +115,7 @@ def rounds(
 
 
 def profile(site: Site, work: Path) -> dict[str, dict[str, float]]:
-    """CPU seconds of each thread of ours, by form; one run each, at the end."""
+    """CPU seconds of each of our threads, by format; one run each, at the end."""
     found = {}
     for name, form in PROFILED.items():
         published = site.forms[name]
@@ -127,7 +127,7 @@ def profile(site: Site, work: Path) -> dict[str, dict[str, float]]:
 
 
 def profiled(profiles: dict[str, dict[str, float]]) -> str:
-    lines = ["CPU seconds of ours, by what the threads do:"]
+    lines = ["Our CPU seconds, by thread:"]
     for name, spent in profiles.items():
         lines.append(f"{name:18}" + "  ".join(f"{what} {seconds:.2f}" for what, seconds in spent.items() if seconds))
     return "\n".join(lines)
@@ -153,7 +153,7 @@ def compare(runs: Runs) -> list[Figure]:
         mine, other = runs.get(f"{OURS} {what}"), runs.get(f"{peer} {what}")
         if not mine or not other:
             continue
-        # qemu-img's reader of HTTP hangs now and then; such a round has no ratio. Some take part in the first only.
+        # qemu-img's HTTP reader hangs occasionally; such a round has no ratio. Some take part in the first round only.
         both = [(a, b) for a, b in zip(mine, other, strict=False) if a.good and b.good]
         pairs = [(getattr(a, key), getattr(b, key)) for a, b in both]
         if not pairs:
@@ -184,11 +184,11 @@ def limits(runs: Runs) -> list[Figure]:
     if plain:
         memory, staged = max(run.pss_mib for run in plain), max(run.staged_mib for run in plain)
         figures += [
-            Figure("memory", "highest PSS of ours, any form", memory, 48, 32, unit="MiB"),
-            Figure("staged", "bytes of ours on a file system meanwhile", staged, 0, 0, unit="MiB"),
+            Figure("memory", "our highest PSS, any format", memory, 48, 32, unit="MiB"),
+            Figure("staged", "bytes that ours stages on a file system", staged, 0, 0, unit="MiB"),
         ]
     if swarm:
-        what = "highest PSS of ours by torrent, libtorrent in it"
+        what = "our highest PSS with a torrent, including libtorrent"
         figures.append(Figure("memory", what, max(run.pss_mib for run in swarm), unit="MiB"))
     return figures
 
@@ -197,7 +197,7 @@ def cuts(cut: Run | None) -> list[Figure]:
     if cut is None:
         return []
     again = (int(str(cut.extra["sent"])) / int(str(cut.extra["size"])) - 1) * 100
-    what = f"read again, connection cut every {CUT_MIB} MiB ({cut.extra['cuts']} times)"
+    what = f"bytes re-read, connection cut every {CUT_MIB} MiB ({cut.extra['cuts']} times)"
     return [Figure("cuts", what, again, 1.0, unit="%", good=cut.good)]
 
 

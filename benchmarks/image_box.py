@@ -1,4 +1,4 @@
-"""What the image benchmark works with: an image in all its forms, a web server, a loop disk, one measured run."""
+"""Parts of the image benchmark: an image in all formats, a web server, a loop disk, one measured run."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ import meters
 MIB = 1 << 20
 SECTOR = 512
 SAMPLE_S = 0.02
-# A GPT as cloud images have it: BIOS boot, ESP, and a root that is mostly empty.
+# A GPT as in cloud images: BIOS boot, ESP, and a mostly empty root.
 FIRST_ROOT_SECTOR = 135168
 NGINX = """
 daemon off; master_process off; pid {work}/nginx.pid; error_log {work}/nginx.log;
@@ -52,7 +52,7 @@ def run(*argv: object) -> None:
 
 
 def make_raw(path: Path, size_mib: int, data_mib: int) -> None:
-    """A disk image with a root file system that holds `data_mib` of this machine's own programs and libraries."""
+    """A disk image whose root file system contains `data_mib` of this machine's programs and libraries."""
     tree = path.with_name("tree")
     tree.mkdir()
     gather(tree, data_mib * MIB)
@@ -72,7 +72,7 @@ def make_raw(path: Path, size_mib: int, data_mib: int) -> None:
 
 
 def gather(tree: Path, limit: int) -> None:
-    """Copies of files below /usr in the order of their names, so that it is the same on every run."""
+    """Copy files from /usr in order of name, so that every run has the same content."""
     total = 0
     for folder, folders, names in os.walk("/usr/lib"):
         folders.sort()
@@ -94,7 +94,7 @@ def sha256(path: Path) -> str:
 
 
 class Site:
-    """nginx on loopback with every form of the image; `forms` by name."""
+    """nginx on loopback with the image in every format; `forms` by name."""
 
     def __init__(self, work: Path, port: int, size_mib: int, data_mib: int) -> None:
         self.work, self.port = work, port
@@ -110,7 +110,7 @@ class Site:
             run("bmaptool", "--quiet", "create", "-o", www / "disk.raw.bmap", raw)
         url = f"http://127.0.0.1:{port}"
         if importlib.util.find_spec("libtorrent"):
-            # With the web server as the only one who has it.
+            # With the web server as the only seed.
             argv = [sys.executable, "-m", "agent_router", "seed", raw, www / "disk.raw.zst", "--only-make"]
             subprocess.run([*argv, "--advertise", url, "-o", www], check=True, stdout=subprocess.DEVNULL)
         self.forms = {path.name: Form(path, f"{url}/{path.name}", sha256(path)) for path in www.iterdir()}
@@ -128,7 +128,7 @@ class Site:
 
 @contextlib.contextmanager
 def loop_disk(backing: Path, size_mib: int) -> Iterator[str]:
-    """A blank loop disk; some peers skip zeros without making any, and get what they need."""
+    """A blank loop disk, because some peers skip zeros without writing them."""
     with backing.open("wb") as file:
         file.truncate(size_mib * MIB)
     done = subprocess.run(["losetup", "--find", "--show", str(backing)], capture_output=True, text=True, check=True)
@@ -142,12 +142,12 @@ def loop_disk(backing: Path, size_mib: int) -> Iterator[str]:
 
 @dataclass
 class Run:
-    """One measured run; `good`: what is on the disk is the image."""
+    """One measured run; `good`: the disk matches the image."""
 
     wall_s: float = 0.0
     cpu_s: float = 0.0
     pss_mib: float = 0.0
-    stored_mib: float = 0.0  # what the disk took in: zeros that it made itself are not in it
+    stored_mib: float = 0.0  # stored on the disk, not counting zeros that it created itself
     staged_mib: float = 0.0
     good: bool = False
     says: str = ""
@@ -155,7 +155,7 @@ class Run:
 
 
 def stored(device: str) -> int:
-    """Bytes that the file behind a loop disk takes."""
+    """Bytes allocated to the file behind a loop disk."""
     backing = Path(f"/sys/block/{Path(device).name}/loop/backing_file").read_text().strip()
     return os.stat(backing).st_blocks * 512
 
@@ -169,7 +169,7 @@ def measure(
     stdin: str = "",
     limit_s: float = 40,
 ) -> Run:
-    """Run one peer to its end; its memory is sampled, what it stages is seen in its working directory."""
+    """Run one peer to its end, sampling its memory and the files staged in its working directory."""
     meter, place = new_meter(), work / "cwd"
     shutil.rmtree(place, ignore_errors=True)
     place.mkdir()
@@ -216,6 +216,6 @@ def sample(meter: meters.Meter, pid: int, place: Path, peak: list[int], over: th
 
 
 def same(device: str, raw: Form) -> bool:
-    """Whether the image is on the disk, by cmp; without its two ends, for IPA moves the backup GPT."""
+    """Whether the disk matches the image, by cmp; without both ends, because IPA moves the backup GPT."""
     span = [f"--ignore-initial={MIB}", f"--bytes={raw.size - 2 * MIB}"]
     return subprocess.run(["cmp", "--quiet", *span, str(raw.path), device], check=False).returncode == 0

@@ -1,4 +1,4 @@
-"""A web server that breaks every connection after some MiB, and counts what it sent."""
+"""A web server that breaks every connection after some MiB and counts the bytes sent."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who writes the image, and how each is asked to."""
+"""The programs that write the image, and how each is called."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ OURS = "ours"
 
 @dataclass
 class Peer:
-    """`argv` with the device in it; `what` is the form of the image that it reads."""
+    """`argv` contains the device; `what` is the format of the image that it reads."""
 
     name: str
     what: str
     argv: list[str]
     env: dict[str, str]
     stdin: str = ""
-    once: bool = False  # takes so long that one round must do
+    once: bool = False  # slow, so one round must do
 
     @property
     def key(self) -> str:
@@ -33,7 +33,7 @@ class Peer:
 
 
 def ours(site: Site, what: str, form: str, device: str, url: str = "", called: str = "", **more: object) -> Peer:
-    """The bundled plugin as a process of its own: with the start of an interpreter, which the agent spares it."""
+    """The bundled plugin as a separate process, including the interpreter start that the agent avoids."""
     published = site.forms[what]
     request = {
         "device": device,
@@ -56,7 +56,7 @@ def shell(name: str, what: str, text: str) -> Peer:
 
 
 def peers(site: Site, device: str, ipa: Path | None) -> list[Peer]:
-    """All that run in one round, in the order of a round; those whose program is missing are left out."""
+    """All peers of a round, in order; without those whose program is missing."""
     form = site.forms
     found = [
         ours(site, "disk.raw.zst", "zst", device),
@@ -90,7 +90,7 @@ def peers(site: Site, device: str, ipa: Path | None) -> list[Peer]:
 
 
 def aria2(what: str, source: str, checked: Form | None, device: str) -> Peer:
-    """Into a link that leads to the disk. Of a torrent it checks the pieces, and no digest."""
+    """Writes to a link to the disk. For a torrent, it verifies the pieces but no digest."""
     options = "--quiet --file-allocation=none --allow-overwrite=true --enable-dht=false --seed-time=0 --no-conf"
     check = f"--checksum=sha-256={checked.sha256}" if checked else ""
     made = shell("aria2", what, f"ln -s {device} disk.raw; aria2c {options} {check} {source}; sync {device}")
@@ -99,7 +99,7 @@ def aria2(what: str, source: str, checked: Form | None, device: str) -> Peer:
 
 
 def pipe(form: Form, unpack: str, device: str) -> str:
-    """What a careful person would type; that the digest is right is known when the disk has long been written."""
+    """What a careful person would type; the digest is verified only after the disk has been written."""
     check = f"sha256sum --quiet --check <(echo {form.sha256}  -)"
     return f"curl -sSf {form.url} | tee >({check} || kill $$) | {unpack} | {dd(device)} oflag=direct conv=sparse,fsync"
 

@@ -1,4 +1,4 @@
-"""Where the CPU time of one image goes, by thread: what a thread does is known by its name here.
+"""CPU time of one image by thread; the names of the threads say what they do.
 
 image_profile.py URL FORMAT SHA256 DEVICE     prints {"what": CPU seconds} as JSON
 """
@@ -14,7 +14,8 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
-from agent_router.image import crew, write  # noqa: E402
+from agent_router.image import write  # noqa: E402
+from agent_router.image.engine import pipeline  # noqa: E402
 
 NAMES = {"HASH.update": "digest"}
 
@@ -28,18 +29,18 @@ def main() -> int:
     url, form, digest, device = sys.argv[1:]
     os.environ["AGENT_DEVICES"] = device
     found: dict[str, float] = {"start": seconds(resource.RUSAGE_SELF)}
-    run = crew.Worker.run
+    run = pipeline.Worker.run
 
-    def measured(self: crew.Worker) -> None:
+    def measured(self: pipeline.Worker) -> None:
         run(self)
         what = getattr(getattr(self, "_do", None), "__qualname__", type(self).__name__)
         found[NAMES.get(what, "unpack, find zeros, write")] = seconds(resource.RUSAGE_THREAD)
 
-    crew.Worker.run = measured  # type: ignore[method-assign]
+    pipeline.Worker.run = measured  # type: ignore[method-assign]
     before = seconds(resource.RUSAGE_THREAD)
     write.image_write({"device": device, "sources": [url], "format": form, "digest": f"sha256:{digest}"})
     found["receive, begin, flush"] = seconds(resource.RUSAGE_THREAD) - before
-    # The threads of a pool (qcow2), and of libraries.
+    # Threads of a pool (qcow2) and of libraries.
     found["unpack in other threads"] = max(seconds(resource.RUSAGE_SELF) - sum(found.values()), 0.0)
     print(json.dumps({what: round(spent, 2) for what, spent in found.items()}))
     return 0

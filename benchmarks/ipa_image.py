@@ -1,4 +1,4 @@
-"""Run by ironic-python-agent's interpreter: its own functions put an image onto one loop device.
+"""Run by ironic-python-agent's interpreter: write an image to one loop device with its own functions.
 
 ipa_image.py URL DEVICE raw|qcow2 SHA256
 """
@@ -7,14 +7,14 @@ import os
 import sys
 
 from ironic_python_agent import (
-    config,  # noqa: F401 - registers options that the next one reads while it is imported
+    config,  # noqa: F401 - registers options that the next module reads on import
     disk_utils,
 )
 from ironic_python_agent.extensions import standby
 from oslo_config import cfg
 
 url, device, disk_format, digest = sys.argv[1:]
-# It is given this one device and looks for no other; that it is none of the machine's own is made sure here.
+# It only uses this device; make sure that it is not one of the machine's disks.
 if not os.path.realpath(device).startswith("/dev/loop"):
     sys.exit(f"{device} is not a loop device")
 cfg.CONF([], project="ironic-python-agent")
@@ -22,7 +22,7 @@ image = {
     "id": "bench", "urls": [url], "disk_format": disk_format, "container_format": "bare",
     "os_hash_algo": "sha256", "os_hash_value": digest,
 }  # fmt: skip
-# Spared: a wait of 20 s where fuser may not look at every process, and blkid's cache, which need not know loop devices.
+# Skip a wait of 20 s if fuser may not inspect every process, and blkid's cache, which may not know loop devices.
 disk_utils.wait_for_disk_to_become_available = lambda device: None
 disk_utils.block_uuid = lambda device: ""
 extension = standby.StandbyExtension()

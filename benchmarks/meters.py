@@ -1,7 +1,7 @@
 """CPU and memory of a process tree.
 
-CPU comes from a control group of its own around a server and all it ever starts (cgroup v1
-cpuacct, else cgroup v2), else from /proc, where the clock has a grain of 10 ms.
+CPU time comes from a separate control group for a server and everything it starts (cgroup v1
+cpuacct, else cgroup v2), else from /proc, with a resolution of 10 ms.
 """
 
 import contextlib
@@ -26,7 +26,7 @@ def tree(pid: int) -> list[int]:
 
 
 def pss_kib(pids: list[int], key: str = "Pss") -> int:
-    """Proportional set size of these processes together, KiB; the dead count nothing."""
+    """Total proportional set size of these processes, KiB; dead ones count as 0."""
     total = 0
     for pid in pids:
         with contextlib.suppress(OSError):
@@ -36,7 +36,7 @@ def pss_kib(pids: list[int], key: str = "Pss") -> int:
 
 
 def peak_rss_kib(pids: list[int]) -> int:
-    """Highest resident size of each process since reset_peak, summed, KiB."""
+    """Sum of each process's peak resident size since reset_peak, KiB."""
     total = 0
     for pid in pids:
         with contextlib.suppress(OSError):
@@ -50,7 +50,7 @@ def reset_peak(pids: list[int]) -> None:
 
 
 def tmpfs_bytes(directory: str | Path) -> int:
-    """What the files of a directory take on a tmpfs, which is memory."""
+    """Memory used by the files of a directory on a tmpfs."""
     total = 0
     for folder, _, names in os.walk(directory):
         for name in names:
@@ -60,7 +60,7 @@ def tmpfs_bytes(directory: str | Path) -> int:
 
 
 class CgroupMeter:
-    """A group below our own: `enter` in the child before exec, then seconds() at any time."""
+    """A child of our own group: call `enter` in the child before exec, then seconds() at any time."""
 
     numbers = iter(range(1 << 30))
 
@@ -87,7 +87,7 @@ class CgroupMeter:
 
 
 class ProcMeter:
-    """utime and stime of the tree, reaped descendants included; `root` is set after the start."""
+    """utime and stime of the tree, including reaped descendants; `root` is set after the start."""
 
     root = 0
 
@@ -113,7 +113,7 @@ Meter = CgroupMeter | ProcMeter
 
 
 def choose(wanted: str = "") -> tuple[str, Callable[[], Meter]]:
-    """The best meter this machine allows: its name and how to make one. `wanted`: v1, v2 or proc."""
+    """The best meter available on this machine: its name and its factory. `wanted`: v1, v2 or proc."""
     kinds = {
         "v1": ("cpuacct", "cpuacct.usage", r"(\d+)", 1e-9),
         "v2": ("", "cpu.stat", r"usage_usec (\d+)", 1e-6),
@@ -124,11 +124,11 @@ def choose(wanted: str = "") -> tuple[str, Callable[[], Meter]]:
             with contextlib.suppress(OSError, TypeError):
                 _try(CgroupMeter(parent, *how))
                 return f"cgroup {kind}", lambda parent=parent, how=how: CgroupMeter(parent, *how)
-    return "/proc, grain 10 ms", ProcMeter
+    return "/proc, resolution 10 ms", ProcMeter
 
 
 def _own_group(controller: str) -> Path | None:
-    """The directory of our own group in the hierarchy of this controller ("" is cgroup v2)."""
+    """The directory of our own group in this controller's hierarchy ("" is cgroup v2)."""
     mounts = [line.split() for line in Path("/proc/mounts").read_text().splitlines()]
     kind = "cgroup" if controller else "cgroup2"
     places = [line[1] for line in mounts if line[2] == kind and (not controller or controller in line[3].split(","))]
@@ -140,7 +140,7 @@ def _own_group(controller: str) -> Path | None:
 
 
 def _try(meter: CgroupMeter) -> None:
-    """OSError if a process cannot be put into the group and measured there."""
+    """Raise OSError if a process cannot be moved into the group and measured there."""
     try:
         pid = os.fork()
         if pid == 0:
@@ -156,7 +156,7 @@ def _try(meter: CgroupMeter) -> None:
 
 
 def kill(pids: list[int]) -> None:
-    """End these processes, which the caller knows to be its own."""
+    """Kill these processes, which must belong to the caller."""
     for pid in pids:
         with contextlib.suppress(OSError):
             os.kill(pid, signal.SIGKILL)

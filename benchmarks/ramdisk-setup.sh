@@ -1,6 +1,6 @@
 #!/bin/bash
-# ramdisk-setup.sh [NAME…]: the three images of make bench-ramdisk, into .bench/ramdisk/: ours, and stock
-# ironic-python-agent packed as ours and as its own builder packs it. All on the same packages and kernel. Made again
+# ramdisk-setup.sh [NAME…]: build the three images of make bench-ramdisk in .bench/ramdisk/: ours, and stock
+# ironic-python-agent packed like ours and by its own builder's script, all with the same packages and kernel. Rebuilt
 # when a source changes.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -10,7 +10,7 @@ python=$PWD/.venv/bin/python
 wanted=("$@")
 mkdir -p "$place"
 
-stamped() { # FILE KEY: was FILE made for KEY?
+stamped() { # FILE KEY: was FILE built for KEY?
     [[ $(cat "$1.made-for" 2>/dev/null) == "$2" ]]
 }
 
@@ -48,7 +48,7 @@ build() { # NAME ELEMENT SOURCE…
     }
     echo "$key" >"$place/$name.made-for"
 }
-# Wheels have the time of their making in them: the sources decide. Elements of stock IPA link to ours.
+# Wheels contain their build time, so compare the sources. Elements of stock IPA link to ours.
 build ours agent-router-live ramdisk-elements/agent-router{,-live} agent_router plugins.d schemas setup.py
 build stock-live stock-ipa-live benchmarks/elements/stock-ipa{,-live} .bench/ramdisk/wheels
 build stock-cpio stock-ipa-cpio benchmarks/elements/stock-ipa{,-cpio} .bench/ramdisk/wheels

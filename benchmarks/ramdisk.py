@@ -1,7 +1,7 @@
-"""Boot our ramdisk and stock ironic-python-agent's in QEMU, and compare; `make bench-ramdisk` builds them first.
+"""Boot our ramdisk and stock ironic-python-agent's in QEMU and compare them; `make bench-ramdisk` builds them first.
 
 ramdisk.py [--rounds N] [--name NAME]     BENCH_QUICK=1: one round
-BENCH_LOCK: a file to hold locked while a machine runs, where other programs start machines too
+BENCH_LOCK: a file to lock while a machine runs, if other programs start machines too
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ Boots = dict[str, list[Boot]]
 
 
 class Lab:
-    """Boots machines, one at a time, and says so."""
+    """Boots machines, one at a time, and reports each."""
 
     def __init__(self, work: Path) -> None:
         self.work, self.ironic = work, ramdisk_ironic.serve()
@@ -89,7 +89,7 @@ def main() -> int:
 
 
 def smallest(lab: Lab) -> dict[int, Boot]:
-    """Ours with less and less memory, until it does not answer."""
+    """Boot ours with less and less memory, until it does not respond."""
     found: dict[int, Boot] = {}
     for memory_mib in sorted(STEPS_MIB, reverse=True):
         found[memory_mib] = lab.boot(OURS, memory_mib, report=False)
@@ -108,10 +108,10 @@ def costs(boots: Boots) -> list[Figure]:
         return _ratio(row, what, pairs, "{:.1f} s", *targets)
 
     return [
-        cpu("1", "QEMU start to first answer, CPU; peer: IPA in our packing", "answer", OURS, LIVE, 0.4, 0.3),
+        cpu("1", "CPU from QEMU start to first response; peer: IPA, our packing", "answer", OURS, LIVE, 0.4, 0.3),
         cpu("1a", "the same with the lean init", "answer", LEAN, LIVE, 0.4, 0.3),
-        cpu("1b", "the same; peer: IPA as its builder packs it", "answer", OURS, CPIO),
-        cpu("1c", "QEMU start to init, CPU; peer: IPA as its builder packs it", "init", OURS, CPIO),
+        cpu("1b", "the same; peer: IPA, its builder's packing", "answer", OURS, CPIO),
+        cpu("1c", "CPU from QEMU start to init; peer: IPA, its builder's packing", "init", OURS, CPIO),
     ]
 
 
@@ -126,13 +126,13 @@ def sizes(boots: Boots) -> list[Figure]:
 
     ours, cpio, live = (image.initramfs.stat().st_size / 1e6 for image in (OURS, CPIO, LIVE))
     return [
-        of("2", "memory taken; peer: IPA as its builder packs it", "taken_mb", "{:.0f} MB", OURS, CPIO, 0.28, 0.25),
+        of("2", "memory used; peer: IPA, its builder's packing", "taken_mb", "{:.0f} MB", OURS, CPIO, 0.28, 0.25),
         of("2a", "the same with the lean init", "taken_mb", "{:.0f} MB", LEAN, CPIO, 0.28, 0.25),
-        of("2b", "the same; peer: IPA in our packing", "taken_mb", "{:.0f} MB", OURS, LIVE),
-        of("2c", "MemTotal less MemAvailable; peer: IPA as its builder packs it", "used_mb", "{:.0f} MB", OURS, CPIO),
+        of("2b", "the same; peer: IPA, our packing", "taken_mb", "{:.0f} MB", OURS, LIVE),
+        of("2c", "MemTotal - MemAvailable; peer: IPA, its builder's packing", "used_mb", "{:.0f} MB", OURS, CPIO),
         of("3", "PSS of the agent's processes", "pss_mib", "{:.1f} MiB", OURS, LIVE),
-        Figure("4", "initramfs; peer: IPA as its builder packs it", ours, 130, 110, "MB", peer=f"{cpio:.1f} MB"),
-        Figure("4a", "the same; peer: IPA in our packing", ours / live, ours=f"{ours:.1f} MB", peer=f"{live:.1f} MB"),
+        Figure("4", "initramfs; peer: IPA, its builder's packing", ours, 130, 110, "MB", peer=f"{cpio:.1f} MB"),
+        Figure("4a", "the same; peer: IPA, our packing", ours / live, ours=f"{ours:.1f} MB", peer=f"{live:.1f} MB"),
     ]
 
 
@@ -151,14 +151,14 @@ def _ratio(
 
 
 def small_memory(small: dict[str, Boot], steps: dict[int, Boot]) -> list[Figure]:
-    """What answers with how little memory."""
+    """Which images respond with how little memory."""
     say = {name: "no" if done.failure or not done.cpu_s else "yes" for name, done in small.items()}
     least = min((memory for memory, done in steps.items() if not done.failure), default=None)
     peers = f"our packing {say[LIVE.name]}, its builder's {say[CPIO.name]}"
     return [
         Figure(
             "5",
-            f"answers with {SMALL_MIB} MiB; peer: IPA",
+            f"responds with {SMALL_MIB} MiB; peer: IPA",
             float(say[OURS.name] == "no"),
             0,
             unit="failures",
@@ -167,7 +167,7 @@ def small_memory(small: dict[str, Boot], steps: dict[int, Boot]) -> list[Figure]
         ),
         Figure(
             "5a",
-            f"least memory that answers, of {STEPS_MIB} MiB",
+            f"least memory that responds, of {STEPS_MIB} MiB",
             least,
             768,
             640,
@@ -178,8 +178,8 @@ def small_memory(small: dict[str, Boot], steps: dict[int, Boot]) -> list[Figure]
 
 
 def details(boots: Boots) -> str:
-    """A line per image: medians of everything."""
-    columns = ("image", "answer over", "init, CPU s", "answer, CPU s", "answer, wall s", "memory taken, MB",
+    """One line per image: medians of everything."""
+    columns = ("image", "scheme", "init, CPU s", "response, CPU s", "response, wall s", "memory used, MB",
                "MemTotal - MemAvailable, MB", "agent PSS, MiB", "initramfs, MB", "kernel, MB")  # fmt: skip
     lines = [columns]
     for image in (*IMAGES, ALONE):

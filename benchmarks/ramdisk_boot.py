@@ -1,4 +1,4 @@
-"""Boot one ramdisk in QEMU until its agent answers, and measure what that took."""
+"""Boot one ramdisk in QEMU until its agent responds, and measure time, CPU and memory."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ from machine_parts import Disk, Nic
 MEMORY_MIB = 3072
 DISK_MIB = 8192  # sparse; IPA waits half a minute for a disk of 4 GiB or more
 POLL_S = 0.25
-ANSWER_S = 1.0  # QEMU's forward accepts before the guest listens: a longer wait would be for nothing
+ANSWER_S = 1.0  # QEMU's forward accepts before the guest listens, so waiting longer is useless
 PATIENCE_S = 1200.0
 CPU_LIMIT_S = 500.0
-# At rest: QEMU takes less than this part of a processor for some seconds.
+# Idle: QEMU uses less than this share of a CPU for some seconds.
 REST_SHARE, REST_S, REST_PATIENCE_S = 0.3, 4, 90
 MAC = "52:54:00:0a:0e:01"
 HOPELESS = r"Kernel panic|cannot be mounted|System is deadlocked on memory"
@@ -58,12 +58,12 @@ class Image:
 
 @dataclass
 class Boot:
-    """What one boot took, times and processor seconds since the start of QEMU. `failure`: why it never answered."""
+    """The cost of one boot: times and CPU seconds since QEMU started. `failure`: why the agent never responded."""
 
     cpu_s: dict[str, float] = field(default_factory=dict)
     wall_s: dict[str, float] = field(default_factory=dict)
     taken_mb: float = 0.0
-    used_mb: float = 0.0  # the same without what the kernel keeps for itself from the beginning
+    used_mb: float = 0.0  # the same without memory reserved by the kernel at boot
     pss_mib: float = 0.0
     memory_kib: dict[str, int] = field(default_factory=dict)
     biggest: list[str] = field(default_factory=list)
@@ -80,12 +80,12 @@ def boot(
     commands: tuple[str, ...] = (),
     report: bool = True,
 ) -> Boot:
-    """One boot. `commands` are run in the guest at the end, for those who look for reasons."""
+    """One boot. `commands` run in the guest at the end, for debugging."""
     work.mkdir(parents=True, exist_ok=True)
     extra = guest.overlay(work / "overlay.cpio", image.live, image.standalone)
     serial = work / "line"
     serial.unlink(missing_ok=True)
-    # The same for all. BOOTIF is what PXE boot loaders add; without it IPA's image looks for virtual media for 30 s.
+    # The same for all. PXE boot loaders add BOOTIF; without it, IPA's image looks for virtual media for 30 s.
     append = f"BOOTIF=01-{MAC.replace(':', '-')} ipa-api-url=http://{HOST}:{ironic_port} {image.append}"
     machine = Machine(
         work,
@@ -104,7 +104,7 @@ def boot(
 
 @contextlib.contextmanager
 def _lock() -> Iterator[None]:
-    """BENCH_LOCK: a file that others lock too while they have a machine running."""
+    """BENCH_LOCK: a file that other programs also lock while they run a machine."""
     path = os.environ.get("BENCH_LOCK")
     if not path:
         yield
@@ -133,7 +133,7 @@ def _measure(machine: Machine, serial: Path, memory_mib: int, commands: tuple[st
 
 
 def _watch(machine: Machine, result: Boot, stop: threading.Event) -> None:
-    """Note when a mark comes on the console, and end the wait for a machine that will never answer."""
+    """Record when marks appear on the console, and stop waiting for a machine that will never respond."""
     while not stop.wait(0.05):
         cpu_s, text = machine.cpu_seconds, machine.console()
         for name, pattern in MARKS.items():
@@ -144,7 +144,7 @@ def _watch(machine: Machine, result: Boot, stop: threading.Event) -> None:
         if found := re.search(HOPELESS, text):
             result.failure = found[0]
         elif cpu_s > CPU_LIMIT_S or time.monotonic() - machine.started > PATIENCE_S:
-            result.failure = f"no answer after {cpu_s:.0f} CPU s"
+            result.failure = f"no response after {cpu_s:.0f} CPU s"
 
 
 def _first_answer(machine: Machine, result: Boot) -> None:
@@ -162,7 +162,7 @@ def _first_answer(machine: Machine, result: Boot) -> None:
 
 
 def _answers(scheme: str, port: int) -> bool:
-    """One complete answer to GET /v1/status, whoever's certificate it is."""
+    """One complete response to GET /v1/status, without checking the certificate."""
     if scheme == "https":
         context = ssl.create_default_context()
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
@@ -182,7 +182,7 @@ def _answers(scheme: str, port: int) -> bool:
 
 
 def _rest(machine: Machine) -> None:
-    """Until the guest has nothing more to do."""
+    """Wait until the guest is idle."""
     give_up, quiet = time.monotonic() + REST_PATIENCE_S, 0
     while quiet < REST_S and time.monotonic() < give_up:
         before = machine.cpu_seconds

@@ -1,4 +1,4 @@
-"""What is put into a measured ramdisk, through a second archive, and what it reports."""
+"""Files added to a measured ramdisk by a second archive, and their reports."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ STANDALONE = "[DEFAULT]\nstandalone = true\n"
 
 
 def overlay(target: Path, live: bool, standalone: bool = False) -> Path:
-    """An archive for the kernel. A live image merges in what is below /extra, a plain one is the root already."""
+    """An archive for the kernel. A live image merges files below /extra; a plain one is the root itself."""
     with tempfile.TemporaryDirectory() as place:
         tree = Path(place)
         root = tree / "extra" if live else tree
@@ -46,7 +46,7 @@ def overlay(target: Path, live: bool, standalone: bool = False) -> Path:
 
 
 class Line:
-    """The second serial line of a guest: commands in, their output back."""
+    """The second serial line of a guest: sends commands, receives their output."""
 
     def __init__(self, place: Path, patience_s: float = 10) -> None:
         self._socket = socket.socket(socket.AF_UNIX)
@@ -88,7 +88,7 @@ class Report:
     processes: dict[int, Process] = field(default_factory=dict)
 
     def agent(self) -> list[Process]:
-        """The processes of the agent: what runs from its environment, and their children."""
+        """The processes of the agent: those running from its environment, and their children."""
         found = {pid for pid, one in self.processes.items() if re.search(AGENT, one.command)}
         while more := {pid for pid, one in self.processes.items() if one.parent in found} - found:
             found |= more

@@ -1,4 +1,4 @@
-"""As much of Ironic's API as an agent needs to start: discovery, lookup, heartbeat. On a free port of 127.0.0.1."""
+"""The part of Ironic's API that an agent needs to start: discovery, lookup, heartbeat. On a free port of 127.0.0.1."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-# The API version decides what the agent does: from 1.68 on it makes its own TLS certificate.
+# The agent depends on the API version: from 1.68 on, it generates its own TLS certificate.
 VERSION = "1.94"
 NODE = "11111111-2222-3333-4444-555555555555"
 ROOT = {

@@ -20,7 +20,7 @@ COLUMNS = ("row", "what", "ours", "peer", "figure", "target", "stretch", "verdic
 
 @dataclass
 class Figure:
-    """One line of the table. `figure` is what target and stretch bound from above, in `unit`."""
+    """One line of the table. target and stretch are upper limits for `figure`, in `unit`."""
 
     row: str
     what: str
@@ -31,7 +31,7 @@ class Figure:
     ours: str = ""
     peer: str = ""
     raw: dict[str, Any] = field(default_factory=dict)
-    good: bool = True  # False: something beside the figure went wrong, and `what` says so
+    good: bool = True  # False: something other than the figure is wrong, as `what` says
 
     @property
     def verdict(self) -> str:
@@ -64,7 +64,7 @@ def table(figures: list[Figure]) -> str:
 
 
 def ratio(pairs: list[tuple[float, float]]) -> float:
-    """Median of the ratios of pairs measured in the same round."""
+    """Median of the per-round ratios."""
     return median(ours / peer for ours, peer in pairs if peer)
 
 

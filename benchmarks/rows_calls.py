@@ -1,4 +1,4 @@
-"""Rows 1 and 2: CPU of a synchronous call, and of GET /v1/status. Row 10: a Python plugin, warm and fresh."""
+"""Rows 1 and 2: CPU of a synchronous call and of GET /v1/status. Row 10: a Python plugin, warm and fresh."""
 
 import json
 import os
@@ -24,8 +24,8 @@ def cpu_per_call(server: Server, data: bytes, calls: int) -> float:
     for _ in range(calls):
         status, body = client.send(server.port, data)
         if status != 200 or b"FAILED" in body:
-            raise RuntimeError(f"{server.name} answered {status}: {body[:300]!r}")
-    time.sleep(0.02)  # what is done after the answer belongs to the call
+            raise RuntimeError(f"{server.name} returned {status}: {body[:300]!r}")
+    time.sleep(0.02)  # work done after the response belongs to the call
     return (server.cpu() - before) / calls * 1e6
 
 
@@ -53,7 +53,7 @@ def run(lab: Lab) -> list[Figure]:
         }
         for number in range(-1, lab.rounds(24, 4)):
             if number == 0:
-                found.clear()  # the first round only warms up
+                found.clear()  # the first round is a warm-up
             for kind, (to_ours, to_webhook) in messages.items():
                 calls = FRESH if kind == "python" else CALLS[kind]
                 batches = [(ours, to_ours, CALLS[kind]), (webhook, to_webhook, calls)]
@@ -67,7 +67,7 @@ def run(lab: Lab) -> list[Figure]:
         raw = {"pss_mib_after_use": {server.name: server.pss_mib() for server in (ours, webhook, ipa) if server}}
     figures = [_figure("1", f"CPU of a call, {NAMES[kind]}; webhook", found, kind, t, s) for kind, t, s in PLUGINS]
     for kind in ("c", "bash"):
-        # What the server adds to the plugin: in a virtual machine the start of any program may dwarf it.
+        # What the server adds to the plugin's cost, which in a virtual machine starting a program may dwarf.
         triples = zip(found[kind], found["bare " + kind], strict=True)
         found["added " + kind] = [(ours - bare, webhook - bare) for (ours, webhook), (_, bare) in triples]
         figures += [
@@ -85,7 +85,7 @@ def run(lab: Lab) -> list[Figure]:
 
 
 class _ipa:
-    """IPA as a context manager, or None where there is none."""
+    """IPA as a context manager, or None if it is not installed."""
 
     def __init__(self, lab: Lab) -> None:
         self._server = lab.new_ipa() if lab.ipa else None
@@ -99,7 +99,7 @@ class _ipa:
 
 
 def _alternately(batches: list[tuple[Server, bytes, int]], number: int) -> tuple[float, float]:
-    """Measure both, the second one first in every other round."""
+    """Measure both, alternating the order."""
     order = batches if number % 2 else batches[::-1]
     values = {id(batch): cpu_per_call(*batch) for batch in order}
     return values[id(batches[0])], values[id(batches[1])]

@@ -1,4 +1,4 @@
-"""Row 11: a thousand plugins: what a start costs more, and what a lookup costs."""
+"""Row 11: a thousand plugins: the additional cost of a start, and the cost of a lookup."""
 
 import os
 import shutil
@@ -21,7 +21,7 @@ def run(lab: Lab) -> list[Figure]:
         for few in (True, False) if number % 2 else (False, True):
             server = lab.ours() if few else lab.ours("ours-1000", plugins, schemas)
             server.start()
-            if client.send(server.port, call)[0] != 200:  # only a call makes sure that the plugins are known
+            if client.send(server.port, call)[0] != 200:  # only a call guarantees that the plugins are loaded
                 raise RuntimeError("the call after the start failed")
             if number >= 0:
                 cpu[few].append(server.cpu() * 1e3)
@@ -33,7 +33,7 @@ def run(lab: Lab) -> list[Figure]:
     return [
         Figure(
             "11",
-            f"{PLUGINS} plugins: CPU of start and first call, more",
+            f"{PLUGINS} plugins: additional CPU of start and first call",
             more,
             10,
             5,
@@ -44,7 +44,7 @@ def run(lab: Lab) -> list[Figure]:
         ),
         Figure(
             "11",
-            "  lookup of one of them, looking whether it changed",
+            "  lookup of one of them, including the check for changes",
             again,
             5,
             None,
@@ -55,7 +55,7 @@ def run(lab: Lab) -> list[Figure]:
 
 
 def _many(lab: Lab) -> tuple[Path, Path, Path]:
-    """Directories with a thousand plugins beside the one that is called, and one that shows which were run."""
+    """Directories with a thousand plugins besides the one that is called, and one that records which ran."""
     plugins, schemas, ran = (lab.work / name for name in ("plugins-1000", "schemas-1000", "ran"))
     for path in (plugins, schemas, ran):
         path.mkdir()
@@ -70,13 +70,13 @@ def _many(lab: Lab) -> tuple[Path, Path, Path]:
 
 
 def _lookup_us(plugins: Path, schemas: Path) -> tuple[float, float]:
-    """µs of Registry.find: at first use, which reads the manifest, and then."""
+    """µs of Registry.find: at first use, which reads the manifest, and afterwards."""
     from agent_router.catalogue.registry import Registry
 
     registry = Registry([plugins], [schemas])
     names = [f"many.plugin{number}" for number in range(PLUGINS)]
     rounds = []
-    time.sleep(0.1)  # a directory changed in this very moment is read again each time
+    time.sleep(0.1)  # a directory that has just changed is read again each time
     for _ in range(12):
         begin = time.perf_counter()
         for name in names:

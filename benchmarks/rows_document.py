@@ -1,4 +1,4 @@
-"""Row 13: a valid document of 100 KB, and how long one large document holds up everybody else."""
+"""Row 13: a valid document of 100 KB, and how long one large document delays other clients."""
 
 import json
 import threading
@@ -21,7 +21,7 @@ def document(size: int) -> dict[str, Any]:
 
 
 def large(size: int) -> dict[str, bytes]:
-    """Requests of about `size` bytes that are hard in different ways."""
+    """Requests of about `size` bytes that are expensive in different ways."""
     valid = document(size)
     broken = document(size)
     broken["items"][-1]["size"] = "much"
@@ -57,7 +57,7 @@ def run(lab: Lab) -> list[Figure]:
     return [
         Figure(
             "13",
-            f"valid document of {len(small) // 1000} KB, answered in",
+            f"valid document of {len(small) // 1000} KB, response time",
             median(times),
             5,
             2.5,
@@ -67,7 +67,7 @@ def run(lab: Lab) -> list[Figure]:
         ),
         Figure(
             "13",
-            f"  longest pause by one request ({worst})",
+            f"  longest delay caused by one request ({worst})",
             raw[worst]["worst"],
             50,
             20,
@@ -75,12 +75,12 @@ def run(lab: Lab) -> list[Figure]:
             f"valid: {valid:.0f} ms",
             raw=raw,
         ),
-        Figure("13", f"  longest pause by one answer ({answer})", raw[answer]["worst"], 50, 20, "ms"),
+        Figure("13", f"  longest delay caused by one response ({answer})", raw[answer]["worst"], 50, 20, "ms"),
     ]
 
 
 def _pauses(server: Server, data: bytes, rounds: int) -> dict[str, Any]:
-    """Longest GET /v1/status (ms) while the document is worked on, how long that was, and its status."""
+    """Longest GET /v1/status (ms) while the document is processed, the processing time, and its status."""
     found: dict[str, Any] = {"pauses": [], "took_ms": [], "status": []}
     status = client.message("GET", "/v1/status")
     for _ in range(rounds):

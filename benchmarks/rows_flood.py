@@ -1,4 +1,4 @@
-"""Row 9: a plugin that writes 1 GiB to standard output or error. It notes by itself when it died."""
+"""Row 9: a plugin that writes 1 GiB to standard output or error and records when it died."""
 
 import json
 import struct
@@ -26,7 +26,7 @@ def run(lab: Lab) -> list[Figure]:
                 meters.reset_peak(pids)
                 written, crossed, last = _flood(lab, ours.port, fd, cap, f"flood-{stream}-{number + 1}")
                 if number < 0:
-                    continue  # the first one of all loads what is needed to judge failures
+                    continue  # the very first one loads the modules needed to judge failures
                 peak.append((meters.peak_rss_kib(pids) - resident) / 1024)
                 ours.settle()
                 grown.append((meters.pss_kib(pids) - before) / 1024)
@@ -55,7 +55,7 @@ def run(lab: Lab) -> list[Figure]:
                 ),
                 Figure(
                     "9",
-                    f"  {stream}: memory of ours, grown for good",
+                    f"  {stream}: permanent growth of our memory",
                     max(0.0, median(grown)),
                     0.5,
                     0.2,
@@ -67,13 +67,13 @@ def run(lab: Lab) -> list[Figure]:
 
 
 def _flood(lab: Lab, port: int, fd: int, cap: int, id: str) -> tuple[int, int, int]:
-    """Bytes written, and ns of crossing the cap and of the last write."""
+    """Bytes written, and the times (ns) of crossing the cap and of the last write."""
     note = lab.work / "note"
     note.write_bytes(bytes(4096))
     params = {"fd": fd, "mib": TOTAL_MIB, "cap": cap, "note": str(note)}
     status, body = client.send(port, client.call_message("bench.flood", params, f"wait=true&id={id}"))
     answer = json.loads(body)
     if status != 200 or "Limit" not in str(answer["command_error"]):
-        raise RuntimeError(f"flood was answered {status}: {body[:300]!r}")
+        raise RuntimeError(f"flood returned {status}: {body[:300]!r}")
     written, crossed, last = struct.unpack("3Q", note.read_bytes()[:24])
-    return written, crossed or last, last  # killed before it could note the crossing
+    return written, crossed or last, last  # killed before it could record the crossing

@@ -28,7 +28,7 @@ def run(lab: Lab) -> list[Figure]:
         _many(ours, call, COMMANDS)
         ours.settle()
         sizes.append(_size(ours))
-        _many(ours, call, 16)  # the history is allowed to outgrow its limit by a quarter; now it is cut again
+        _many(ours, call, 16)  # the history may exceed its limit by a quarter; this trims it again
         listing, count, length = _listing_ms(ours, lab.rounds(15, 7))
     grown = [sum(size.values()) - sum(sizes[0].values()) for size in sizes[1:]]
     raw = {"mib": sizes, "commands_per_s": COMMANDS / seconds, "listing_bytes": length, "listing_ms": listing}
@@ -44,7 +44,7 @@ def run(lab: Lab) -> list[Figure]:
 
 
 def _many(server: Server, call: bytes, count: int) -> None:
-    """So many calls, CLIENTS at a time."""
+    """Make `count` calls, CLIENTS at a time."""
     for _ in range(-(-count // CLIENTS)):
         crowd = client.Crowd(server.port, [call] * CLIENTS).run(60)
         crowd.close()
@@ -60,7 +60,7 @@ def _size(server: Server) -> dict[str, float]:
 
 
 def _listing_ms(server: Server, rounds: int) -> tuple[list[float], int, int]:
-    """CPU ms of each GET, number of commands in the answer, bytes of it."""
+    """CPU ms of each GET, number of commands in the response, its size in bytes."""
     found = []
     for _ in range(rounds + 1):
         before = server.cpu()
@@ -68,5 +68,5 @@ def _listing_ms(server: Server, rounds: int) -> tuple[list[float], int, int]:
         time.sleep(0.02)
         found.append((server.cpu() - before) * 1e3)
         if status != 200:
-            raise RuntimeError(f"the listing was answered {status}")
+            raise RuntimeError(f"the listing returned {status}")
     return found[1:], len(json.loads(body)["commands"]), len(body)

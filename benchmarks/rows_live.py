@@ -1,4 +1,4 @@
-"""Row 8: what a live plugin costs us while it only lives."""
+"""Row 8: what an idle live plugin costs us."""
 
 import time
 
@@ -12,7 +12,7 @@ LIVE, WARM_UP = 256, 16
 
 def run(lab: Lab) -> list[Figure]:
     with lab.ours() as ours:
-        _start(ours, WARM_UP, 1)  # what is loaded at first use is no cost of a plugin
+        _start(ours, WARM_UP, 1)  # loading at first use is not a cost of a plugin
         ours.settle()
         time.sleep(2.5)
         ours_only = ours.pids()
@@ -33,8 +33,8 @@ def run(lab: Lab) -> list[Figure]:
     tmpfs = f"+{(after[1] - before[1]) / LIVE / 1024:.1f} KiB tmpfs"
     good = alive == LIVE
     return [
-        Figure("8", f"memory of ours for each of {alive} live plugins", memory, 8, 2, "KiB", tmpfs, raw=raw, good=good),
-        Figure("8", "  CPU of ours in an idle second meanwhile", idle, 1, 0.3, "ms", f"{idle_before:.2f} ms with none"),
+        Figure("8", f"our memory for each of {alive} live plugins", memory, 8, 2, "KiB", tmpfs, raw=raw, good=good),
+        Figure("8", "  our CPU per idle second meanwhile", idle, 1, 0.3, "ms", f"{idle_before:.2f} ms with none"),
     ]
 
 

@@ -1,4 +1,4 @@
-"""Row 6: 256 clients at one instant. Row 7: GET /v1/status while 256 clients wait for 64 plugins."""
+"""Row 6: 256 simultaneous clients. Row 7: GET /v1/status while 256 clients wait for 64 plugins."""
 
 import json
 import time
@@ -11,10 +11,21 @@ from servers import Lab, Server
 
 CLIENTS, BURSTS = 256, 5
 LIVE = 64
+PARKED = 1000
+ROUTES = (
+    "/",
+    "/v1/",
+    "/v1/status",
+    "/v1/commands/",
+    "/v1/methods",
+    "/v1/methods/bench.sleep",
+    "/v1/steps",
+    "/openapi.json",
+)
 
 
 def run(lab: Lab) -> list[Figure]:
-    return [*bursts(lab), status_under_load(lab)]
+    return [*bursts(lab), status_under_load(lab), other_routes(lab)]
 
 
 def bursts(lab: Lab) -> list[Figure]:
@@ -45,12 +56,12 @@ def bursts(lab: Lab) -> list[Figure]:
             f"{good}/{total}",
             f"{answers['webhook']['200']}/{total}",
         ),
-        Figure("6", "  last answer; webhook", ratio(last), 1.5, 1.1, "x", ours_ms, webhook_ms, raw),
+        Figure("6", "  last response; webhook", ratio(last), 1.5, 1.1, "x", ours_ms, webhook_ms, raw),
     ]
 
 
 def _burst(server: Server, data: bytes, answers: Counter[str]) -> float:
-    """Seconds until the last of the crowd has its answer."""
+    """Seconds until the last of the crowd has its response."""
     server.settle()
     crowd = client.Crowd(server.port, [data] * CLIENTS).run(60)
     crowd.close()
@@ -107,3 +118,24 @@ def status_under_load(lab: Lab) -> Figure:
         {"rounds": raw, "refused": refused},
         good=not refused,
     )
+
+
+def other_routes(lab: Lab) -> Figure:
+    """The slowest median of any other route, a cancel included, while PARKED clients wait on POST /v1/methods/NAME."""
+    body = json.dumps({"seconds": 20}).encode()
+    with lab.ours() as ours:
+        for path in ROUTES:  # the first answer of some reads every manifest
+            client.times_ms(ours.port, client.message("GET", path), 2)
+        waiting = [
+            client.message("POST", f"/v1/methods/bench.sleep?id=parked-{index % LIVE}", body) for index in range(PARKED)
+        ]
+        crowd = client.Crowd(ours.port, waiting).run(3)
+        still = PARKED - len(crowd.answers)
+        found = {path: median(client.times_ms(ours.port, client.message("GET", path), 15)) for path in ROUTES}
+        cancels = [client.message("DELETE", f"/v1/commands/parked-{index}") for index in range(LIVE)]
+        found["DELETE"] = median(client.times_ms(ours.port, data, 1, good=202)[0] for data in cancels)
+        crowd.run(60).close()
+    slowest = max(found, key=lambda path: found[path])
+    what = f"{PARKED} wait on POST /v1/methods/NAME; slowest of the other routes"
+    detail = f"{slowest}; {still} waited"
+    return Figure("7", what, found[slowest], 50, 20, "ms", detail, "", {"median_ms": found}, good=still == PARKED)

@@ -1,4 +1,4 @@
-"""Row 14: size of the router and of everything it depends on, compressed, against IPA's."""
+"""Row 14: compressed size of the router and all its dependencies, compared with IPA's."""
 
 import io
 import lzma
@@ -24,7 +24,7 @@ def run(lab: Lab) -> list[Figure]:
 
 
 def _compressed(directory: Path, leave_out: str = "//") -> int:
-    """Bytes of the directory as a .tar.xz, without byte code; remembered beside the directory."""
+    """Bytes of the directory as a .tar.xz, without byte code; cached next to the directory."""
     known = directory.with_name(f"{directory.name}-{leave_out.strip('/')}.bytes")
     if known.exists() and known.stat().st_mtime >= directory.stat().st_mtime:
         return int(known.read_text())

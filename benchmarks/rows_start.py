@@ -1,4 +1,4 @@
-"""Row 5: CPU from start to first answer. Row 3: memory when idle."""
+"""Row 5: CPU from start to first response. Row 3: memory when idle."""
 
 import time
 from collections import defaultdict
@@ -28,7 +28,7 @@ def run(lab: Lab) -> list[Figure]:
 
 
 def _start(server: Server, started: list[float], memory: list[float], raw: Values, name: str) -> None:
-    """One start on its own: nothing else shares pages with it but this program."""
+    """One isolated start: only this program shares pages with it."""
     wall, cpu = server.start()
     started.append(cpu * 1e3)
     raw[name + "_wall_ms"].append(wall * 1e3)
@@ -42,14 +42,14 @@ def _figures(started: Values, memory: Values, raw: Values) -> list[Figure]:
     ours, python = (f"{median(started[name]):.0f} ms" for name in ("ours", "python"))
     to_python = ratio(list(zip(started["ours"], started["python"], strict=True)))
     raw = {**started, **raw}
-    figures = [Figure("5", "CPU of a start; python3 -c pass", to_python, 18, 14, "x", ours, python, raw)]
+    figures = [Figure("5", "CPU to start; python3 -c pass", to_python, 18, 14, "x", ours, python, raw)]
     if not memory["ipa"]:
         return figures
     to_ipa = ratio(list(zip(started["ours"], started["ipa"], strict=True)))
     pss = ratio(list(zip(memory["ours"], memory["ipa"], strict=True)))
     mib = {name: f"{median(values):.1f} MiB" for name, values in memory.items()}
     figures += [
-        Figure("5", "CPU of a start; IPA", to_ipa, 0.3, 0.22, "x", ours, f"{median(started['ipa']):.0f} ms"),
+        Figure("5", "CPU to start; IPA", to_ipa, 0.3, 0.22, "x", ours, f"{median(started['ipa']):.0f} ms"),
         Figure("3", "memory when idle (PSS); IPA", pss, 0.7, 0.55, "x", mib["ours"], mib["ipa"], {"pss_mib": memory}),
     ]
     return figures

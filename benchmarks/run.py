@@ -1,8 +1,8 @@
 """Measure the targets of this project and print one table; `make bench` sets up what it needs.
 
-run.py [--rows 1,2,6] [--name NAME]       BENCH_QUICK=1: a look, in two minutes
+run.py [--rows 1,2,6] [--name NAME]       BENCH_QUICK=1: a quick run, in two minutes
 BENCH_IPA: an environment with ironic-python-agent; BENCH_CPU: v1, v2 or proc;
-BENCH_OURS: a directory with another version of ours (pip install --target)
+BENCH_OURS: a directory with another version of agent-router (pip install --target)
 """
 
 import argparse
@@ -20,7 +20,7 @@ import meters
 import report
 from servers import BUILT, HERE, Lab
 
-# Which rows a module measures.
+# The rows that each module measures.
 GROUPS = {
     "rows_calls": (1, 2, 10),
     "rows_start": (3, 5),
@@ -76,7 +76,7 @@ def _ipa() -> Path | None:
 
 
 def measure(lab: Lab, rows: set[int]) -> list[report.Figure]:
-    """The figures of every group that has one of these rows; one that fails does not stop the rest."""
+    """The figures of every group with one of these rows; a failing group does not stop the others."""
     figures = []
     for module, numbers in GROUPS.items():
         if not rows & set(numbers):

@@ -1,4 +1,4 @@
-"""The servers that are compared: how each is started, asked and stopped."""
+"""The servers under comparison: how to start, query and stop each."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ BUILT = ROOT / ".bench"
 INSTALLED = Path(os.environ.get("BENCH_OURS") or BUILT / "size/ours")
 BASE_PYTHON = Path(sys.base_prefix, "bin/python3")
 TOKEN = "0123456789abcdef0123456789abcdef"
-# IPA looks for disks and modules when it starts. These only read; mdadm, mount and modprobe, which
-# would act on this machine, are not to be found on the PATH that it gets.
+# IPA looks for disks and modules when it starts. These programs only read; mdadm, mount and modprobe,
+# which would change this machine, are not on its PATH.
 IPA_MAY_RUN = ("lshw", "lsblk", "readlink", "udevadm")
 
 
@@ -59,7 +59,7 @@ class Lab:
 
     def new_ipa(self, lshw: bool = True) -> Server:
         if self.ipa is None:
-            raise RuntimeError("there is no ironic-python-agent: run make bench, or set BENCH_IPA")
+            raise RuntimeError("ironic-python-agent is not installed: run make bench, or set BENCH_IPA")
         path = self.work / ("ipa-bin" if lshw else "ipa-bin-without-lshw")
         path.mkdir(exist_ok=True)
         if not lshw and not (path / "lshw").exists():
@@ -88,9 +88,9 @@ def _hook(kind: str) -> dict[str, Any]:
 
 
 def environ() -> dict[str, str]:
-    """A small environment for every server; byte code must be cached, as it is in an installation.
+    """A minimal environment for every server; byte code must be cached, as in an installation.
 
-    env finds Debian's own interpreter, the cheapest there is: a fair opponent.
+    env finds Debian's interpreter, the cheapest one, to be fair.
     """
     return {
         "PATH": f"{BASE_PYTHON.parent}:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin",
@@ -119,7 +119,7 @@ class Server:
         self.stop()
 
     def start(self) -> tuple[float, float]:
-        """Start and wait for the first answer: seconds of wall clock and of CPU until then."""
+        """Start and wait for the first response: wall-clock and CPU seconds until then."""
         with socket.socket() as sock:
             sock.bind((client.HOST, 0))
             self.port = sock.getsockname()[1]
@@ -141,7 +141,7 @@ class Server:
         self.meter.root = self.process.pid
         while not self._answers():
             if self.process.poll() is not None or time.perf_counter() - begin > 60:
-                raise RuntimeError(f"{self.name} does not answer: {self._log.read_text(errors='replace')[-500:]}")
+                raise RuntimeError(f"{self.name} does not respond: {self._log.read_text(errors='replace')[-500:]}")
             time.sleep(0.001)
         return time.perf_counter() - begin, self.cpu()
 
@@ -162,7 +162,7 @@ class Server:
         return meters.pss_kib(self.pids()) / 1024
 
     def settle(self, timeout_s: float = 10) -> None:
-        """Wait until the work left by the last load is done."""
+        """Wait until work left over from the last load is done."""
         until = time.perf_counter() + timeout_s
         quiet = 0
         while quiet < 2 and time.perf_counter() < until:
@@ -171,7 +171,7 @@ class Server:
             quiet = quiet + 1 if self.cpu() - used < 0.003 else 0
 
     def stop(self) -> None:
-        """Plugins outlive our supervisor by design, so all that was seen in the group is ended."""
+        """Plugins outlive our supervisor by design, so kill everything seen in the group."""
         process = getattr(self, "process", None)
         if process is not None and self.meter is not None:
             pids = self.meter.pids(process.pid)

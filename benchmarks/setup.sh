@@ -1,5 +1,5 @@
 #!/bin/bash
-# setup.sh: compile the plugins of the benchmarks and install both agents, into .bench/.
+# setup.sh: compile the benchmark plugins and install both agents in .bench/.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 python=$(.venv/bin/python -c 'import sys; print(sys.base_prefix)')/bin/python3
@@ -13,7 +13,7 @@ for pair in echo:bench.c accept:bench.document echo:bench.bigecho sleeper:bench.
 done
 install -m 755 benchmarks/plugins/bench.* .bench/plugins/
 
-# The same Python plugin with a first line that the router does not take for one it may fork.
+# The same Python plugin, with a shebang that keeps the router from running it in a fork.
 {
     echo "#!$python"
     echo "import sys; sys.path.insert(0, '$PWD/.bench/size/ours')"
@@ -21,16 +21,16 @@ install -m 755 benchmarks/plugins/bench.* .bench/plugins/
 } >.bench/plugins/bench.fresh
 chmod 755 .bench/plugins/bench.fresh
 
-# The agents with all they need, each in a directory of its own. Ours is what is measured: an editable
-# installation starts slower, and other packages of the development environment would be found.
+# The agents with all dependencies, each in its own directory. Ours is the one measured: an editable installation starts
+# more slowly and would find other packages of the development environment.
 pip() { .venv/bin/python -m pip install -qq --disable-pip-version-check --target "$@" 2>&1; }
-fresh() { # DIRECTORY SOURCE…: is it newer than all of them?
+fresh() { # DIRECTORY SOURCE…: is DIRECTORY newer than all sources?
     [[ -e $1 && -z $(find "${@:2}" -newer "$1" ! -name '*.pyc' ! -name __pycache__ -print -quit) ]]
 }
 if ! fresh .bench/size/ours agent_router setup.py; then
     source=$(mktemp -d)
     trap 'rm -rf "$source"' EXIT
-    # A copy, because pip leaves build/ in the directory that it builds from.
+    # A copy, because pip leaves build/ in the source directory.
     cp -r setup.py pyproject.toml README.md LICENSE agent_router plugins.d schemas "$source"
     if fresh .bench/size/ours setup.py; then
         pip .bench/size/ours --upgrade --no-deps "$source"
@@ -40,5 +40,5 @@ if ! fresh .bench/size/ours agent_router setup.py; then
     fi
     touch .bench/size/ours
 fi
-# IPA by size only; the one that runs is in .bench/ipa, or where BENCH_IPA says.
+# IPA for its size only; the one that runs is in .bench/ipa, or given by BENCH_IPA.
 [[ -e .bench/size/ipa ]] || pip .bench/size/ipa ironic-python-agent==13.0.0

@@ -1,4 +1,4 @@
-"""A small HTTP client with what a reader of the demo wants to see: the request and the answer."""
+"""A small HTTP client that shows requests and responses to a reader of the demo."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Client:
         self._token = token
 
     def ask(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
-        """Status and decoded answer of one request."""
+        """Status and decoded response of one request."""
         connection = self._open(method, path, body)
         try:
             response = connection.getresponse()
@@ -24,11 +24,11 @@ class Client:
             connection.close()
 
     def call(self, name: str, params: dict[str, Any], query: str = "wait=true") -> dict[str, Any]:
-        """Run a method; the command object, or the error body of a refused request."""
+        """Run a method; returns the command object, or the error body if refused."""
         return self.ask("POST", f"/v1/commands/?{query}", {"name": name, "params": params})[1]
 
     def events(self, id: str, after: int = 0) -> Iterator[tuple[str, Any]]:
-        """The server-sent events of a command: (kind, data with its number as `seq`) above `after`."""
+        """The server-sent events of a command after number `after`: (kind, data with its number as `seq`)."""
         connection = self._open("GET", f"/v1/commands/{id}/events", None, {"Last-Event-ID": str(after)})
         try:
             response = connection.getresponse()
@@ -51,7 +51,7 @@ class Client:
                 return
             except (OSError, http.client.HTTPException):
                 if time.monotonic() > give_up:
-                    raise SystemExit("demo: the agent does not answer") from None
+                    raise SystemExit("demo: the agent does not respond") from None
                 time.sleep(0.05)
 
     def _open(

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""make demo: the main job of agent-router on this machine, over HTTP, on two loop disks.
+"""make demo: show what agent-router does, on this machine, over HTTP, on two loop disks.
 
-It ends with status 0 only if everything went as told.
+Exits with status 0 only if everything went as expected.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ def say(text: str) -> None:
 
 
 def expect(condition: object, text: str) -> None:
-    """One fact that must hold; the demo stops with status 1 where it does not."""
+    """A condition that must hold; otherwise the demo exits with status 1."""
     if not condition:
         say(f"✗ {text}")
-        raise SystemExit(f"demo: this should have held: {text}")
+        raise SystemExit(f"demo: expectation failed: {text}")
     say(f"✓ {text}")
 
 
 def private_mounts() -> None:
-    """Mounts made here are seen by nobody else."""
+    """Keep the mounts of the demo private."""
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.unshare(CLONE_NEWNS) or libc.mount(b"none", b"/", None, MS_REC | MS_PRIVATE, None):
         raise SystemExit(f"demo: no private mount namespace: {os.strerror(ctypes.get_errno())}")
@@ -49,18 +49,18 @@ def private_mounts() -> None:
 
 def main() -> None:
     if os.geteuid() != 0:
-        raise SystemExit("demo: it makes loop disks, so it must be run as root; it touches no other disk")
+        raise SystemExit("demo: must run as root, because it creates loop disks; it touches no other disk")
     private_mounts()
     world = World()
     try:
         play(world)
     finally:
         world.close()
-    print("\nEverything went as told. What you saw: README.md; every method: docs/commands.md.")
+    print("\nEverything went as expected. README.md explains what you saw; docs/commands.md lists every method.")
 
 
 def play(world: World) -> None:
-    title("The stage: two loop disks, a web server with a disk image, an agent")
+    title("Setting the stage: two loop disks, a web server with a disk image, an agent")
     first, second = world.make_disk(96), world.make_disk(64)
     image, digest = world.make_image(64)
     url = world.serve_images(image.parent, mib_per_s=20) + "/" + image.name
@@ -70,7 +70,7 @@ def play(world: World) -> None:
     client.wait_until_up()
     say(
         f"agent on http://127.0.0.1:{world.port} after {time.monotonic() - started:.2f} s; "
-        f"it may touch {first} and {second}, no other disk"
+        f"it may only touch {first} and {second}"
     )
     methods = client.ask("GET", "/v1/methods")[1]["methods"]
     ready = [item["name"] for item in methods if item["state"] == "ready"]
@@ -90,11 +90,11 @@ def play(world: World) -> None:
 def inventory(client: Client) -> None:
     title("What is this machine? POST /v1/commands/ hardware.inventory")
     command = client.call("hardware.inventory", {})
-    expect(command["command_status"] == "SUCCEEDED", "the inventory is in Ironic's shape")
+    expect(command["command_status"] == "SUCCEEDED", "the inventory is in Ironic's format")
     found = command["command_result"]
     say(
         f"{found['cpu']['count']} x {found['cpu']['model_name']}, {found['memory']['physical_mb']} MiB, "
-        f"boots by {found['boot']['current_boot_mode']}, {len(found['interfaces'])} network interfaces, "
+        f"boot mode {found['boot']['current_boot_mode']}, {len(found['interfaces'])} network interfaces, "
         f"{len(found['disks'])} disks"
     )
 
@@ -102,12 +102,12 @@ def inventory(client: Client) -> None:
 def wipe(client: Client, disk: str) -> None:
     title("A destructive plugin, written in bash: disk.wipe")
     plan = client.call("disk.wipe", {"device": disk}, "wait=true&plan=true")
-    expect(plan["command_status"] == "SUCCEEDED", plan["command_error"] or "disk.wipe can plan")
-    expect("gpt" in plan["command_result"]["wiped"], f"plan=true says what would go: {plan['command_result']}")
+    expect(plan["command_status"] == "SUCCEEDED", plan["command_error"] or "disk.wipe supports plan")
+    expect("gpt" in plan["command_result"]["wiped"], f"plan=true shows what would be wiped: {plan['command_result']}")
     command = client.call("disk.wipe", {"device": disk})
     expect(command["command_status"] == "SUCCEEDED", f"wiped {disk}: {command['command_result']['wiped']}")
     again = client.call("disk.wipe", {"device": disk})
-    expect(again["command_result"] == {"wiped": []}, "wiping it again finds nothing left")
+    expect(again["command_result"] == {"wiped": []}, "wiping it again finds nothing")
     root = run("findmnt", "--noheadings", "--output", "SOURCE", "/").strip()
     other = root if root.startswith("/dev/") else "/dev/loop-control"
     refused = client.call("disk.wipe", {"device": other})
@@ -115,7 +115,7 @@ def wipe(client: Client, disk: str) -> None:
 
 
 def write_image(client: Client, world: World, disk: str, url: str, digest: str) -> None:
-    title("An image from a web server onto a disk; the HTTP front is killed half way")
+    title("Writing an image from a web server to a disk; the HTTP front is killed halfway")
     params = {"device": disk, "sources": url, "digest": digest}
     command = client.call("image.write", params, "wait=false")
     id, killed, seen = command["id"], 0, 0
@@ -131,7 +131,7 @@ def write_image(client: Client, world: World, disk: str, url: str, digest: str) 
     client.wait_until_up()
     expect(
         client.call("disk.list", {"types": ["loop"]})["command_status"] == "SUCCEEDED",
-        "a front is back by itself, and answers others while the write goes on",
+        "the front restarts by itself and serves other requests while the write continues",
     )
     busy = client.call("disk.wipe", {"device": disk})
     expect("Agent is busy" in busy.get("faultstring", ""), f"the disk is locked: {busy['faultstring']}")
@@ -144,7 +144,7 @@ def write_image(client: Client, world: World, disk: str, url: str, digest: str) 
 
 
 def show_bar(progress: dict[str, Any]) -> None:
-    """One line that is drawn over on a terminal; every fifth or so of the work elsewhere."""
+    """One line, redrawn on a terminal; elsewhere, a new line for about every fifth of the work."""
     share = progress["done"] / progress["total"]
     text = f"   [{'█' * int(share * 30):<30}] {share:4.0%}  {progress.get('message', ''):<24}"
     if COLOUR:
@@ -164,7 +164,7 @@ def hello_on(disk: str) -> str:
 
 
 def drop_in(client: Client, world: World, disk: str) -> None:
-    title("New plugins while it runs: a bash script, and a binary nobody changed")
+    title("Adding plugins to a running agent: a bash script and an unmodified binary")
     plugins, schemas = world.folder / "plugins.d", world.folder / "schemas"
     missing = client.call("disk.hello", {"device": disk})
     expect("no method" in missing["faultstring"], f"before: {missing['faultstring']}")
@@ -172,7 +172,7 @@ def drop_in(client: Client, world: World, disk: str) -> None:
     shutil.copy(HERE / "drop_in/disk.hello", plugins)
     command = client.call("disk.hello", {"device": disk})
     answer = command["command_result"] or command["command_error"]
-    expect(command["command_status"] == "SUCCEEDED", f"cp, then called at once: {answer}")
+    expect(command["command_status"] == "SUCCEEDED", f"callable right after cp: {answer}")
     shutil.copy(shutil.which("lscpu") or "", plugins / "cpu.topology")
     shutil.copy(HERE / "drop_in/cpu.topology.json", schemas)
     status, answer = client.ask("POST", "/v1/methods/cpu.topology", {})
@@ -180,7 +180,7 @@ def drop_in(client: Client, world: World, disk: str) -> None:
 
 
 def bad_requests(client: Client) -> None:
-    title("Bad requests: every problem at once, with its place")
+    title("Bad requests: all problems at once, each with its path")
     wrong = {"devise": 5, "sources": 1, "format": "iso"}
     status, answer = client.ask("POST", "/v1/commands/", {"name": "image.write", "params": wrong})
     expect(status == 400 and len(answer["problems"]) >= 3, "400 Bad Request:")
@@ -203,7 +203,7 @@ def cancel(client: Client, disk: str, url: str) -> None:
     with open(disk, "rb") as file:
         expect(not any(file.read(MIB)), "nothing bootable is left: the first MiB of the disk is zero")
     log = client.ask("GET", "/v1/commands/")[1]["commands"]
-    expect(len(log) >= 8 and log[-1]["id"] == id, f"GET /v1/commands/ remembers all {len(log)} commands")
+    expect(len(log) >= 8 and log[-1]["id"] == id, f"GET /v1/commands/ lists all {len(log)} commands")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The stage of the demo: loop disks, a real disk image, a slow web server, an agent."""
+"""The environment of the demo: loop disks, a real disk image, a slow web server, an agent."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ AGENT = Path(sys.executable).parent / "agent-router"
 
 
 class World:
-    """Everything the demo makes; `close` takes it down again, whatever happened."""
+    """Everything the demo creates; `close` removes it, whatever happened."""
 
     def __init__(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="agent-router-demo-"))
@@ -34,7 +34,7 @@ class World:
         self.port = free_port()
 
     def make_disk(self, mib: int) -> str:
-        """A loop disk full of garbage with a partition table on it."""
+        """A loop disk full of random data, with a partition table."""
         file = self.folder / f"disk{len(self.disks)}.img"
         with file.open("wb") as out:
             for _ in range(mib):
@@ -45,7 +45,7 @@ class World:
         return disk
 
     def make_image(self, mib: int) -> tuple[Path, str]:
-        """A raw image: an ext4 file system with a file in it; returns it with its SHA-256."""
+        """Create a raw image, an ext4 file system with a file in it; returns its path and SHA-256."""
         content = self.folder / "content"
         content.mkdir()
         (content / "hello.txt").write_text("This file came over HTTP, through agent-router, onto a disk.\n")
@@ -57,7 +57,7 @@ class World:
             return image, hashlib.file_digest(file, "sha256").hexdigest()
 
     def serve_images(self, folder: Path, mib_per_s: float) -> str:
-        """A web server on loopback that sends no faster than told, and 1 MiB/s for URL?slowly; returns its URL."""
+        """Start a web server on loopback, limited to `mib_per_s`, or 1 MiB/s for URL?slowly; returns its URL."""
         server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), slow_handler(folder, mib_per_s))
         threading.Thread(target=server.serve_forever, daemon=True).start()
         self.server = server
@@ -104,7 +104,7 @@ def slow_handler(folder: Path, mib_per_s: float) -> type[http.server.SimpleHTTPR
 
 
 def front_pids(supervisor: int) -> list[int]:
-    """The processes of the HTTP front below a supervisor: its master and the workers."""
+    """The processes of a supervisor's HTTP front: its master and the workers."""
     parents = {}
     for entry in Path("/proc").iterdir():
         try:
@@ -117,7 +117,7 @@ def front_pids(supervisor: int) -> list[int]:
 
 
 def kill_front(supervisor: int) -> int:
-    """SIGKILL the whole HTTP front, as a crash would; returns how many processes died."""
+    """Kill the whole HTTP front with SIGKILL, like a crash; returns the number of processes killed."""
     pids = front_pids(supervisor)
     for pid in pids:
         os.kill(pid, signal.SIGKILL)

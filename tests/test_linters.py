@@ -4,6 +4,8 @@ At home a missing tool skips its test and says so; where CI=true (make lint) it 
 """
 
 import ast
+import graphlib
+import itertools
 import os
 import re
 import shutil
@@ -22,7 +24,15 @@ PACKAGE = ROOT / "agent_router"
 DIB = ROOT / ".ramdisk/dib/bin"
 NOT_OURS = {".git", ".venv", ".bench", ".ramdisk", ".ironic", ".tox", "build", "dist", "data", "results", "__pycache__"}
 
-ROUTER = ("api", "core", "runner")
+ROUTER = {"schema", "config", "ipc", "runner", "catalogue", "commands", "api"}
+ENGINES = {"storage", "ramdisk", "hardware", "image", "deploy"}
+# Which part of the room image may import which.
+PARTS_OF_IMAGE = {
+    "protocols": set(), "formats": {"protocols"}, "destinations": {"protocols"}, "sources": {"formats", "protocols"},
+    "engine": {"formats", "protocols", "sources"},
+    "request": {"destinations", "engine", "formats", "protocols", "sources"},
+    "write": {"destinations", "engine", "protocols", "request"},
+}  # fmt: skip
 MODULE_MAX_LINES = 400
 FUNCTION_MAX_LINES = 40
 # What the router must not know by name: disk tools, hardware tools, vendors, image formats.
@@ -177,34 +187,66 @@ def own_packages(source: str) -> set[str]:
     return {part[0] for first, *part in names if first == "agent_router" and part and part[0] in packages}
 
 
-def engines() -> set[str]:
-    """Packages that bundled plugins share; conductor belongs to the agent, overlay and cli to its command line."""
-    packages = {path.name for path in PACKAGE.iterdir() if path.is_dir() and path.name != "__pycache__"}
-    return packages - {*ROUTER, "plugin", "conductor", "overlay", "cli"}
+def rooms() -> dict[str, set[str]]:
+    """The table of docs/architecture.md: room to the rooms that it may import; `*` is all of them."""
+    text = (ROOT / "docs/architecture.md").read_text().partition("\nroom  ")[2].partition("```")[0]
+    names = {path.name for path in PACKAGE.iterdir() if path.is_dir() and path.name != "__pycache__"}
+    found: dict[str, set[str]] = {}
+    for line in text.splitlines()[1:]:
+        if not line.startswith(" "):
+            room, *words = line.partition("  ")[0], *line.partition("  ")[2].split()
+            allowed = set(itertools.takewhile(lambda word: word in {*names, "-", "*"}, words))
+            found[room] = names - {room} if "*" in allowed else allowed - {"-"}
+    return found
 
 
 def test_own_packages_sees_every_form_of_import():
     source = "from agent_router import plugin\nimport agent_router.catalogue.a\nfrom agent_router.api.b import c\n"
-    assert own_packages(source) == {"plugin", "core", "api"}
+    assert own_packages(source) == {"plugin", "catalogue", "api"}
 
 
 # A flow starts commands, which nothing but the agent can.
 OF_THE_AGENT = {"flow.start_flow": {"conductor"}}
 
 
+def test_no_circle_of_rooms():
+    for table in (rooms(), PARTS_OF_IMAGE):
+        graphlib.TopologicalSorter(table).prepare()  # raises CycleError
+
+
+def test_no_circle_of_modules():
+    names = {".".join(path.relative_to(ROOT).with_suffix("").parts): path for path in modules(".")}
+    graph = {name: imports(path.read_text()) & set(names) - {name} for name, path in names.items()}
+    graphlib.TopologicalSorter(graph).prepare()
+
+
+def test_rooms_import_by_the_table():
+    table = rooms()
+    assert {path.name for path in PACKAGE.iterdir() if path.is_dir() and path.name != "__pycache__"} == set(table)
+    for room, allowed in table.items():
+        used = set().union(*(own_packages(path.read_text()) for path in modules(room))) - {room, "__version__"}
+        assert used <= allowed, f"{room} imports {used - allowed}"
+        assert room == "cli" or used == allowed, f"{room} does not need {allowed - used}"
+
+
+def test_the_table_keeps_router_and_engines_apart():
+    table = rooms()
+    assert all(table[room] <= ROUTER | {"plugin", "linux"} for room in ROUTER)
+    assert all(table[room] <= ENGINES | {"plugin", "linux"} for room in ENGINES)
+
+
+def test_the_parts_of_image_import_by_the_table():
+    for path in modules("image"):
+        part = path.relative_to(PACKAGE / "image").parts[0].removesuffix(".py")
+        found = {name.split(".")[2] for name in imports(path.read_text()) if name.startswith("agent_router.image.")}
+        if part != "__init__":
+            beyond = found & set(PARTS_OF_IMAGE) - {part, *PARTS_OF_IMAGE[part]}
+            assert beyond == set(), f"{path.relative_to(ROOT)} imports {beyond}"
+
+
 def test_a_plugin_imports_the_helper_and_one_engine_at_most():
     for path in (ROOT / "plugins.d").iterdir():
         if language(path) == "python":
             imported = own_packages(path.read_text()) - OF_THE_AGENT.get(path.name, set())
-            assert imported <= {"plugin", *engines()}, f"{path.name} imports the router: {imported}"
+            assert imported <= {"plugin", *ENGINES}, f"{path.name} imports the router: {imported}"
             assert len(imported - {"plugin"}) <= 1, f"{path.name} imports several engines: {imported}"
-
-
-def test_the_router_imports_no_engine():
-    for path in modules(*ROUTER):
-        assert not own_packages(path.read_text()) & engines(), path.relative_to(ROOT)
-
-
-def test_helper_and_engines_do_not_import_the_router():
-    for path in modules("plugin", *engines()):
-        assert not own_packages(path.read_text()) & {*ROUTER, "conductor", "overlay", "cli"}, path.relative_to(ROOT)

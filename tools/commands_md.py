@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Write docs/commands.md from the manifests in schemas/; with --check only say whether it is stale."""
+"""Write docs/commands.md from the manifests in schemas/; with --check, only report whether it is stale."""
 
 import argparse
 import json
@@ -11,8 +11,8 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 HEAD = """# Commands
 
-One section per plugin, in the order of `ls plugins.d`. Made from `schemas/` by `make docs`; do not edit.
-What the words mean (effects, locks, exit status, steps) is said in [plugin-protocol.md](plugin-protocol.md).
+One section per plugin, in the order of `ls plugins.d`. Generated from `schemas/` by `make docs`; do not edit.
+[plugin-protocol.md](plugin-protocol.md) explains the terms (effects, locks, exit status, steps).
 """
 URL = "http://127.0.0.1:9999/v1/methods"
 CONSTRAINTS = {
@@ -30,18 +30,18 @@ def compact(value: object) -> str:
 
 
 def cell(text: str) -> str:
-    """Text for one cell of a Markdown table."""
+    """Escape text for a cell of a Markdown table."""
     return text.replace("\n", " ").replace("|", "\\|")
 
 
 def resolved(schema: Schema, defs: Schema) -> Schema:
-    """`schema` with a reference to $defs replaced by what it names; other keys beside it win."""
+    """`schema` with a reference to $defs resolved; sibling keys take precedence."""
     name = schema.get("$ref", "").removeprefix("#/$defs/")
     return {**defs[name], **schema} if name in defs else schema
 
 
 def kind(schema: Schema, defs: Schema) -> str:
-    """The type of a value in a few words: string, array of integer, "a" or "b"."""
+    """The type of a value in short: string, array of integer, "a" or "b"."""
     if "const" in schema:
         return f"`{compact(schema['const'])}`"
     if "enum" in schema:
@@ -67,7 +67,7 @@ def remarks(schema: Schema) -> str:
 
 
 def rows(schema: Schema, defs: Schema, prefix: str = "", seen: tuple[str, ...] = ()) -> Iterator[str]:
-    """One table row per property, those of inner objects and of objects in arrays below it."""
+    """One table row per property, followed by those of nested objects and of objects in arrays."""
     required = schema.get("required", ())
     for name, part in schema.get("properties", {}).items():
         reference = part.get("$ref", "")
@@ -97,7 +97,7 @@ def seconds(value: float) -> str:
 
 
 def facts(manifest: Schema) -> str:
-    """The line under the title: what it does to the machine, how long it may take, what it takes."""
+    """The line below the title: effects, time limit, version, locks and requirements."""
     locks = manifest.get("locks", [] if manifest["effects"] == "read" else ["node"])
     parts = [
         f"Effects: {manifest['effects']}",
@@ -148,7 +148,7 @@ def section(name: str, manifest: Schema) -> str:
         facts(manifest),
         table("Request", manifest["request"], {**defs, **manifest["request"].get("$defs", {})}),
         table("Response", manifest["response"], {**defs, **manifest["response"].get("$defs", {})}),
-        "| error | when, and what helps |\n|---|---|\n" + "\n".join(errors) if errors else "",
+        "| error | cause and remedy |\n|---|---|\n" + "\n".join(errors) if errors else "",
         steps(manifest),
         *(example(name, number, case) for number, case in enumerate(manifest.get("examples", ()), 1)),
     ]
@@ -171,7 +171,7 @@ def main() -> None:
     if not args.check:
         args.output.write_text(text)
     elif not args.output.exists() or args.output.read_text() != text:
-        sys.exit(f"{args.output} does not say what {args.schemas} says; run make docs")
+        sys.exit(f"{args.output} is out of date with {args.schemas}; run make docs")
 
 
 if __name__ == "__main__":

@@ -1,30 +1,30 @@
 #!/bin/bash
-# fresh.sh TARGET…: run these targets of the Makefile on a Debian that has nothing yet.
-# Makes a minimal root with git and make, which README presumes, clones HEAD into it, and runs `make TARGET` there, one
-# after the other, in namespaces of its own. Of this machine it has the settings of apt and pip and what these name, no
-# package and no file besides. Needs root. FRESH_ROOT names an existing root to use again, FRESH_KEEP=1 keeps a new one.
-# Variables for make, as BENCH_QUICK=1, may stand among the targets.
+# fresh.sh TARGET…: run these Makefile targets on a newly created Debian.
+# Creates a minimal root with git and make, as README requires, clones HEAD into it, and runs `make TARGET` there for
+# each target, in separate namespaces. The only things it takes from this machine are the apt and pip configuration and
+# the files that these refer to. Needs root. FRESH_ROOT reuses an existing root, FRESH_KEEP=1 keeps a new one. The
+# arguments may include make variables such as BENCH_QUICK=1.
 set -euo pipefail
 here=$(dirname "$(readlink -f "$0")")
 project=$(readlink -f "$here/..")
 checkout=/root/agent-router
 
 if ((EUID != 0)); then
-    echo "A fresh root needs root: its files belong to root, and its namespaces do too" >&2
+    echo "Creating a fresh root file system and its namespaces requires root" >&2
     exit 1
 fi
-(($#)) || { echo "Which targets of the Makefile? For example: $0 demo test" >&2; exit 2; }
+(($#)) || { echo "No Makefile targets given. Example: $0 demo test" >&2; exit 2; }
 if [[ $1 != --inside ]]; then
     "$here/need.sh" mmdebstrap python3 util-linux
     root=${FRESH_ROOT:-}
     if [[ -z $root ]]; then
         root=$(mktemp --directory "${TMPDIR:-/var/tmp}/agent-router-fresh.XXXXXX")
-        chmod 755 "$root" # apt reads as a user of its own
+        chmod 755 "$root" # apt reads as a different user
         [[ -n ${FRESH_KEEP:-} ]] || trap 'rm -rf --one-file-system "$root" "$root.list"' EXIT
     fi
-    # Nothing inside has to end in good order: all of it is thrown away.
+    # Nothing inside needs an orderly shutdown: all of it is discarded.
     trap 'kill -KILL $(jobs -p); wait; exit 130' INT TERM
-    # If this dies, what it has started dies too, and nothing that is mounted there is seen elsewhere.
+    # If this dies, everything it started dies too; its mounts are private.
     setpriv --pdeathsig KILL unshare --mount --pid --ipc --fork --kill-child --mount-proc "$0" --inside "$root" "$@" &
     wait $! && exit
     exit $?
@@ -36,16 +36,16 @@ shift 2
 if [[ ! -e $root/usr/bin/make ]]; then
     . /etc/os-release
     python3 "$here/ramdisk/sources.py" >"$root.list"
-    echo "Making a fresh $PRETTY_NAME in $root" >&2
+    echo "Creating a fresh $PRETTY_NAME in $root" >&2
     env -i PATH="$PATH:/usr/sbin:/sbin" LANG=C.UTF-8 mmdebstrap --quiet --variant=minbase \
         --dpkgopt=force-unsafe-io --include=git,make "$VERSION_CODENAME" "$root" "$root.list" >&2
     rm "$root.list"
 fi
-mount --bind "$root" "$root" # pivot_root wants a mount
+mount --bind "$root" "$root" # pivot_root requires a mount point
 cd "$root"
 
-# 2. The settings of apt and pip, and the files and directories that they name.
-carry() { # PATH…: a file is copied, a directory is shown
+# 2. The configuration of apt and pip, and the files and directories that it refers to.
+carry() { # PATH…: copy files, bind-mount directories
     local path
     for path; do
         [[ $path == /* && -e $path ]] || continue
@@ -58,7 +58,7 @@ carry() { # PATH…: a file is copied, a directory is shown
         fi
     done
 }
-named() { # the local paths in the text on standard input; an index may link to what lies beside it
+named() { # the local paths in the text on standard input; an index may link to files next to it
     grep -oE '(file://)?/[^] '\''",]+' | sed -E 's,^file://(.*)/[^/]+/?$,\1,; s,^file://,,' | sort -u || :
 }
 rm -rf etc/apt/sources.list etc/apt/sources.list.d
@@ -76,7 +76,7 @@ for path in "${paths[@]}"; do
     [[ $path == /etc/xdg/pip/pip.conf ]] || carry "$path"
 done
 carry /etc/resolv.conf /etc/hosts
-# The certificates that pip trusts here have a name of their own there: the package ca-certificates writes over the usual.
+# Copy the certificates that pip trusts under a separate name: the package ca-certificates overwrites the usual one.
 trusted=${PIP_CERT:-$(sed -nE 's/^ *cert *= *//p' "${pip_files[@]}" 2>/dev/null | tail -1)}
 if [[ -e $trusted ]]; then
     cp "$trusted" root/trusted-by-pip.crt
@@ -88,7 +88,7 @@ rm -rf ".$checkout"
 git -c safe.directory='*' clone --quiet --no-hardlinks "$project" ".$checkout"
 git -C ".$checkout" remote remove origin
 
-# 4. What a running machine has.
+# 4. The file systems of a running machine.
 mount -t proc proc proc
 mount --rbind /sys sys
 mount --rbind /dev dev

@@ -1,13 +1,13 @@
 #!/bin/bash
-# need.sh PACKAGE…: make sure that these Debian packages are installed; says nothing if they are.
-# Their programs are needed, not their services: none is started, now or at the next boot.
+# need.sh PACKAGE…: ensure that these Debian packages are installed; silent if they are.
+# Only their programs are needed: no services are started, now or at the next boot.
 set -euo pipefail
 
-# What invoke-rc.d and systemd's helpers ask before they start a service; 101 forbids it.
+# invoke-rc.d and systemd's helpers run this before they start a service; 101 forbids it.
 policy=${POLICY_RC_D:-/usr/sbin/policy-rc.d}
 
 if ! command -v dpkg-query >/dev/null; then
-    echo "This is not Debian: if something is missing below, install what Debian calls: $*" >&2
+    echo "This is not Debian: if something is missing below, install the equivalent of these Debian packages: $*" >&2
     exit 0
 fi
 
@@ -23,7 +23,7 @@ done
 ((${#missing[@]})) || exit 0
 
 if ((EUID != 0)); then
-    echo "These Debian packages are missing and only root can install them: ${missing[*]}" >&2
+    echo "Missing Debian packages, which only root can install: ${missing[*]}" >&2
     exit 1
 fi
 
@@ -37,19 +37,19 @@ fi
 before=$(installed)
 
 export DEBIAN_FRONTEND=noninteractive
-# Another installation that goes on at this moment is waited for.
+# Wait for any other installation in progress.
 install=(apt-get install --yes --no-install-recommends --option DPkg::Lock::Timeout=600 "${missing[@]}")
 echo "Installing ${missing[*]}" >&2
-# The package lists may be absent or too old to install from; only then they are fetched.
+# Fetch the package lists only if they are missing or too old to install from.
 "${install[@]}" >"$said" 2>&1 </dev/null || {
     apt-get update --option DPkg::Lock::Timeout=600 >"$said" 2>&1 </dev/null && "${install[@]}" >>"$said" 2>&1 </dev/null
 } || {
     tail -n 20 "$said" >&2
-    echo "apt-get could not install ${missing[*]}, for the reason above; mend it and try again" >&2
+    echo "apt-get could not install ${missing[*]} for the reason above; fix it and try again" >&2
     exit 1
 }
 
-# Installing enables them for the next boot; what was there before is left as it is.
+# Installation enables services for the next boot: disable those of the packages that are new.
 LC_ALL=C comm -13 <(echo "$before") <(installed) | while read -r package; do
     dpkg-query --listfiles "$package" | sed -nE 's,^(/usr)?/lib/systemd/system/([^/@]+\.(service|socket))$,\2,p'
 done | while read -r unit; do

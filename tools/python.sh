@@ -1,6 +1,6 @@
 #!/bin/bash
-# python.sh: print the interpreter to build the virtual environment with.
-# Debian's own is preferred: it is what the ramdisk will have, and python3 on PATH may be a shim.
+# python.sh: print the path of the Python interpreter for the virtual environment.
+# Debian's own is preferred: it is the one in the ramdisk, and python3 on PATH may be a shim.
 set -euo pipefail
 
 for python in /usr/bin/python3 python3; do
@@ -9,5 +9,5 @@ for python in /usr/bin/python3 python3; do
         exit 0
     fi
 done
-echo "Python 3.11 or newer with the venv module is needed; /usr/bin/python3 and python3 on PATH are not that." >&2
+echo "Python 3.11 or newer with the venv module is required; /usr/bin/python3 and python3 on PATH are not." >&2
 exit 1

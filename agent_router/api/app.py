@@ -5,36 +5,59 @@ from __future__ import annotations
 import logging
 from typing import Any, cast
 
-from flask import Flask, Response, request
+from flask import Flask, Request, Response, request
 from werkzeug.exceptions import HTTPException
+from werkzeug.routing import MapAdapter
 
 from agent_router.api import auth, views
+from agent_router.api.context import KEY, Context
 from agent_router.api.errors import error_response, failure_response
 from agent_router.api.later import Ask, Runner
 from agent_router.commands.dispatch import Dispatcher
+from agent_router.config.settings import Settings
 from agent_router.schema.problems import RequestError
 
 log = logging.getLogger("agent_router")
 
 
 class AgentApp(Flask):
-    """A Flask application for the agent of a dispatcher; `ask` is for views that nobody parks."""
+    """A Flask application that does no more than is needed here."""
 
-    def __init__(self, dispatcher: Dispatcher, ask: Ask | None = None) -> None:
+    def __init__(self, settings: Settings) -> None:
         super().__init__("agent_router", static_folder=None)
-        self.dispatcher = dispatcher
-        self.ask: Ask = ask or Runner(dispatcher.settings.state).ask
+        self.url_map.merge_slashes = False  # which would answer with a redirect
+        self._token = auth.Token(settings)
+
+    def preprocess_request(self) -> None:
+        """The token is asked for before anything else is done."""
+        environ = request.environ
+        self._token.check(environ["PATH_INFO"], environ.get("QUERY_STRING", ""), environ.get("HTTP_AUTHORIZATION", ""))
+
+    # There are no hooks, sessions, coroutines or hosts here. Flask would look for them in every request, which
+    # takes as long as everything else that it does for GET /v1/status.
+
+    def create_url_adapter(self, request: Request | None) -> MapAdapter | None:
+        if request is None:
+            return None
+        return self.url_map.bind("", path_info=request.path, default_method=request.method)
+
+    def ensure_sync(self, func: Any) -> Any:
+        return func
+
+    def finalize_request(self, rv: Any, from_error_handler: bool = False) -> Response:
+        return cast(Response, rv)
+
+    def do_teardown_request(self, exc: Any = None) -> None:
+        pass
+
+    def do_teardown_appcontext(self, exc: Any = None) -> None:
+        pass
 
 
 def create_app(dispatcher: Dispatcher, ask: Ask | None = None) -> AgentApp:
-    app = AgentApp(dispatcher, ask)
-    token = auth.Token(dispatcher.settings)
-
-    def check_token() -> None:
-        environ = request.environ
-        token.check(environ["PATH_INFO"], environ.get("QUERY_STRING", ""), environ.get("HTTP_AUTHORIZATION", ""))
-
-    app.before_request(check_token)
+    """The application for the agent of a dispatcher; `ask` is how views reach the runner where no server parks them."""
+    app = AgentApp(dispatcher.settings)
+    app.extensions[KEY] = Context(dispatcher, ask or Runner(dispatcher.settings.state).ask)
     for method, path, view in views.ROUTES:
         for rule in (path,) if path in views.ROOTS else (path, "/v1" + path):
             app.add_url_rule(rule, f"{view.__name__} {rule}", view, methods=[method], strict_slashes=False)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
-from flask import Response, current_app, request
+from flask import Response, request
 
 from agent_router import __version__
 from agent_router.api import openapi, query, streams
+from agent_router.api.context import Context, context
 from agent_router.api.later import Computed, Followed, Parked
 from agent_router.catalogue import listing, steps
 from agent_router.commands import objects
@@ -18,15 +19,8 @@ from agent_router.ipc.spool import Spooled
 from agent_router.schema.jsontext import dumps, parse
 from agent_router.schema.problems import RequestError
 
-if TYPE_CHECKING:
-    from agent_router.api.app import AgentApp
-
 # Parsing or validating more than this would be noticed by others.
 LARGE = 128 << 10
-
-
-def _app() -> AgentApp:
-    return cast("AgentApp", current_app._get_current_object())  # type: ignore[attr-defined]
 
 
 def _json(body: bytes | Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
@@ -49,39 +43,39 @@ def _sized(body: bytes | Spooled, view: Callable[[], Response]) -> Response:
     return Computed(view) if size > LARGE else view()
 
 
-def _park(app: AgentApp, message: Question, finish: Callable[[Any, bytes], Response], body: bytes = b"") -> Response:
-    return Parked(app.ask, message, body, finish)
+def _park(agent: Context, message: Question, finish: Callable[[Any, bytes], Response], body: bytes = b"") -> Response:
+    return Parked(agent.ask, message, body, finish)
 
 
 # ---- commands
 
 
 def run_command() -> Response:
-    app, text, body = _app(), _query(), _body()
+    agent, text, body = context(), _query(), _body()
     wait, options = query.flag(text, "wait"), query.call_options(text)
 
     def view() -> Response:
-        call = objects.call_from_body(app.dispatcher, body, options)
-        return _run(app, call, wait, lambda record: _json(record))
+        call = objects.call_from_body(agent.dispatcher, body, options)
+        return _run(agent, call, wait, lambda record: _json(record))
 
     return _sized(body, view)
 
 
 def call_method(name: str) -> Response:
-    app, text, body = _app(), _query(), _body()
+    agent, text, body = context(), _query(), _body()
     wait, options = query.flag(text, "wait"), query.call_options(text)
 
     def view() -> Response:
-        call = objects.call_of(app.dispatcher, name, body, options)
-        return _run(app, call, wait is not False, lambda record: _method_answer(call.id, record))
+        call = objects.call_of(agent.dispatcher, name, body, options)
+        return _run(agent, call, wait is not False, lambda record: _method_answer(call.id, record))
 
     return _sized(body, view)
 
 
-def _run(app: AgentApp, call: Call, wait: bool | None, shown: Callable[[bytes], Response]) -> Response:
+def _run(agent: Context, call: Call, wait: bool | None, shown: Callable[[bytes], Response]) -> Response:
     if wait:
         call.head["wait"] = True
-    return _park(app, call.message(), lambda answer, body: shown(_object(app, answer, body)), call.body)
+    return _park(agent, call.message(), lambda answer, body: shown(_object(agent, answer, body)), call.body)
 
 
 def _method_answer(id: str, record: bytes) -> Response:
@@ -98,81 +92,81 @@ def _method_answer(id: str, record: bytes) -> Response:
 
 
 def list_commands() -> Response:
-    app = _app()
+    agent = context()
 
     def finish(answer: Any, _: bytes) -> Response:
-        parts = objects.listing(app.dispatcher, answer)
+        parts = objects.listing(agent.dispatcher, answer)
         response = Response(cast(Any, parts), mimetype="application/json", direct_passthrough=True)
         response.content_length = sum(map(len, parts))
         return response
 
-    return _park(app, {"op": "list"}, finish)
+    return _park(agent, {"op": "list"}, finish)
 
 
 def get_command(id: str) -> Response:
-    app, wait = _app(), bool(query.flag(_query(), "wait"))
-    return _get(app, id, wait, lambda record: _json(record))
+    agent, wait = context(), bool(query.flag(_query(), "wait"))
+    return _get(agent, id, wait, lambda record: _json(record))
 
 
 def cancel_command(id: str) -> Response:
-    app, wait = _app(), bool(query.flag(_query(), "wait"))
+    agent, wait = context(), bool(query.flag(_query(), "wait"))
 
     def finish(answer: CancelAnswer, _: bytes) -> Response:
         objects.check_cancelled(id, answer)
-        return _get(app, id, wait, lambda record: _json(record, 200 if wait else 202))
+        return _get(agent, id, wait, lambda record: _json(record, 200 if wait else 202))
 
-    return _park(app, {"op": "cancel", "id": id}, finish)
-
-
-def _get(app: AgentApp, id: str, wait: bool, shown: Callable[[bytes], Response]) -> Response:
-    return _park(app, {"op": "get", "id": id, "wait": wait}, lambda answer, body: shown(_object(app, answer, body)))
+    return _park(agent, {"op": "cancel", "id": id}, finish)
 
 
-def _object(app: AgentApp, answer: CommandAnswer, body: bytes) -> bytes:
-    return objects.from_answer(app.dispatcher, answer, body)
+def _get(agent: Context, id: str, wait: bool, shown: Callable[[bytes], Response]) -> Response:
+    return _park(agent, {"op": "get", "id": id, "wait": wait}, lambda answer, body: shown(_object(agent, answer, body)))
+
+
+def _object(agent: Context, answer: CommandAnswer, body: bytes) -> bytes:
+    return objects.from_answer(agent.dispatcher, answer, body)
 
 
 def command_log(id: str) -> Response:
-    app, follow = _app(), query.flag(_query(), "follow")
+    agent, follow = context(), query.flag(_query(), "follow")
 
     def finish(answer: CommandAnswer, body: bytes) -> Response:
-        _object(app, answer, body)
-        log = streams.log(app.dispatcher, app.ask, id)
+        _object(agent, answer, body)
+        log = streams.log(agent.dispatcher, agent.ask, id)
         return log if follow else Computed(lambda: Response(log.take(over=True), mimetype=log.mimetype))
 
-    return _park(app, {"op": "get", "id": id}, finish)
+    return _park(agent, {"op": "get", "id": id}, finish)
 
 
 def command_events(id: str) -> Response:
-    app, last_seen = _app(), request.headers.get("Last-Event-ID", "")
+    agent, last_seen = context(), request.headers.get("Last-Event-ID", "")
 
     def finish(answer: CommandAnswer, body: bytes) -> Followed:
-        _object(app, answer, body)
-        return streams.events(app.dispatcher, app.ask, id, last_seen)
+        _object(agent, answer, body)
+        return streams.events(agent.dispatcher, agent.ask, id, last_seen)
 
-    return _park(app, {"op": "get", "id": id}, finish)
+    return _park(agent, {"op": "get", "id": id}, finish)
 
 
 # ---- catalogue
 
 
 def list_methods() -> Response:
-    dispatcher = _app().dispatcher
+    dispatcher = context().dispatcher
     return Computed(lambda: _json(listing.listing(dispatcher.registry, dispatcher.settings.notices)))
 
 
 def get_method(name: str) -> Response:
-    registry = _app().dispatcher.registry
+    registry = context().dispatcher.registry
     return Computed(lambda: _json(listing.entry(registry.find(name), full=True)))
 
 
 def list_steps() -> Response:
-    registry = _app().dispatcher.registry
+    registry = context().dispatcher.registry
     return Computed(lambda: _json(steps.catalogue(registry)))
 
 
 def openapi_document() -> Response:
-    registry, url = _app().dispatcher.registry, request.url_root
+    registry, url = context().dispatcher.registry, request.url_root
     return Computed(lambda: _json(openapi.document(registry, url)))
 
 
@@ -180,7 +174,7 @@ def openapi_document() -> Response:
 
 
 def status() -> Response:
-    return _json({"started_at": _app().dispatcher.started_at, "version": __version__})
+    return _json({"started_at": context().dispatcher.started_at, "version": __version__})
 
 
 def root() -> Response:

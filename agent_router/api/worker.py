@@ -22,6 +22,7 @@ from typing import Any
 from gunicorn import sock as gunicorn_sock
 from gunicorn.workers.base import Worker
 
+from agent_router.api.context import KEY
 from agent_router.api.errors import error_response
 from agent_router.api.followers import Followers
 from agent_router.api.later import Computed, Followed, Parked
@@ -68,7 +69,7 @@ class LoopWorker(Worker):
         libc.prctl(libc.PR_SET_PDEATHSIG, signal.SIGKILL)  # two workers must not share the port
         libc.return_large_memory()
         sys.setswitchinterval(0.001)  # a thread with a large document must not hold the loop up
-        dispatcher = self.wsgi.dispatcher
+        dispatcher = self.wsgi.extensions[KEY].dispatcher
         settings = dispatcher.settings
         spool.sweep(settings.state)
         self.loop = Loop()

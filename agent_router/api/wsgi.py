@@ -7,8 +7,8 @@ import sys
 from typing import Any
 
 from gunicorn import http as gunicorn_http
-from gunicorn.http import wsgi
 from gunicorn.http.errors import ParseException
+from gunicorn.util import unquote_to_wsgi_str
 
 from agent_router.api.later import KNOWN, Later
 from agent_router.api.request_buffer import RequestBuffer
@@ -29,14 +29,35 @@ def environ(request: RequestBuffer, peer: Any, server: Any, config: Any) -> Envi
     try:
         parsed = next(gunicorn_http.get_parser(config, iter([request.header]), peer))
         parsed._expected_100_continue = False
-        made: Environ = wsgi.create(parsed, None, peer, server, config)[1]
     except (ParseException, StopIteration, OSError, ValueError) as error:
         raise BadRequest(f"Not an HTTP request: {error}") from None
-    made["CONTENT_LENGTH"] = str(request.length)
-    made["wsgi.input"] = io.BytesIO(b"" if request.spooled else request.body)
-    made["wsgi.input_terminated"] = True
-    made["wsgi.errors"] = sys.stderr
-    made[KNOWN] = True
+    made: Environ = {
+        "REQUEST_METHOD": parsed.method,
+        "SCRIPT_NAME": "",
+        "PATH_INFO": unquote_to_wsgi_str(parsed.path),
+        "QUERY_STRING": parsed.query or "",
+        "RAW_URI": parsed.uri,
+        "SERVER_NAME": str(server[0]),
+        "SERVER_PORT": str(server[1]),
+        "SERVER_PROTOCOL": "HTTP/1.1",
+        "REMOTE_ADDR": peer[0] if isinstance(peer, tuple) else "",
+        "CONTENT_LENGTH": str(request.length),
+        "wsgi.version": (1, 0),
+        "wsgi.url_scheme": "https" if config.is_ssl else "http",
+        "wsgi.input": io.BytesIO(b"" if request.spooled else request.body),
+        "wsgi.input_terminated": True,
+        "wsgi.errors": sys.stderr,
+        "wsgi.multithread": False,
+        "wsgi.multiprocess": False,
+        "wsgi.run_once": False,
+        KNOWN: True,
+    }
+    for name, value in parsed.headers:
+        key = f"HTTP_{name.replace('-', '_')}"
+        if key == "HTTP_CONTENT_TYPE":
+            made["CONTENT_TYPE"] = value
+        elif key != "HTTP_CONTENT_LENGTH":
+            made[key] = f"{made[key]},{value}" if key in made else value
     if request.spooled is not None:
         made["agent.spooled"] = request.spooled
     return made

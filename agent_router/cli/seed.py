@@ -11,10 +11,10 @@ from pathlib import Path
 from threading import Event
 
 from agent_router import plugin
-from agent_router.image.seed import publish, sidefiles
-from agent_router.image.seed.publish import Options, Publication
-from agent_router.image.seed.scan import Image, scan
-from agent_router.image.seed.sender import Group
+from agent_router.seed import publish, side_files
+from agent_router.seed.publish import Options, Publication
+from agent_router.seed.scan import ScannedImage, scan
+from agent_router.seed.sender import Group
 
 REFUSED, FAILED = 2, 1
 REPORT_S = 1.0
@@ -50,9 +50,9 @@ def main(paths: Sequence[str], options: Options, only_make: str | None) -> int:
     return 0
 
 
-def read(paths: Sequence[str], over: Event) -> list[Image]:
+def read(paths: Sequence[str], over: Event) -> list[ScannedImage]:
     """Read every image once; returns early, with fewer, when told to stop."""
-    images: list[Image] = []
+    images: list[ScannedImage] = []
     for path in map(Path, paths):
         if not path.is_file():
             raise _UnusableImage(f"{path} is not a regular file; name image files")
@@ -69,7 +69,7 @@ def read(paths: Sequence[str], over: Event) -> list[Image]:
     return images
 
 
-def make(images: Sequence[Image], options: Options, directory: Path) -> int:
+def make(images: Sequence[ScannedImage], options: Options, directory: Path) -> int:
     """Write only the side files, for an existing web server."""
     if not options.advertise:
         _say("--only-make needs --advertise URL, the URL of the images in the torrents and Metalinks")
@@ -77,7 +77,7 @@ def make(images: Sequence[Image], options: Options, directory: Path) -> int:
     files = publish.side_files(images, options.advertise, options, options.trackers)
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        publish.write(directory, files)
+        publish.write_side_files(directory, files)
     except OSError as error:
         _say(f"{error.filename or directory}: {error.strerror}")
         return FAILED
@@ -92,11 +92,11 @@ def announce(publication: Publication) -> None:
     sent = publish.groups(options.group, publication.images)
     for image in publication.images:
         print(f"{image.name}  {image.size} bytes  sha256:{image.sha256}")
-        print(f"  {sidefiles.url_of(url, image.name)}.meta4")
-        print(f"  {sidefiles.url_of(url, image.name)}")
+        print(f"  {side_files.url_of(url, image.name)}.meta4")
+        print(f"  {side_files.url_of(url, image.name)}")
         if options.torrent:
-            print(f"  {sidefiles.url_of(url, image.name)}.torrent")
-            print(f"  {sidefiles.magnet(image, url, publish.trackers_of(url, options))}")
+            print(f"  {side_files.url_of(url, image.name)}.torrent")
+            print(f"  {side_files.magnet(image, url, publish.trackers_of(url, options))}")
         if image.name in sent:
             print(f"  {sent[image.name].url}")
     ways = ["HTTP"]

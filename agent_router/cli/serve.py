@@ -167,8 +167,9 @@ def _heartbeat(main: Callable[[Settings], None], settings: Settings, listener: s
 
 def _front(settings: Settings, listener: socket.socket, started_at: float) -> None:
     from agent_router.api import server
+    from agent_router.conductor.bridge import translate
 
-    server.run(settings, listener.fileno(), started_at)
+    server.run(settings, listener.fileno(), started_at, translate)
 
 
 def _announce(settings: Settings) -> None:

@@ -84,13 +84,7 @@ class Dispatcher:
         self._guard(head, manifest, request)
         self._remember(head["id"], manifest, hidden)
         stdin = self._stdin(manifest, request, text if request is params else None)
-        body = b""
-        if hidden:  # in the body, because the head is journalled
-            body = dumps(hidden)
-            head["secrets"] = len(body)
-        if isinstance(stdin, Spooled):
-            return Call(head["id"], head, body, stdin)
-        return Call(head["id"], head, body + stdin)
+        return _call(head, stdin, hidden)
 
     def _stdin(self, manifest: Manifest, request: Any, text: bytes | Spooled | None) -> bytes | Spooled:
         if manifest.exec and manifest.exec.get("stdin", "none") == "none":
@@ -227,6 +221,16 @@ class Dispatcher:
                 return found
         except (OSError, ValueError):
             return []
+
+
+def _call(head: Run, stdin: bytes | Spooled, hidden: list[str]) -> Call:
+    body = b""
+    if hidden:  # in the body, because the head is journalled
+        body = dumps(hidden)
+        head["secrets"] = len(body)
+    if isinstance(stdin, Spooled):
+        return Call(head["id"], head, body, stdin)
+    return Call(head["id"], head, body + stdin)
 
 
 def _secrets(manifest: Manifest, params: Any) -> list[str]:

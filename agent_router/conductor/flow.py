@@ -14,6 +14,7 @@ from agent_router.commands.calls import Batch
 from agent_router.commands.progress import progress_text
 from agent_router.ipc.client import Client, RunnerGone
 from agent_router.ipc.messages import Run
+from agent_router.plugin.cancel import Cancelled, raise_on_sigterm
 from agent_router.schema.problems import Problem, RequestError
 
 COMMAND = "flow.start_flow"
@@ -27,10 +28,6 @@ class FlowCommand(TypedDict):
     name: str
     head: Run
     body: str
-
-
-class FlowCancelled(BaseException):
-    """SIGTERM: the flow was cancelled."""
 
 
 def expand(params: dict[str, Any]) -> Batch | None:
@@ -55,7 +52,7 @@ def run(request: dict[str, Any], state: str) -> dict[str, Any]:
     commands: list[FlowCommand] = request["commands"]
     where, id = "the flow", ""
     try:
-        signal.signal(signal.SIGTERM, _stop)
+        raise_on_sigterm()
         signal.signal(signal.SIGPIPE, signal.SIG_IGN)  # else the death of the runner would kill this plugin
         for number, command in enumerate(commands):
             where, id = f"command {number + 1} of {len(commands)}, {command['name']},", command["head"]["id"]
@@ -64,7 +61,7 @@ def run(request: dict[str, Any], state: str) -> dict[str, Any]:
             if record["command_error"]:
                 message = f"{where} failed: {record['command_error']['message']}"
                 raise plugin.Failed("command_failed", message, partial={"results": results})
-    except FlowCancelled:
+    except Cancelled:
         _cancel(state, id)
         raise plugin.Failed("stopped", f"{where} was stopped", partial={"results": results}) from None
     except RunnerGone as error:
@@ -104,8 +101,3 @@ def _cancel(state: str, id: str) -> None:
             return
         unknown += asked["state"] == "unknown"
         time.sleep(POLL_S[1])
-
-
-def _stop(*_: object) -> None:
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    raise FlowCancelled

@@ -17,9 +17,8 @@ from agent_router.conductor.boot_parameters import BootParameters
 from agent_router.conductor.ironic import Ironic, IronicError
 from agent_router.conductor.state import ConductorState
 from agent_router.config import tls
-from agent_router.image import permitted
+from agent_router.deploy import node, permitted_formats
 from agent_router.linux import files
-from agent_router.storage import node
 
 LOCKED_S = (5.0, 10.0, 30.0)
 BACKOFF_S = (1.0, 60.0)
@@ -86,7 +85,7 @@ class Lookup:
         if state.token:
             state.save()
         node.remember(found["node"], self._directory)
-        permitted.remember(config, self._directory)
+        permitted_formats.remember(config, self._directory)
         self.limit_tls()
         return token
 

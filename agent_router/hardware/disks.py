@@ -3,7 +3,8 @@
 import re
 from typing import Any
 
-from agent_router.storage import lsblk, udev
+from agent_router.storage import lsblk
+from agent_router.storage.udev import udev
 
 # Boot and replay-protected partitions of eMMC look like disks, but cannot hold a system.
 NO_DISK = re.compile(r"(ram|zram|loop|md|nbd|fd)\d+|mmcblk\d+(boot\d+|rpmb)")
@@ -12,7 +13,7 @@ NO_DISK = re.compile(r"(ram|zram|loop|md|nbd|fd)\d+|mmcblk\d+(boot\d+|rpmb)")
 def disks() -> list[dict[str, Any]]:
     """All disks that could hold a system, in lsblk's order."""
     paths = lsblk.links("by-path")
-    return [describe(node, udev.properties(node["kname"]), paths) for node in lsblk.tree(probe=False) if is_disk(node)]
+    return [describe(node, udev(node["kname"]), paths) for node in lsblk.tree(probe=False) if is_disk(node)]
 
 
 def is_disk(node: dict[str, Any]) -> bool:

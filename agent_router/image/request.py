@@ -1,24 +1,56 @@
-"""From the request of image.write to what the engine works with: places to ask, the image wanted, where it goes."""
+"""The request of image.write as the engine needs it: sources to try, the image wanted, the destination."""
 
 import functools
 from typing import Any
 
 from agent_router import plugin
-from agent_router.image import bmap, checksum_file, digest, formats
-from agent_router.image.attempt import Image
-from agent_router.image.protocols import Place, Sink
-from agent_router.image.sources import Spec
+from agent_router.image import formats
+from agent_router.image.destinations.disk import Disk
+from agent_router.image.engine import digest
+from agent_router.image.engine.transfer import WantedImage
+from agent_router.image.formats import block_map
+from agent_router.image.protocols import Destination, Sink
+from agent_router.image.sources import Spec, checksum_file
 from agent_router.image.sources.fetch import fetch
-from agent_router.image.target import Target
 
-# Of a source, what every source knows; the rest is for one kind alone.
+# Keys of a source that every kind of source knows; all others are for one kind alone.
 COMMON = ("headers", "patience_s", "ca", "certificate", "key")
 # Formats that give an image from its first byte to its last, as a block map needs it.
 MAPPED = ("raw", "gz", "xz", "zst", "bz2")
 EXTRAS = ("linger_s", "linger_ratio", "upload_bps", "listen")
 
 
-def specs(request: dict[str, Any], digest_known: bool) -> list[Spec]:
+def understand(request: dict[str, Any]) -> tuple[WantedImage, Destination, str]:
+    """What the image must be, the destination, locked against others, and the name of that."""
+    refuse_contradictions(request)
+    image = wanted_image(request)
+    if request.get("device"):
+        disk = Disk(request["device"], request.get("zero", "auto"), request.get("max_size_bytes"))
+        return image, disk, request["device"]
+    from agent_router.image.destinations.tree import Tree  # its imports take 10 ms, which only archives pay for
+
+    tree = Tree(request["tree"], request.get("max_size_bytes"), request.get("allow_devices", False))
+    return image, tree, request["tree"]
+
+
+def wanted_image(request: dict[str, Any]) -> WantedImage:
+    """Fetches checksum file and block map."""
+    first = source_specs(request, False)[0]
+    wanted = digest.parse(
+        request.get("digest"), lambda url: checksum_file.look_up(_spec(url, request, False), first.url)
+    )
+    mapped = None
+    if request.get("bmap"):
+        spec = _spec(request["bmap"], request, False)
+        mapped = functools.partial(_mapped, block_map.parse(fetch(spec, block_map.LIMIT), spec.name))
+    return WantedImage(request.get("format", "raw"), wanted, request.get("size_bytes"), mapped)
+
+
+def _mapped(found: block_map.BlockMap, sink: Sink) -> block_map.BlockMapSink:
+    return block_map.BlockMapSink(found, sink)
+
+
+def source_specs(request: dict[str, Any], digest_known: bool) -> list[Spec]:
     """One Spec for each source; what the request says for all of them holds unless a source says otherwise."""
     given = request["sources"]
     return [_spec(one, request, digest_known) for one in (given if isinstance(given, list) else [given])]
@@ -40,35 +72,8 @@ def _spec(one: str | dict[str, Any], request: dict[str, Any], digest_known: bool
     )
 
 
-def image(request: dict[str, Any]) -> Image:
-    """What the image must be; fetches checksum file and block map."""
-    first = specs(request, False)[0]
-    wanted = digest.parse(
-        request.get("digest"), lambda url: checksum_file.look_up(_spec(url, request, False), first.url)
-    )
-    before = None
-    if request.get("bmap"):
-        spec = _spec(request["bmap"], request, False)
-        before = functools.partial(_mapped, bmap.parse(fetch(spec, bmap.LIMIT), spec.name))
-    return Image(request.get("format", "raw"), wanted, request.get("size_bytes"), before)
-
-
-def _mapped(found: bmap.Bmap, sink: Sink) -> Sink:
-    return bmap.MappedSink(found, sink)
-
-
-def place(request: dict[str, Any]) -> Place:
-    """The disk, locked against others, or the tree."""
-    refuse_place(request)
-    if request.get("device"):
-        return Target(request["device"], request.get("zero", "auto"), request.get("max_size_bytes"))
-    from agent_router.image.tree import Tree  # what unpacks archives takes 10 ms, which a disk need not pay for
-
-    return Tree(request["tree"], request.get("max_size_bytes"), request.get("allow_devices", False))
-
-
-def refuse_place(request: dict[str, Any]) -> None:
-    """Raise InvalidRequest for what does not go together; the schema lets it pass."""
+def refuse_contradictions(request: dict[str, Any]) -> None:
+    """Raise InvalidRequest for keys that exclude each other, which the schema cannot express."""
     form = request.get("format", "raw")
     if request.get("bmap") and form not in MAPPED:
         message = f"a block map goes with a raw image, compressed or not, and not with {form}: leave bmap out"

@@ -9,19 +9,35 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import dataclass
+from typing import NamedTuple
 
 from agent_router.ipc import reasons
+from agent_router.ipc.loop import Loop
 from agent_router.linux import proc
 from agent_router.linux.clock import boottime
 from agent_router.runner import events, files, leftovers
 from agent_router.runner.command import Command
-
-if TYPE_CHECKING:
-    from agent_router.runner.service import Runner
+from agent_router.runner.execution import Execution
+from agent_router.runner.history import History
+from agent_router.runner.journal import Journal
+from agent_router.runner.locks import Locks
 
 PATIENCE_S, RETRY_S = 2.0, 0.005
 TICK_S = 0.02  # start times are rounded down to a tick, ours may be a moment late
+
+
+@dataclass(slots=True)
+class Parts:
+    """What a runner is made of, as far as its recovery fills it."""
+
+    state: str
+    loop: Loop
+    journal: Journal
+    history: History
+    locks: Locks
+    execution: Execution
+    unjudged: dict[str, Command]
 
 
 class Note(NamedTuple):
@@ -53,7 +69,7 @@ class Orphans:
                 yield Note(int(pid), int(status), leader == b"1", float(born), float(died))
 
 
-def recover(runner: Runner) -> None:
+def recover(runner: Parts) -> None:
     """Bring the table of commands up to date; to be called before the first message."""
     orphans = Orphans(runner.state)
     remembered = runner.history.ids()
@@ -83,7 +99,7 @@ def recover(runner: Runner) -> None:
             _adopt(runner, command, orphans)
 
 
-def _find_process(runner: Runner, command: Command, known: set[int], orphans: Orphans) -> None:
+def _find_process(runner: Parts, command: Command, known: set[int], orphans: Orphans) -> None:
     """B without P: the runner died between the intent and the note of the pid; at most one such.
 
     The plugin still works in its directory, or it was started after the intent and has ended.
@@ -118,7 +134,7 @@ def _supervisor_since() -> float:
     return proc.start_ticks(os.getppid()) / proc.TICKS_PER_S
 
 
-def _adopt(runner: Runner, command: Command, orphans: Orphans) -> None:
+def _adopt(runner: Parts, command: Command, orphans: Orphans) -> None:
     """Watch a plugin of the dead runner like a child; only a pid with the right start time is trusted."""
     command.adopted_until = time.monotonic() + PATIENCE_S
     base = runner.execution.base(command)
@@ -150,7 +166,7 @@ def _adopt(runner: Runner, command: Command, orphans: Orphans) -> None:
         runner.execution.stop(command, reason)
 
 
-def _keep_stuck(runner: Runner, command: Command) -> None:
+def _keep_stuck(runner: Parts, command: Command) -> None:
     """Its end was reported long ago, but the process still hangs in the kernel: the locks stay taken."""
     command.phase, command.pushed = "stuck", True
     runner.execution.live[command.id] = command
@@ -171,7 +187,7 @@ def _is_ours(command: Command) -> bool:
     return 0 <= ticks <= (command.started_boot + TICK_S) * proc.TICKS_PER_S
 
 
-def _gone(runner: Runner, command: Command, orphans: Orphans) -> None:
+def _gone(runner: Parts, command: Command, orphans: Orphans) -> None:
     runner.loop.unwatch(command.pidfd)
     os.close(command.pidfd)
     command.pidfd = -1
@@ -179,7 +195,7 @@ def _gone(runner: Runner, command: Command, orphans: Orphans) -> None:
     _read_status(runner, command.id, orphans)
 
 
-def _read_status(runner: Runner, id: str, orphans: Orphans) -> None:
+def _read_status(runner: Parts, id: str, orphans: Orphans) -> None:
     """Take the status from the supervisor's notes; it writes them a moment after the end."""
     command = runner.execution.live.get(id)
     if command is None or not command.running:

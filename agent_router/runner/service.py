@@ -62,7 +62,8 @@ class Runner:
         self._waiters: dict[str, list[Connection]] = {}
         self._kept: list[tuple[str, int]] = []
         self._listener: socket.socket | None = None
-        recovery.recover(self)
+        parts = (self.loop, self.journal, self.history, self.locks, self.execution, self.unjudged)
+        recovery.recover(recovery.Parts(state, *parts))
         self._kept = recovery.kept_logs(state, set(self.execution.live) | set(self.unjudged))
 
     def listen(self) -> None:

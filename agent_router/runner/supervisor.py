@@ -6,6 +6,7 @@ no reason to die. Both children are forks, so the interpreter's memory is shared
 """
 
 import fcntl
+import gc
 import os
 import signal
 import sys
@@ -46,6 +47,8 @@ class Supervisor:
             signal.signal(number, self._stop)
         signal.signal(signal.SIGUSR1, self._retire)
         self._note_pid()
+        gc.collect()
+        gc.freeze()  # a collection in a child would copy the pages that it shares with this process
         for name in self._mains:
             self._start(name)
         libc.set_title("agent-router: supervisor")

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from agent_router import plugin
+from agent_router.storage.udev import UDEV_DATA
 
 # NAME makes lsblk print a tree; without it the list is flat.
 COLUMNS = (
@@ -14,7 +15,6 @@ COLUMNS = (
     "PTTYPE,PTUUID,PARTTYPE,PARTLABEL,PARTUUID,FSTYPE,LABEL,UUID,MOUNTPOINTS"
 )
 DEV = Path("/dev")
-UDEV_DATA = Path("/run/udev/data")
 
 
 def tree(*devices: str, probe: bool = True) -> list[dict[str, Any]]:

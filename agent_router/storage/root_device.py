@@ -11,7 +11,8 @@ from typing import Any
 
 from agent_router import plugin
 from agent_router.plugin import devices
-from agent_router.storage import hints, lsblk, udev
+from agent_router.storage import hints, lsblk
+from agent_router.storage.udev import udev
 
 SMALLEST = 4 << 30
 # Of lsblk's type disk too, but memory, floppies and the boot areas of eMMC.
@@ -65,7 +66,7 @@ def disks() -> list[dict[str, Any]]:
     paths = lsblk.links("by-path")
     found: dict[str, dict[str, Any]] = {}
     for node in _devices(lsblk.tree(probe=False)):
-        found.setdefault(node["kname"], describe(node, udev.properties(node["kname"]), paths))
+        found.setdefault(node["kname"], describe(node, udev(node["kname"]), paths))
     return list(found.values())
 
 

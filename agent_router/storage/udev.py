@@ -1,4 +1,4 @@
-"""udev's properties of block devices, read from its database, as udevadm info does."""
+"""What udev knows of a block device, read from its database."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ from agent_router.storage.blockdev import SYS, read, sysfs
 UDEV_DATA = Path("/run/udev/data")
 
 
-def properties(name: str, data: Path = UDEV_DATA, sys: Path = SYS) -> dict[str, str]:
-    """By the kernel's name of the device; {} where udev does not run."""
+def udev(name: str, data: Path = UDEV_DATA, sys: Path = SYS) -> dict[str, str]:
+    """udev's properties of a block device, read from its database (as udevadm info does); {} without udev."""
     text = read(data / f"b{read(sysfs(name, sys) / 'dev')}") or ""
     return dict(line[2:].split("=", 1) for line in text.splitlines() if line.startswith("E:") and "=" in line)

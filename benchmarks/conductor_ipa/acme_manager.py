@@ -1,4 +1,4 @@
-"""A vendor's hardware manager for ironic-python-agent, with one step that only waits: tests' plugin acme.burn_in."""
+"""A vendor's hardware manager for ironic-python-agent with one step that only waits, like the tests' acme.burn_in."""
 
 import time
 

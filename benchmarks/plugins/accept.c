@@ -1,4 +1,4 @@
-/* bench.document: read the whole request, answer something small. */
+/* bench.document: read the whole request, return a small response. */
 #include <unistd.h>
 
 int main(void)

@@ -1,4 +1,4 @@
 #!/bin/bash
-# bench.bash: print the request. It comes on standard input, or, from webhook, as the argument.
+# bench.bash: print the request, from standard input or, with webhook, from the argument.
 if (($#)); then request=$1; else IFS= read -r -d '' request; fi
 printf '%s\n' "$request"

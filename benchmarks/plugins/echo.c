@@ -1,4 +1,4 @@
-/* bench.c: print the request. It comes on standard input, or, from webhook, as the argument. */
+/* bench.c: print the request, from standard input or, with webhook, from the argument. */
 #include <string.h>
 #include <unistd.h>
 

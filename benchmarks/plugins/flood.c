@@ -1,7 +1,7 @@
 /*
- * bench.flood: write PARAM_mib MiB to descriptor PARAM_fd as fast as the kernel takes them.
- * Into the file PARAM_note, which is mapped, so that noting costs nothing and survives SIGKILL:
- * bytes written, time of crossing PARAM_cap bytes, time of the last write (monotonic ns).
+ * bench.flood: write PARAM_mib MiB to descriptor PARAM_fd as fast as the kernel accepts them.
+ * Records in the file PARAM_note bytes written, time of crossing PARAM_cap bytes and time of the
+ * last write (monotonic ns). The file is mapped, so recording costs nothing and survives SIGKILL.
  */
 #include <fcntl.h>
 #include <stdint.h>

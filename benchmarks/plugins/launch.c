@@ -1,6 +1,6 @@
 /*
- * launch COUNT FILE PROGRAM: the floor. Run PROGRAM COUNT times with FILE as its standard input
- * and its output in a pipe, with nothing around it. No plugin; the harness measures its CPU.
+ * launch COUNT FILE PROGRAM: the baseline. Run PROGRAM COUNT times with FILE as standard input
+ * and its output in a pipe, and nothing else. Not a plugin; the harness measures its CPU time.
  */
 #define _GNU_SOURCE
 #include <fcntl.h>

@@ -1,4 +1,4 @@
-/* bench.sleep: do nothing for PARAM_seconds, without memory worth counting. */
+/* bench.sleep: do nothing for PARAM_seconds, with negligible memory. */
 #include <stdlib.h>
 #include <time.h>
 #include <unistd.h>

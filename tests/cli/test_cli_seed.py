@@ -234,7 +234,7 @@ def test_a_program_that_multicast_needs_is_named(cli, image, tmp_path):
     for program, package in (("udp-sender", "udpcast"), ("setpriv", "util-linux")):
         done = cli(*arguments, PATH=str(tmp_path))
         assert done.status == 1
-        assert f"{program} is missing; install {package}, or leave --multicast out" in done.err
+        assert f"{program} is missing; install {package}, or omit --multicast" in done.err
         (tmp_path / program).write_text("#!/bin/sh\n")
         (tmp_path / program).chmod(0o755)
 

@@ -109,7 +109,7 @@ def test_a_damaged_image_of_a_swarm_is_told_and_boots_nothing(machine, seed):
     error = machine.node.reach("deploy failed")["last_error"]
 
     assert "Deploy step deploy.write_image failed" in error
-    assert f"disk.raw.torrent has SHA-256 {right}, expected was {'0' * 64}" in error
+    assert f"disk.raw.torrent has SHA-256 {right}, expected {'0' * 64}" in error
     disk = machine.disks[0]
     assert disk.read(MIB) == bytes(MIB)
     assert disk.read(MIB, disk.size - MIB) == bytes(MIB)

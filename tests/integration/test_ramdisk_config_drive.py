@@ -69,7 +69,7 @@ def test_the_config_drive_comes_before_the_boot_medium(boxes):
     devices = [device("/dev/sr0", label="vmedia_boot_iso"), device("/dev/sr1", label="config-2")]
     box = boxes()
     assert mounted(box, *devices) == ["/dev/sr1", "/dev/sr0"]
-    assert "network: cannot mount /dev/sr1, so static network data on it, if any, are not used" in box.log.read_text()
+    assert "network: cannot mount /dev/sr1, so static network data on it, if any, is not used" in box.log.read_text()
 
 
 @pytest.mark.parametrize("cmdline, looks", [("quiet", 1), ("quiet boot_method=vmedia", 21)])

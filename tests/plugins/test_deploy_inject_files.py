@@ -74,7 +74,7 @@ def test_the_content_is_a_secret():
 
 
 @pytest.mark.parametrize(("file", "said"), [
-    ({"path": "/etc/"}, "is a directory"), ({"path": "/motd", "content": "eA=="}, "partition must be named"),
+    ({"path": "/etc/"}, "is a directory"), ({"path": "/motd", "content": "eA=="}, "partition must be given"),
     ({"path": "/etc/x"}, "either content or deleted"),
     ({"path": "/etc/x", "content": "eA==", "deleted": True}, "either content or deleted"),
 ])  # fmt: skip
@@ -149,7 +149,7 @@ def test_content_from_a_url_with_templates(call, disk, look):
     try:
         url = server.url.replace("disk.raw", "{node[uuid]}/{ports[0][address]}")
         call(STEP, files=[{"path": "/etc/x", "content": url}], node_uuid="u1", ports=[{"address": "52:54"}])
-        with pytest.raises(PluginFailed, match=r"\{node\[secret\]\} in a URL is not known") as failed:
+        with pytest.raises(PluginFailed, match=r"\{node\[secret\]\} in a URL is unknown") as failed:
             call(STEP, files=[{"path": "/etc/x", "content": server.url + "{node[secret]}"}], node_uuid="u1")
     finally:
         server.shutdown()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from agent_router.image import permitted
+from agent_router.deploy import permitted_formats
 from tests.support.deployment import STEP, deploy
 from tests.support.disks import MIB, gpt_image, msdos_image, table_of
 from tests.support.plugin import PluginFailed, problems
@@ -178,7 +178,7 @@ def test_an_image_for_other_sectors_is_refused_untouched(call, serve, disk_of_4k
 @pytest.mark.root
 def test_a_format_that_ironic_does_not_permit_leaves_the_disk_alone(call, serve, disk, tmp_path):
     (tmp_path / "state").mkdir()
-    permitted.remember({"permitted_image_formats": ["raw"]}, tmp_path / "state")
+    permitted_formats.remember({"permitted_image_formats": ["raw"]}, tmp_path / "state")
     server, before = serve(b"QFI\xfb"), Path(disk).read_bytes()
     with pytest.raises(PluginFailed, match="permitted_image_formats in \\[conductor\\]") as failed:
         deploy(call, server, b"", info={"disk_format": "qcow2"})

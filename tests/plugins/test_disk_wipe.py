@@ -84,7 +84,7 @@ def test_wipes_a_real_disk_and_its_partition(call, loop_disk):
     assert "swap" in run("wipefs", "--no-act", disk), "plan must not write"
     assert call("disk.wipe", device=disk) == {"wiped": ["ext4", "swap"]}
     assert run("wipefs", "--no-act", disk) == run("wipefs", "--no-act", partition) == ""
-    assert call.warnings == [f"The kernel still knows the old partitions of {disk}"]
+    assert call.warnings == [f"The kernel still uses the old partition table of {disk}"]
     assert call("disk.wipe", device=disk) == {"wiped": []}
 
 

@@ -20,6 +20,6 @@ def test_schema_takes_a_flow():
 
 
 def test_without_an_agent_it_runs_nothing(call):
-    with pytest.raises(PluginFailed, match="call this method of an agent") as failed:
+    with pytest.raises(PluginFailed, match="call it through an agent") as failed:
         call(COMMAND, flow=[{"standby.sync": {}}])
     assert failed.value.code == "not_prepared"

@@ -3,7 +3,7 @@ import subprocess
 
 import pytest
 
-from agent_router.boot import install
+from agent_router.deploy import boot_entries
 from agent_router.plugin import Failed
 from tests.support.disks import gpt_image, msdos_image, remembering
 from tests.support.plugin import problems
@@ -18,7 +18,7 @@ PRINTED = "BootOrder: 0001\nBoot0001* debian\tHD(1)/File(x)\nBoot0002* ironic1\t
 def uefi(call, fake_tool, monkeypatch, tmp_path):
     """A machine booted by UEFI; gives efibootmgr's calls."""
     (tmp_path / "sys/firmware/efi").mkdir(parents=True)
-    monkeypatch.setattr(install, "SYS", tmp_path / "sys")
+    monkeypatch.setattr(boot_entries, "SYS", tmp_path / "sys")
     tool = fake_tool("efibootmgr", stdout=PRINTED)
     monkeypatch.setenv("PATH", call.path)
     return tool
@@ -54,7 +54,7 @@ def created(tool):
 def run(**request):
     # The disk is a file here, so that no loop device is needed to read it.
     assert not problems(COMMAND, "request", request | ({"device": "/dev/sda"} if "device" in request else {}))
-    answer = install.install(request)
+    answer = boot_entries.install_bootloader(request)
     assert not problems(COMMAND, "response", answer)
     return answer
 
@@ -69,7 +69,7 @@ def test_on_bios_there_is_nothing_to_do(call):
     assert call(COMMAND, root_uuid="0x3f2a91c4") == {"boot_mode": "bios", "entries": []}
     assert call.warnings == []
     call(COMMAND, target_boot_mode="uefi")
-    assert call.warnings == ["The machine was booted by bios, but is to boot by uefi"]
+    assert call.warnings == ["The machine was booted in bios mode, but shall boot in uefi mode"]
 
 
 def test_the_csv_file_of_the_shim_decides_path_and_label(uefi, disk):

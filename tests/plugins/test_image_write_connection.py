@@ -72,7 +72,7 @@ def test_another_image_that_is_read_again_is_found_out_by_its_digest(call, serve
 def test_a_server_without_ranges_that_always_breaks_off_there_is_given_up(call, server, image, disk):
     server.cut_after, server.ranges = 2 * MIB, False
     before = content(disk)
-    with pytest.raises(PluginFailed, match=r"the server cannot resume \(no Range\) and broke off again") as failed:
+    with pytest.raises(PluginFailed, match=r"the server cannot resume \(no Range\) and broke off repeatedly") as failed:
         call("image.write", device=disk, sources=server.url, digest=digest(image))
     assert failed.value.code == "connection_lost"
     assert len(server.requests) == 5
@@ -150,6 +150,6 @@ def test_a_server_that_announced_more_than_it_has(call, server, image, disk):
 def test_a_chunked_image_of_the_wrong_size(call, server, image, disk):
     server.chunked = True
     before = content(disk)
-    with pytest.raises(PluginFailed, match=f"gave {len(image)} bytes, expected were {len(image) + 1}") as failed:
+    with pytest.raises(PluginFailed, match=f"gave {len(image)} bytes, expected {len(image) + 1}") as failed:
         call("image.write", device=disk, sources=server.url, size_bytes=len(image) + 1)
     assert_told_truly(disk, before, failed.value.partial)

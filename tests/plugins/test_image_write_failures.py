@@ -13,7 +13,7 @@ from tests.support.waiting import HANG_S
     ({"statuses": [404]}, {}, "http_error", "HTTP 404 Not Found"),
     ({"statuses": [401]}, {}, "http_error", "HTTP 401"),
     ({"announce": 17 * MIB}, {}, "too_large", "the image has 17825792 bytes"),
-    ({}, {"size_bytes": 5}, "wrong_size", "expected were 5"),
+    ({}, {"size_bytes": 5}, "wrong_size", "expected 5"),
     ({"encoding": "gzip"}, {}, "encoded", "sends it as gzip"),
     ({"body": b""}, {}, "empty", "is empty"),
     ({"body": b"QFI\xfb\0\0\0\3" * 100}, {}, "wrong_format", "is a qcow2 image"),

@@ -69,7 +69,7 @@ def test_what_the_target_refuses_is_told(call, export, loop_disk, change, messag
 
 
 def test_nobody_at_that_address(call, loop_disk, port):  # noqa: F811
-    with pytest.raises(PluginFailed, match="nobody answers") as failed:
+    with pytest.raises(PluginFailed, match="nothing answers") as failed:
         call(
             "image.write", device=loop_disk(16), sources=f"iscsi://127.0.0.1:{port}/iqn.2026-11.org.x:a/1", patience_s=5
         )

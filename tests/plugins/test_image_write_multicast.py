@@ -102,7 +102,7 @@ def test_a_sender_that_dies_is_noticed(call, lan, loop_disk, image):  # noqa: F8
     running = start(call, lan.nodes[0], disk, digest=digest(image), patience_s=2)
     running.wait_for_event("done")
     sender.kill()
-    with pytest.raises(PluginFailed, match=r"broke off after \d+ bytes: the sender has said nothing for 2 s") as failed:
+    with pytest.raises(PluginFailed, match=r"broke off after \d+ bytes: the sender was silent for 2 s") as failed:
         running.finish()
     assert failed.value.code == "connection_lost"
     assert_boots_nothing(disk)
@@ -132,7 +132,7 @@ def test_a_cancel_ends_the_receiver(call, lan, loop_disk, image):  # noqa: F811
 
 
 @pytest.mark.parametrize(("url", "more", "code", "message"), [
-    (URL, {}, "no_digest", "anybody on the network can send by multicast"),
+    (URL, {}, "no_digest", "anyone on the network can send by multicast"),
     ("udpcast://?interface=nope", {"digest": SHA}, "no_interface", "no interface nope"),
     ("udpcast://?wait_s=1", {"digest": SHA}, "no_source", "no transmission began on v0 within 1 s"),
     ("udpcast://:9001", {"digest": SHA}, "bad_url", "even"),

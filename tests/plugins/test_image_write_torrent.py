@@ -50,8 +50,6 @@ def test_from_peers_that_a_tracker_names(call, swarm, image, loop_disk, kind):
     assert any(asked["event"] == "started" for asked in one.tracker.asked)
 
 
-# A fault of ours that is still to be mended: the second of our two sessions may hold the only connection for ever.
-@pytest.mark.xfail(strict=False, reason="on a busy machine the peer gives nothing; seen in 3 of 20 runs")
 def test_from_a_peer_that_takes_one_connection_only_of_an_address(call, swarm, image, loop_disk):
     disk, one = loop_disk(16), swarm(image)
     one.seeder(one_each=True)

@@ -50,7 +50,7 @@ def test_a_killed_seeder_leads_to_the_next_source(call, swarm, image, loop_disk)
 def test_nobody_there(call, swarm, image, loop_disk):
     disk, one = loop_disk(16), swarm(image)
     before = content(disk)
-    with pytest.raises(PluginFailed, match="nobody gave a byte within") as failed:
+    with pytest.raises(PluginFailed, match="no peer sent a byte within") as failed:
         write(call, disk, one.torrent_url, digest=one.digest, patience_s=1.5)
     assert failed.value.code == "no_source"
     assert content(disk) == before, "not touched"

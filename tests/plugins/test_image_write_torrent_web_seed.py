@@ -32,7 +32,7 @@ def one(tmp_path):
 def test_a_web_seed_is_not_asked_while_peers_give(call, one, loop_disk, tmp_path):
     # On a busy machine peers may be quiet for seconds.
     (tmp_path / "sitecustomize.py").write_text(
-        "from agent_router.image.torrent import download\n"
+        "from agent_router.image.sources.torrent import download\n"
         "download.QUIET_S, download.QUIET_ALONE_S = (60.0, 60.0), 60.0\n"
     )
     call.extra_env = {"PYTHONPATH": f"{REPO}:{tmp_path}"}

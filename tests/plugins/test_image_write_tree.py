@@ -8,7 +8,7 @@ from tarfile import BLKTYPE, CHRTYPE, LNKTYPE, REGTYPE, SYMTYPE
 
 import pytest
 
-from agent_router.image.tree import MARKER
+from agent_router.image.destinations.tree import MARKER
 from tests.support.disk_content import MIB, SHA, digest
 from tests.support.plugin import PluginFailed
 from tests.support.trees import CAPABILITY, PACK, fill, found, members, pack
@@ -67,14 +67,14 @@ def test_what_is_mounted_below_is_filled_and_emptied_too(call, serve, mounted, a
 
 # Format, what is wrong with the published file, request, code, sentence.
 WRONG = {
-    "digest": ("tar.gz", lambda data: data, {"digest": SHA}, "digest_mismatch", "expected was 9999"),
-    "cut": ("tar", lambda data: data[: 2 * MIB], {}, "truncated", "is no complete tar archive: unexpected end"),
+    "digest": ("tar.gz", lambda data: data, {"digest": SHA}, "digest_mismatch", "expected 9999"),
+    "cut": ("tar", lambda data: data[: 2 * MIB], {}, "truncated", "is not a complete tar archive: unexpected end"),
     "cut packed": ("tar.xz", lambda data: data[: len(data) // 2], {}, "truncated", "in the middle of its xz data"),
     "damaged": ("tar.gz", lambda data: data[:MIB] + b"?" * 999 + data[MIB + 999 :], {}, "bad_image", "is damaged"),
     "limit": ("tar.gz", lambda data: data, {"max_size_bytes": MIB}, "too_large", "more than the 1048576 bytes"),
     "empty": ("tar", lambda data: bytes(10240), {}, "bad_image", "without a member"),
-    "no archive": ("tar", lambda data: b"no archive" * 99999, {}, "bad_image", "is no complete tar archive"),
-    "more behind": ("tar", lambda data: data + b"more", {}, "bad_image", "something else after the end"),
+    "no archive": ("tar", lambda data: b"no archive" * 99999, {}, "bad_image", "is not a complete tar archive"),
+    "more behind": ("tar", lambda data: data + b"more", {}, "bad_image", "other data after the end"),
 }  # fmt: skip
 
 
@@ -179,7 +179,7 @@ def test_what_kill_9_left_is_refused_until_it_is_cleaned_up(call, serve, mounted
     running.process.wait()
     left = names(place)
     assert {MARKER, "usr"} <= set(left)
-    with pytest.raises(PluginFailed, match="holds what an archive that was cut off has left") as failed:
+    with pytest.raises(PluginFailed, match="holds the rest of an unfinished archive") as failed:
         write(call, place, serve(archive), archive)
     assert (failed.value.code, failed.value.exit_status, names(place)) == ("not_empty", 77, left)
     # What the agent does by itself after it had to kill a command.

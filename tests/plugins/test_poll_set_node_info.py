@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from agent_router.storage import node
+from agent_router.deploy import node
 from tests.support.plugin import BadRequest, PluginFailed, problems
 
 COMMAND = "poll.set_node_info"
@@ -50,7 +50,7 @@ def test_keeps_what_later_commands_need_and_no_secret(call, state):
 
 def test_an_agent_that_ironic_knows_is_not_told_otherwise(call, state):
     (state / "ironic.json").write_text("{}")
-    with pytest.raises(PluginFailed, match="looked its node up") as failed:
+    with pytest.raises(PluginFailed, match="looked up its node") as failed:
         call(COMMAND, node_info={"node": NODE})
     assert (failed.value.code, failed.value.exit_status) == ("node_known", 77)
     assert not (state / "node.json").exists()

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from agent_router.storage import node
+from agent_router.deploy import node
 from tests.support.disks import gpt_image, only_disks, remembering
 from tests.support.image_server import ImageServer
 from tests.support.plugin import manifest, problems

@@ -18,6 +18,6 @@ def test_syncs(call, fake_tool):
 
 def test_a_disk_that_did_not_take_it_is_a_failure(call, fake_tool):
     fake_tool("sync", stderr="sync: error syncing: Input/output error", status=1)
-    with pytest.raises(PluginFailed, match="may not have taken everything") as failed:
+    with pytest.raises(PluginFailed, match="may not have reached a disk") as failed:
         call(COMMAND)
     assert failed.value.code == "sync_failed"

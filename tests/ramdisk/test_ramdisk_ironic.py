@@ -87,10 +87,10 @@ class Follower(machine.Machine):
 
 @pytest.fixture(scope="module")
 def ironic(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    if not (ironic.VENV / "bin/ironic").exists():
-        reason = f"needs Ironic in {ironic.VENV}: make {ironic.VENV.name}/.installed"
+    if not (ironic_module.VENV / "bin/ironic").exists():
+        reason = f"needs Ironic in {ironic_module.VENV}: make {ironic_module.VENV.name}/.installed"
         (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(reason)
-    box = ironic.Ironic(tmp_path_factory.mktemp("ironic"))
+    box = ironic_module.Ironic(tmp_path_factory.mktemp("ironic"))
     try:
         yield box.start()
     finally:
@@ -106,7 +106,7 @@ def follower(ironic: Any, rack: Rack, ramdisk: Path, tmp_path: Path, monkeypatch
     hosts.parent.mkdir(parents=True)
     hosts.write_text(f"127.0.0.1 utility-ramdisk\n{HOST} localhost\n")
     guest_overlays.plugin(tmp_path / "hosts", "acme.mark", guest_overlays.ECHO_PLUGIN)
-    node = ironic.Node(ironic, [NICS[0].mac])
+    node = ironic_module.Node(ironic, [NICS[0].mac])
     made = Follower(node, tmp_path, rack, ramdisk, guest_overlays.packed(tmp_path / "hosts"))
     try:
         yield made

@@ -111,13 +111,13 @@ def every() -> Iterator[Bad]:
 
 def _other_bytes() -> Iterator[Bad]:
     for form, make in (("raw", bytes), *PACKERS.items(), ("qcow2", qcow2)):
-        yield Bad(f"another digest, {form}", form, make, "digest_mismatch", "expected was 9999", WIPED, digest=False)
+        yield Bad(f"another digest, {form}", form, make, "digest_mismatch", "expected 9999", WIPED, digest=False)
     for form, make in PACKERS.items():
         broken = lambda image, make=make: damaged(make(image))  # noqa: E731
         yield Bad(f"damaged {form}", form, broken, "bad_image", f"its {form} data is damaged", WIPED)
         trailing = lambda image, make=make: make(image) + b"trailing garbage"  # noqa: E731
         yield Bad(f"something behind the {form}", form, trailing, "bad_image", f"is not {form}", WIPED)
-    yield Bad("damaged cluster", "qcow2", damaged_cluster, "bad_image", "is no sound qcow2 image", WIPED)
+    yield Bad("damaged cluster", "qcow2", damaged_cluster, "bad_image", "is a damaged qcow2 image", WIPED)
 
 
 def _too_large() -> Iterator[Bad]:
@@ -149,7 +149,7 @@ def _cut() -> Iterator[Bad]:
         "raw",
         lambda image: image[:-MIB],
         "wrong_size",
-        f"expected were {SIZE}",
+        f"expected {SIZE}",
         WIPED,
         {"chunked": True},
         {"size_bytes": SIZE},

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from agent_router.image.seed import sender as sender_module
-from agent_router.image.seed.sender import Gathering, Group, Sender
+from agent_router.seed import sender as sender_module
+from agent_router.seed.sender import Gathering, Group, Sender
 from tests.support.waiting import wait_for
 
 CLONE_NEWNET = 0x40000000  # linux/sched.h

@@ -10,8 +10,8 @@ from typing import Any
 
 import libtorrent as lt
 
-from agent_router.image.seed.web import Entry, Rate, Server
-from agent_router.image.torrent.session import Limits, make
+from agent_router.image.sources.torrent.session import SessionLimits, make_session
+from agent_router.seed.web import ImageServer, Rate, ServedFile
 from tests.support.disk_content import content
 from tests.support.waiting import HANG_S, wait_for
 
@@ -62,7 +62,7 @@ class Seeder:
         one_each: bool = False,
     ) -> None:
         """With `one_each`, one connection to an address at a time, as clients on desks have it."""
-        self._session = make(lt, Limits(listen, upload_bps=upload_bps))
+        self._session = make_session(lt, SessionLimits(listen, upload_bps=upload_bps))
         if one_each:
             self._session.apply_settings({"allow_multiple_connections_per_ip": False})
         params = lt.load_torrent_buffer(torrent)
@@ -116,7 +116,11 @@ def assert_given_on(swarm: "Swarm", directory: Path) -> None:
 
 
 class Tracker(ThreadingHTTPServer):
-    """Tells everybody of `peers`, as (address, port), and keeps who asked in `asked`."""
+    """Names `peers`, as (address, port), to everybody but themselves, and keeps who asked in `asked`.
+
+    A peer that is told of itself bans its own address, which all have here: one that takes one connection from an
+    address then refuses everybody.
+    """
 
     daemon_threads = True
 
@@ -141,9 +145,11 @@ class _Announce(BaseHTTPRequestHandler):
         pass
 
     def do_GET(self) -> None:
-        query = urllib.parse.urlsplit(self.path).query
-        self.server.asked.append(dict(urllib.parse.parse_qsl(query, encoding="latin-1")))
-        peers = [{b"ip": address.encode(), b"port": port} for address, port in self.server.peers]
+        query = dict(urllib.parse.parse_qsl(urllib.parse.urlsplit(self.path).query, encoding="latin-1"))
+        self.server.asked.append(query)
+        asking = (self.client_address[0], int(query["port"]))
+        others = [peer for peer in self.server.peers if peer != asking]
+        peers = [{b"ip": address.encode(), b"port": port} for address, port in others]
         body = lt.bencode({b"interval": 5, b"min interval": 1, b"peers": peers})
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
@@ -168,13 +174,13 @@ class Swarm:
         self.path = directory / "disk.raw"
         self.path.write_bytes(body)
         self.tracker = Tracker()
-        self.web = Server("127.0.0.1", 0, Rate(0), lambda query, address: b"")
+        self.web = ImageServer("127.0.0.1", 0, Rate(0), lambda query, address: b"")
         threading.Thread(target=self.web.serve_forever, args=(0.01,), daemon=True).start()
         self.url = f"http://127.0.0.1:{self.web.port}/disk.raw"
         self.torrent = torrent_of(
             self.path, kind=kind, piece=piece, trackers=(self.tracker.url,) * tracked, web_seeds=(self.url,) * web_seed
         )
-        self.web.entries["disk.raw.torrent"] = Entry('"torrent"', len(self.torrent), 0.0, content=self.torrent)
+        self.web.entries["disk.raw.torrent"] = ServedFile('"torrent"', len(self.torrent), 0.0, content=self.torrent)
         if web_seed:
             self.serve_image()
         self.torrent_url = f"{self.url}.torrent"
@@ -182,7 +188,7 @@ class Swarm:
 
     def serve_image(self, body: bytes | None = None) -> None:
         content = self.body if body is None else body
-        self.web.entries["disk.raw"] = Entry('"image"', len(content), 0.0, content=content)
+        self.web.entries["disk.raw"] = ServedFile('"image"', len(content), 0.0, content=content)
 
     def seeder(self, upload_bps: int = 0, *, first: int = 0, **more: bool) -> Seeder:
         """With `first`, it has only so many bytes of the image: who fetches gets them, and then waits for more."""

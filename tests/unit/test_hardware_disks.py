@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from agent_router.hardware import disks
-from agent_router.storage import udev
+from agent_router.storage.udev import udev
 
 DATA = Path(__file__).resolve().parents[1] / "data/lsblk"
 
@@ -35,7 +35,7 @@ def test_udev_completes_lsblk(tmp_path):
         "S:disk/by-id/x\nE:ID_SERIAL_SHORT=S3\nE:ID_WWN=0x5002\nE:ID_WWN_WITH_EXTENSION=0x50027\n"
         "E:ID_WWN_VENDOR_EXTENSION=0x7\nE:ID_X=a=b\n"
     )
-    properties = udev.properties("sda", tmp_path, tmp_path / "sys")
+    properties = udev("sda", tmp_path, tmp_path / "sys")
     assert properties["ID_X"] == "a=b"
     node = {"kname": "sda", "type": "disk", "size": 10, "model": "M  ", "vendor": "ATA     ", "rota": True,
             "log-sec": 512, "phy-sec": 4096, "tran": "sata", "hctl": "0:0:0:0", "wwn": "0xlsblk"}  # fmt: skip

@@ -48,8 +48,8 @@ def test_names_what_compressors_make(argv, kind):
     (b"\x50\x2a\x4d\x18\x04\0\0\0", "zst", "declare zst"), (b"# Disk DescriptorFile\nversion=1", "vmdk", "qemu-img"),
     (b"COWD\1\0\0\0", "vmdk", "qemu-img"), (b"PK\x03\x04", "zip", "unpack it"),
     (b"7z\xbc\xaf\x27\x1c", "7z", "unpack it"),
-    (b"\n <!DOCTYPE html>", "html", "look at what the URL"), (b"\xef\xbb\xbf<HTML>", "html", "look at what the URL"),
-    (b"<?xml version='1.0'?><Error>", "xml", "look at"), (b'{"error": 404}', "json", "look at"),
+    (b"\n <!DOCTYPE html>", "html", "check what the URL"), (b"\xef\xbb\xbf<HTML>", "html", "check what the URL"),
+    (b"<?xml version='1.0'?><Error>", "xml", "check what"), (b'{"error": 404}', "json", "check what"),
     (b"-----BEGIN PGP SIGNATURE-----", "armour", "not that of its signature"), (b"d8:announce", "torrent", ".torrent"),
     (b"version https://git-lfs.github.com", "git-lfs", "Git LFS"), (b"\x3a\xff\x26\xed", "android-sparse", "simg2img"),
 ])  # fmt: skip

@@ -7,8 +7,9 @@ import zlib
 
 import pytest
 
-from agent_router.image.formats import qcow2_tables, unpackers
-from agent_router.image.formats.qcow2 import Qcow2
+from agent_router.image.formats import unpackers
+from agent_router.image.formats.qcow2 import tables
+from agent_router.image.formats.qcow2.decoder import Qcow2
 from agent_router.plugin import Failed, Incompatible
 from tests.support.memory_image import Bytes, Memory, decode, disk, qcow2, unpack
 
@@ -96,12 +97,12 @@ def test_tables_are_fetched_in_few_requests(tmp_path):
     source = Bytes(qcow2(tmp_path, bytes(16 << 20), "-o", "cluster_size=4k,preallocation=metadata"))
     decode(Qcow2(Memory()), source)
     assert len(source.asked) <= 12
-    assert max(length for _, length in source.asked) <= qcow2_tables.REQUEST
+    assert max(length for _, length in source.asked) <= tables.REQUEST
 
 
 @pytest.mark.parametrize("lacking", [{"ranges": False}, {"announced": False}])
 def test_a_server_without_ranges_is_told_from_a_bad_image(tmp_path, lacking):
-    with pytest.raises(Incompatible, match=r"Range requests, or publish the image as raw\.zst") as failed:
+    with pytest.raises(Incompatible, match=r"supports ranges, or publish the image as raw\.zst") as failed:
         Qcow2(Memory()).begin(Bytes(qcow2(tmp_path, DISK), **lacking))
     assert failed.value.code == "no_range"
 
@@ -141,7 +142,7 @@ def test_a_stream_that_ends_early_is_truncated(tmp_path):
 
 def test_an_image_that_was_not_closed_is_read_with_a_warning(tmp_path, monkeypatch):
     warned: list[str] = []
-    monkeypatch.setattr("agent_router.image.formats.qcow2.plugin.warn", warned.append)
+    monkeypatch.setattr("agent_router.image.formats.qcow2.decoder.plugin.warn", warned.append)
     image = bytearray(qcow2(tmp_path, DISK))
     image[79] |= 1
     assert unpack(Qcow2, bytes(image)) == DISK
@@ -151,7 +152,7 @@ def test_an_image_that_was_not_closed_is_read_with_a_warning(tmp_path, monkeypat
 LARGE = r"""
 import pathlib, re, sys
 from tests.support.memory_image import Bytes, Memory
-from agent_router.image.formats.qcow2 import Qcow2
+from agent_router.image.formats.qcow2.decoder import Qcow2
 
 class File(Bytes):
     def read_at(self, offset, length):
@@ -187,12 +188,12 @@ def test_the_tables_of_50_gib_take_little_memory(tmp_path):
 
 def test_tables_that_need_too_much_memory_are_refused(tmp_path, monkeypatch):
     image = qcow2(tmp_path, disk(4096), "-o", "cluster_size=512")
-    monkeypatch.setattr(qcow2_tables, "TABLES_LIMIT", 8 << 10)
+    monkeypatch.setattr(tables, "TABLES_LIMIT", 8 << 10)
     with pytest.raises(Failed, match="make larger clusters") as failed:
         unpack(Qcow2, image)
     assert failed.value.code == "unsafe_image"
     monkeypatch.undo()
-    monkeypatch.setattr(qcow2_tables, "MOST_TABLES", 8)
+    monkeypatch.setattr(tables, "MOST_TABLES", 8)
     with pytest.raises(Failed, match="make them larger") as failed:
         unpack(Qcow2, image)
     assert failed.value.code == "unsafe_image"

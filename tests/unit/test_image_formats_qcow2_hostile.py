@@ -8,7 +8,7 @@ import zlib
 
 import pytest
 
-from agent_router.image.formats.qcow2 import Qcow2
+from agent_router.image.formats.qcow2.decoder import Qcow2
 from agent_router.plugin import Failed
 from tests.support.memory_image import disk, qcow2, unpack
 
@@ -52,7 +52,7 @@ HEADER = [
     (72, ">Q", 2, "bad_image", "marked as corrupt"), (72, ">Q", 4, "unsafe_image", "data in another file"),
     (72, ">Q", 16, "unsafe_image", "extended L2"), (72, ">Q", 1 << 40, "unsafe_image", "0x10000000000"),
     (72, ">Q", 8, "bad_image", "contradicts itself"), (104, ">B", 1, "bad_image", "contradicts itself"),
-    (104, ">B", 2, "unsafe_image", "compressed by a method"), (96, ">I", 7, "bad_image", "contradict one another"),
+    (104, ">B", 2, "unsafe_image", "an unknown method"), (96, ">I", 7, "bad_image", "contradict one another"),
     (100, ">I", 72, "bad_image", "contradict one another"),
 ]  # fmt: skip
 

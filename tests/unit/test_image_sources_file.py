@@ -8,7 +8,7 @@ import pytest
 
 from agent_router.image.sources import Spec, make
 from agent_router.image.sources.fetch import fetch
-from agent_router.image.sources.file import File, disks, refuse_same_disk
+from agent_router.image.sources.file import FileSource, disks, refuse_same_disk
 from agent_router.plugin import Failed, InvalidRequest, Refused
 from tests.support.image_server import read_all
 from tests.support.loop import LoopDevice, skip_without_loop_devices
@@ -49,17 +49,17 @@ def test_a_file(image, form):
 
 
 def test_a_file_that_is_cut_short_while_it_is_read(image):
-    source = File(Spec(str(image)))
+    source = FileSource(Spec(str(image)))
     source.open()
     os.truncate(image, 1000)
-    with pytest.raises(Failed, match="was cut short") as failed:
+    with pytest.raises(Failed, match="became shorter") as failed:
         source.readinto(memoryview(bytearray(5000)))
     assert failed.value.code == "truncated"
 
 
 def test_another_size_than_the_command_says(image):
     with pytest.raises(Failed) as failed:
-        read_all(File(Spec(str(image), size_bytes=5)))
+        read_all(FileSource(Spec(str(image), size_bytes=5)))
     assert failed.value.details == {"expected": 5, "found": len(IMAGE)}
 
 
@@ -67,15 +67,15 @@ def test_what_cannot_be_read(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     for path, code in ((tmp_path / "none", "unreachable"), (tmp_path, "bad_url"), (tmp_path / "pipe", "bad_url")):
         with pytest.raises(Failed) as failed:
-            read_all(File(Spec(str(path))))
+            read_all(FileSource(Spec(str(path))))
         assert failed.value.code == code
         assert str(path) in failed.value.message
 
 
 @pytest.mark.parametrize("url", ["file://elsewhere/x", "file:x", "file:", "file:///a%00b"])
 def test_urls_that_name_no_file_of_this_machine(url):
-    with pytest.raises(InvalidRequest, match="names no file of this machine"):
-        File(Spec(url))
+    with pytest.raises(InvalidRequest, match="does not name a file of this machine"):
+        FileSource(Spec(url))
 
 
 def test_a_small_file_whole(image):
@@ -86,7 +86,7 @@ def test_a_small_file_whole(image):
 
 @pytest.mark.root
 def test_a_block_device(loop):
-    source = File(Spec(loop))
+    source = FileSource(Spec(loop))
     assert read_all(source) == Path(loop).read_bytes()
     assert source.size == 16 << 20
 
@@ -96,7 +96,7 @@ def test_never_the_disk_that_is_written(loop, image, tmp_path):
     partition = f"{loop}p1"
     for path, target in ((loop, loop), (partition, loop), (loop, partition), (partition, partition)):
         with pytest.raises(Refused, match=f"lies on {Path(loop).name}") as failed:
-            read_all(File(Spec(path, device=target)))
+            read_all(FileSource(Spec(path, device=target)))
         assert failed.value.code == "same_device"
     refuse_same_disk(str(image), loop)  # the file system of the tests lies elsewhere
 
@@ -110,7 +110,7 @@ def test_never_a_file_on_the_disk_that_is_written(loop, tmp_path):
     try:
         (place / "x.raw").write_bytes(b"x")
         with pytest.raises(Refused, match="which the image would be written to"):
-            read_all(File(Spec(str(place / "x.raw"), device=loop)))
+            read_all(FileSource(Spec(str(place / "x.raw"), device=loop)))
     finally:
         subprocess.run(["umount", place], check=True)
 

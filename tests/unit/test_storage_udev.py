@@ -1,13 +1,13 @@
-from agent_router.storage import udev
+from agent_router.storage.udev import udev
 
 
-def test_properties_are_those_of_the_device_number(tmp_path):
+def test_the_properties_of_a_device(tmp_path):
     block = tmp_path / "sys/class/block/sda"
     block.mkdir(parents=True)
     (block / "dev").write_text("8:0\n")
     (tmp_path / "b8:0").write_text("S:disk/by-id/x\nE:ID_SERIAL_SHORT=S3\nE:ID_X=a=b\n")
-    assert udev.properties("sda", tmp_path, tmp_path / "sys") == {"ID_SERIAL_SHORT": "S3", "ID_X": "a=b"}
+    assert udev("sda", tmp_path, tmp_path / "sys") == {"ID_SERIAL_SHORT": "S3", "ID_X": "a=b"}
 
 
 def test_without_udev_there_are_no_properties(tmp_path):
-    assert udev.properties("sda", tmp_path, tmp_path) == {}
+    assert udev("sda", tmp_path, tmp_path) == {}

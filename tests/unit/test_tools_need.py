@@ -68,7 +68,7 @@ def test_what_cannot_be_had_is_one_sentence_after_the_reason(debian):
     assert failed.value.returncode == 1
     assert failed.value.stderr.splitlines()[-2:] == [
         "E: no route to the archive",
-        "apt-get could not install nginx, for the reason above; mend it and try again",
+        "apt-get could not install nginx for the reason above; fix it and try again",
     ]
     assert not (debian / "policy-rc.d").exists()
 

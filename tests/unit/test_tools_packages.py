@@ -88,5 +88,5 @@ def test_an_unknown_element_is_named(monkeypatch, element, tmp_path):
     element("known")
     monkeypatch.setattr(packages_py, "ELEMENTS", [tmp_path / "own"])
     monkeypatch.setattr("sys.argv", ["packages.py", "unknown"])
-    with pytest.raises(SystemExit, match="There is no element unknown; there are known"):
+    with pytest.raises(SystemExit, match="No such element: unknown; known elements: known"):
         packages_py.main()

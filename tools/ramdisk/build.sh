@@ -1,22 +1,22 @@
 #!/bin/bash
-# build.sh OUT [ELEMENT…]: the fast way to the same ramdisk: mmdebstrap with this machine's own apt sources, a cached
-# base, and the phase scripts of the very elements that diskimage-builder would run. Writes OUT.kernel, OUT.initramfs.
-# Needs root. The DIB_AGENT_ROUTER_… variables of the elements hold here too. ELEMENTS_PATH, as for diskimage-builder:
-# directories with further elements, with : between them.
+# build.sh OUT [ELEMENT…]: build the same ramdisk faster: mmdebstrap with this machine's apt sources, a cached base, and
+# the phase scripts of the elements that diskimage-builder would run. Writes OUT.kernel, OUT.initramfs. Needs root. The
+# elements' DIB_AGENT_ROUTER_… variables apply here too. ELEMENTS_PATH, as for diskimage-builder: colon-separated
+# directories with further elements.
 set -euo pipefail
 trap 'echo "$0: line $LINENO failed" >&2' ERR
 here=$(dirname "$(readlink -f "$0")")
 project=$(readlink -f "$here/../..")
 python=${PYTHON:-$project/.venv/bin/python}
 cache=${RAMDISK_CACHE:-$project/.ramdisk/cache}
-out=$(readlink -m "${1:?which file to write}")
+out=$(readlink -m "${1:?output path missing}")
 shift
 
 if ((EUID != 0)); then
-    echo "Building a ramdisk needs root: its files belong to root, and chroot does too" >&2
+    echo "Building a ramdisk requires root, to create files owned by root and for chroot" >&2
     exit 1
 fi
-# Mounts made here are seen by nobody else, and are gone when this ends, however it ends.
+# Mounts made here are private, and are gone when this ends, however it ends.
 if [[ ${RAMDISK_UNSHARED:-} != yes ]]; then
     exec env RAMDISK_UNSHARED=yes unshare --mount --propagation private "$0" "$out" "$@"
 fi
@@ -28,15 +28,15 @@ mkdir -p "$cache" "$(dirname "$out")"
 work=$(mktemp --directory "$cache/work.XXXXXX")
 trap 'cd /; umount --recursive "$work/root" "$work/upper" "$work/lower" 2>/dev/null || :; rm -rf --one-file-system "$work"' EXIT
 
-# 0. Everything of all elements in one place, as the phases want it, and the variables that they set.
+# 0. The files of all elements in one directory, as the phases expect, and the variables that they set.
 hooks=$work/hooks root=$work/root
 mkdir "$hooks"
 for element in "${elements[@]}"; do
-    cp -RL "$element"/* "$hooks/" # an element may borrow files of another by a symbolic link
+    cp -RL "$element"/* "$hooks/" # elements may link to files of other elements
 done
 export TMP_HOOKS_PATH=$hooks TMP_BUILD_DIR=$work TARGET_ROOT=$root IMAGE_NAME=$out DIB_INIT_SYSTEM=systemd \
     DIB_AGENT_ROUTER_SOURCE=$project DISTRO_NAME=debian
-sudo() { # the phases call it; here root runs them already
+sudo() { # called by the phases, which already run as root here
     "$@"
 }
 export -f sudo
@@ -45,7 +45,7 @@ for file in "$hooks"/environment.d/*; do
     . "$file"
 done
 
-# 1. The base: packages only, so that a change of the agent does not make it again.
+# 1. The base: packages only, so that changing the agent does not rebuild it.
 . /etc/os-release
 lean=$project/ramdisk-elements/agent-router/dpkg-lean.cfg
 key=$("$python" "$here/sources.py" | cat - "$lean" <(echo "systemd-sysv ${packages[*]}") | sha256sum)
@@ -53,7 +53,7 @@ base=$cache/base-${key:0:16}.squashfs
 exec 9>"$cache/lock"
 flock 9
 if [[ ! -e $base ]]; then
-    echo "Installing ${#packages[@]} packages and what they need into a new base" >&2
+    echo "Installing ${#packages[@]} packages and their dependencies into a new base" >&2
     "$python" "$here/sources.py" >"$work/sources.list"
     include=$(IFS=, && echo "systemd-sysv,${packages[*]}")
     env -i PATH="$PATH:/usr/sbin:/sbin" LANG=C.UTF-8 TMPDIR="$work" mmdebstrap --quiet --variant=minbase \
@@ -73,8 +73,8 @@ mount -t tmpfs -o size=6G,mode=755 upper "$work/upper"
 mkdir "$work"/upper/{files,work}
 mount -t overlay -o "lowerdir=$work/lower,upperdir=$work/upper/files,workdir=$work/upper/work" overlay "$work/root"
 
-# 3. The phases, as diskimage-builder runs them: hooks of all elements together, in the order of their names.
-run_phase() { # name, command before each script…
+# 3. The phases, as diskimage-builder runs them: the hooks of all elements together, ordered by name.
+run_phase() { # NAME [COMMAND…]: run each script of the phase, prefixed by COMMAND
     local phase=$1 script
     shift
     for script in "$hooks/$phase.d"/[0-9][0-9]-*; do

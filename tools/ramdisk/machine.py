@@ -1,12 +1,12 @@
-"""A machine to boot the ramdisk on: QEMU with software emulation, several disks and interfaces, a BMC, BIOS or UEFI.
+"""A machine that boots the ramdisk: QEMU with software emulation, several disks and interfaces, a BMC, BIOS or UEFI.
 
     with Machine(work, kernel=…, initrds=(…,), append="ipa-agent-token=…") as machine:
         found = machine.wait_ready()      # what the agent prints on the serial console
         api = machine.api(token)          # HTTPS, pinned to the certificate named on that console
         api.call("hardware.inventory")
 
-Without a kernel it boots from its own disks. The guest reaches servers on 127.0.0.1 of this machine as 10.0.2.2. QEMU
-ends with the thread that started it, so a machine must be started by one that lives as long as it.
+Without a kernel, it boots from its disks. The guest reaches servers on the host's 127.0.0.1 as 10.0.2.2. QEMU ends with
+the thread that started it, so start a machine from a thread that outlives it.
 """
 
 import contextlib
@@ -24,20 +24,20 @@ from machine_parts import DISKS, NICS, Disk, MachineError, Nic
 from pinned import Api
 from qmp import Qmp, QmpError
 
-HOST = "10.0.2.2"  # this machine's 127.0.0.1, as the guest sees it
+HOST = "10.0.2.2"  # the host's 127.0.0.1, as seen by the guest
 QEMU = "qemu-system-x86_64"
 READY = r"agent-router (?P<version>\S+): ready at (?P<urls>[^;]+); certificate SHA-256 (?P<fingerprint>[0-9a-f:]{95})"
 FAILED = r"agent-router \S+: does not start: [^\r\n]*"
-# A panic, or firmware and boot loaders that have nothing more to try.
+# A panic, or firmware and boot loaders that have given up.
 HOPELESS = r"Kernel panic - not syncing[^\r\n]*|grub rescue>|Shell> |No bootable device"
-PATIENCE_S = 240.0  # far above what a loaded machine needs; a machine that ends or panics is noticed at once
+PATIENCE_S = 240.0  # far more than a loaded machine needs; an exit or panic is detected at once
 TAIL_LINES = 25
 POLL_S = 0.1
 
 
 @dataclass
 class Machine:
-    """`work` is its directory: disks, console log, UEFI variables. Started again there, it is the same machine."""
+    """`work` is its directory: disks, console log, UEFI variables. Started again with it, it is the same machine."""
 
     work: Path
     kernel: Path | None = None
@@ -51,11 +51,11 @@ class Machine:
     sticks: tuple[Path, ...] = ()
     cds: tuple[Path, ...] = ()
     bmc: bool = True
-    terminal: bool = False  # the serial console on this terminal too
+    terminal: bool = False  # also connect the serial console to this terminal
     extra: tuple[str, ...] = ()
     guest_port: int = 9999
-    host_port: int = 0  # where that port is on 127.0.0.1 of this machine; 0: a free one
-    guest_address: str = ""  # where that port is; QEMU's first DHCP address unless given
+    host_port: int = 0  # port on the host's 127.0.0.1 that is forwarded to it; 0: a free one
+    guest_address: str = ""  # address that it is forwarded to; default: QEMU's first DHCP address
     qmp: Qmp = field(init=False)
     port: int = field(init=False, default=0)
     started: float = field(init=False, default=0.0)
@@ -88,12 +88,12 @@ class Machine:
         return self
 
     def _launch(self, qmp_fd: int) -> "subprocess.Popen[bytes]":
-        # Whatever happens to this program, QEMU must not stay behind.
+        # QEMU must not outlive this program, whatever happens.
         argv = ["setpriv", "--pdeathsig", "KILL", *self.command_line(qmp_fd)]
         files = (qmp_fd, *(nic.tap for nic in self.nics if nic.tap is not None))
         with (self.work / "qemu.log").open("wb") as log:
             try:
-                # On its own, so that Ctrl-C is for us to handle; a console on the terminal needs our process group.
+                # In its own session, so that we handle Ctrl-C; a console on the terminal needs our process group.
                 return subprocess.Popen(
                     argv,
                     pass_fds=files,
@@ -109,7 +109,7 @@ class Machine:
         log = parts.escaped(self.console_log)
         serial = f"stdio,id=serial,mux=on,signal=off,logfile={log}" if self.terminal else f"file,id=serial,path={log}"
         argv = [
-            # Without graphics, so that the BIOS and what it boots speak on the serial console too.
+            # Without graphics, so that the BIOS and boot loaders also use the serial console.
             *(QEMU, "-machine", "q35,graphics=off", "-accel", "tcg,thread=multi", "-cpu", "max"),
             *("-smp", str(self.cpus)),
             *("-m", f"{self.memory_mib}M", "-display", "none", "-no-reboot", "-nodefaults", "-vga", "none"),
@@ -118,7 +118,7 @@ class Machine:
         ]
         if self.kernel:
             initrd = parts.concatenated(self.initrds, self.work / "initrd")
-            # A guest that panics ends at once, instead of being waited for.
+            # Exit at once on a panic instead of waiting for a timeout.
             append = f"console=ttyS0 panic=-1 {self.append}".strip()
             argv += ["-kernel", str(self.kernel), "-initrd", str(initrd), "-append", append]
         argv += parts.firmware_arguments(self.uefi, self.work)
@@ -129,7 +129,7 @@ class Machine:
         return [*argv, *parts.stick_arguments(self.sticks), *parts.cd_arguments(self.cds), *self.extra]
 
     def quit(self) -> None:
-        """Switch it off, the hard way; it may be off already."""
+        """Power it off hard; it may be off already."""
         if self._process is None:
             return
         self._note_cpu()
@@ -153,15 +153,15 @@ class Machine:
         return self.work / "console.log"
 
     def console(self) -> str:
-        """What it has printed, without the escape sequences of firmware and of systemd's colours."""
+        """The console output, without escape sequences."""
         text = self.console_log.read_bytes().decode(errors="replace")
         return re.sub(r"\x1b\[[0-9;=?]*[A-Za-z]|\x1b[c()][0B]?|[\r\0]", "", text)
 
     def wait_for(self, pattern: str, timeout_s: float = PATIENCE_S, fatal: str = HOPELESS) -> "re.Match[str]":
-        """The first place on the console where `pattern` fits. Ends early if the machine does, or if `fatal` fits."""
+        """The first match of `pattern` on the console. Fails early if the machine exits or `fatal` matches."""
         end = time.monotonic() + timeout_s
         while True:
-            alive = self.running  # looked at first: what it printed last must count
+            alive = self.running  # checked first, so that its last output counts
             text = self.console()
             if found := re.search(pattern, text):
                 self._note_cpu()
@@ -176,13 +176,13 @@ class Machine:
             time.sleep(POLL_S)
 
     def failure(self, sentence: str) -> MachineError:
-        """With what explains it: QEMU's own words and the end of the console."""
+        """An error that includes QEMU's messages and the end of the console log."""
         said = (self.work / "qemu.log").read_text(errors="replace").strip()
         tail = "\n".join(self.console().splitlines()[-TAIL_LINES:])
         return MachineError(f"{sentence}\nQEMU: {said or '(nothing)'}\nend of {self.console_log}:\n{tail}")
 
     def wait_ready(self, timeout_s: float = PATIENCE_S) -> "Ready":
-        """Until the agent says on the console that it listens."""
+        """Wait until the agent reports on the console that it listens."""
         found = self.wait_for(READY, timeout_s, f"{HOPELESS}|{FAILED}")
         seconds = time.monotonic() - self.started
         self.ready = Ready(found["version"], found["urls"].split(), found["fingerprint"], seconds, self.cpu_seconds)
@@ -192,17 +192,17 @@ class Machine:
 
     @property
     def url(self) -> str:
-        """Where the agent is from outside."""
+        """The agent's URL from outside."""
         return f"https://127.0.0.1:{self.port}"
 
     def api(self, token: str) -> Api:
-        """A client of the agent in it. The serial console is what is trusted: it names the certificate."""
+        """A client for its agent. The serial console, which shows the certificate's fingerprint, is trusted."""
         if self.ready is None:
-            raise MachineError("wait_ready() comes first: the console names the certificate")
+            raise MachineError("call wait_ready() first: the console shows the certificate's fingerprint")
         return Api("127.0.0.1", self.port, self.ready.fingerprint, token)
 
     def plug_stick(self, file: Path, name: str = "plugged") -> None:
-        """Put a USB stick in while it runs."""
+        """Insert a USB stick into the running machine."""
         image = {"driver": "file", "filename": str(file)}
         self.qmp("blockdev-add", **{"node-name": name, "driver": "raw", "file": image})
         self.qmp("device_add", driver="usb-storage", bus="usb.0", drive=name, id=f"usb-{name}", serial=f"STICK-{name}")
@@ -213,14 +213,14 @@ class Machine:
         self.qmp("blockdev-del", **{"node-name": name})
 
     def set_cable(self, index: int, plugged: bool) -> None:
-        """Of interface `index`, counted from 0."""
+        """Plug or unplug the cable of interface `index`, counted from 0."""
         self.qmp("set_link", name=f"nic{index}", up=plugged)
 
     # ---- cost
 
     @property
     def cpu_seconds(self) -> float:
-        """Processor time that QEMU has taken; unlike wall time, much the same on a busy machine."""
+        """CPU time used by QEMU; unlike wall time, hardly affected by other load."""
         self._note_cpu()
         return self._cpu_s
 
@@ -233,7 +233,7 @@ class Machine:
 
 @dataclass(frozen=True)
 class Ready:
-    """What the agent has said on the console, and what it took until then."""
+    """What the agent reported on the console, and the time until then."""
 
     version: str
     urls: list[str]
@@ -243,7 +243,7 @@ class Ready:
 
 
 def missing_parts(ramdisk: Path) -> str:
-    """A sentence that says what is lacking to boot `ramdisk` (without suffix), or nothing."""
+    """A sentence that says what is missing to boot `ramdisk` (path without suffix), or an empty string."""
     for suffix in ("kernel", "initramfs"):
         if not Path(f"{ramdisk}.{suffix}").exists():
             return f"{ramdisk}.{suffix} is missing; build it with make ramdisk (as root)"

@@ -1,6 +1,6 @@
-"""What a virtual machine is made of, each part with its QEMU arguments: disks, sticks, CDs, interfaces, firmware.
+"""Parts of a virtual machine and their QEMU arguments: disks, sticks, CDs, interfaces, firmware.
 
-Everything lives in files; no device of this machine is ever handed to a guest.
+Everything is in files; no device of the host is ever passed to a guest.
 """
 
 import shutil
@@ -13,12 +13,12 @@ MIB = 1 << 20
 
 
 class MachineError(Exception):
-    """A sentence for the person who wanted a machine."""
+    """A sentence for the user."""
 
 
 @dataclass(frozen=True)
 class Disk:
-    """A disk: of `size_mib`, empty, or a copy of nothing but the very file `file`."""
+    """A disk: empty, of `size_mib`, or `file` itself, not a copy."""
 
     serial: str
     size_mib: int = 0
@@ -30,7 +30,7 @@ class Disk:
         return self.file.stat().st_size if self.file else self.size_mib * MIB
 
     def arguments(self, work: Path, index: int) -> list[str]:
-        """`index` counts from 1, in the order in which firmware tries to boot from them."""
+        """`index` counts from 1 and is the boot order of the disk."""
         file = self.file or work / f"{self.serial}.raw"
         if not file.exists():
             file.parent.mkdir(parents=True, exist_ok=True)
@@ -50,20 +50,20 @@ class Nic:
     tap: int | None = None  # open file of a tap device to connect it to
 
 
-# One of each bus that servers have; sizes that differ, so that a test can tell them apart.
+# One for each bus found in servers, with different sizes, so that tests can tell them apart.
 DISKS = (
     Disk("VIRTIO-ONE", 1024),
     Disk("VIRTIO-TWO", 512),
     Disk("NVME-ONE", 384, "nvme"),
     Disk("SATA-ONE", 256, "sata"),
 )
-# Addresses for local use; the first is the one that is reached from outside.
+# Locally administered addresses; the first interface is reachable from outside.
 NICS = (Nic("52:54:00:0a:0e:01"), Nic("52:54:00:0a:0e:02", "e1000e"))
 
 
 def nic_arguments(nics: tuple[Nic, ...], inside: str, outside: int = 0) -> list[str]:
-    """The first in a network of QEMU's own, with one forward from port `outside` of 127.0.0.1 (0: a free one) to
-    `inside`, ADDRESS:PORT of the guest; of the others, those without a tap have a cable and nobody at its other end."""
+    """The first is in QEMU's user network, with port `outside` of 127.0.0.1 (0: a free one) forwarded to `inside`,
+    ADDRESS:PORT of the guest. Others without a tap have a cable with nothing at the other end."""
     made = []
     for index, nic in enumerate(nics):
         if index == 0:
@@ -78,7 +78,7 @@ def nic_arguments(nics: tuple[Nic, ...], inside: str, outside: int = 0) -> list[
 
 
 def bmc_arguments() -> list[str]:
-    """A BMC behind the usual port of the ISA bus; it has no network of its own."""
+    """A BMC at the usual ISA port, without a network."""
     return ["-device", "ipmi-bmc-sim,id=bmc", "-device", "isa-ipmi-kcs,bmc=bmc"]
 
 
@@ -112,7 +112,7 @@ def firmware_arguments(uefi: bool, work: Path) -> list[str]:
 
 
 def concatenated(initrds: tuple[Path, ...], target: Path) -> Path:
-    """QEMU loads one initrd; the kernel unpacks several archives of one file, each at a multiple of four bytes."""
+    """QEMU loads one initrd; the kernel unpacks all archives in it, each aligned to four bytes."""
     if len(initrds) == 1:
         return initrds[0]
     with target.open("wb") as file:
@@ -124,7 +124,7 @@ def concatenated(initrds: tuple[Path, ...], target: Path) -> Path:
 
 
 def make_stick(target: Path, content: Path, label: str = "agent-plugins", size_mib: int = 16) -> Path:
-    """An image of a USB stick without partitions: ext4, because FAT has no room for a label that long."""
+    """An image of a USB stick without partitions: ext4, because the label is too long for FAT."""
     with target.open("wb") as file:
         file.truncate(size_mib * MIB)
     run("mke2fs", "-q", "-F", "-t", "ext4", "-E", "root_owner=0:0", "-L", label, "-d", str(content), str(target))
@@ -132,7 +132,7 @@ def make_stick(target: Path, content: Path, label: str = "agent-plugins", size_m
 
 
 def make_fat_stick(target: Path, content: Path, label: str = "AGENTPLUGIN", size_mib: int = 16) -> Path:
-    """As a shop sells it: a partition table, and FAT in the only partition."""
+    """Like a stick from a shop: a partition table with a single FAT partition."""
     start = 1  # MiB
     file_system = target.with_suffix(".fat")
     for file, size in ((target, size_mib + 2 * start), (file_system, size_mib)):
@@ -154,15 +154,15 @@ def make_cd(target: Path, content: Path, label: str) -> Path:
 
 
 def run(*argv: str) -> None:
-    """A tool of this machine that must succeed."""
+    """Run a tool on the host that must succeed."""
     try:
         subprocess.run(argv, check=True, capture_output=True, text=True, stdin=subprocess.DEVNULL)
     except FileNotFoundError:
-        raise MachineError(f"{argv[0]} is missing on this machine") from None
+        raise MachineError(f"{argv[0]} is not installed on this machine") from None
     except subprocess.CalledProcessError as error:
         raise MachineError(f"{' '.join(argv)} failed: {error.stderr.strip()}") from None
 
 
 def escaped(path: Path) -> str:
-    """In QEMU's options a comma is written twice."""
+    """QEMU options require commas to be doubled."""
     return str(path).replace(",", ",,")

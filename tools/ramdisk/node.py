@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Boot the ramdisk in a virtual machine with several disks and a BMC, and say where its agent is; Ctrl-C ends it.
+"""Boot the ramdisk in a virtual machine with several disks and a BMC, and print its agent's URL; Ctrl-C ends it.
 
-For trying the agent without a rack. Disks stay between runs: --from-disk boots what an image was written to, --fresh
-begins with empty ones.
+Try the agent without a rack. Disks persist between runs: --from-disk boots a deployed image, --fresh starts with empty
+disks.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from machine_parts import DISKS, Disk, MachineError, make_stick
 
 ROOT = Path(__file__).resolve().parents[2]
 RAMDISK = ROOT / ".ramdisk/agent-router"
-NAME = "utility-ramdisk"  # of the guest, in its certificate
+NAME = "utility-ramdisk"  # the guest's host name, as in its certificate
 SIZE = re.compile(r"(?:([A-Z]\w*):)?(\d+)([MG])", re.IGNORECASE)
 
 
@@ -35,30 +35,30 @@ def parser() -> argparse.ArgumentParser:
         action="append",
         metavar="[BUS:]SIZE",
         default=[],
-        help="one more disk: 4G, nvme:512M, sata:1G; files that grow as they are written to",
+        help="add a disk: 4G, nvme:512M, sata:1G; a sparse file",
     )
-    add("--init", choices=["systemd", "lean"], help="what starts the services in the guest")
-    add("--append", default="", metavar="WORDS", help="more words for the kernel command line")
+    add("--init", choices=["systemd", "lean"], help="init system of the guest")
+    add("--append", default="", metavar="WORDS", help="append to the kernel command line")
     add(
         "--initrd",
         type=Path,
         action="append",
         metavar="FILE",
         default=[],
-        help="append an archive of agent-router overlay",
+        help="append an archive made by agent-router overlay",
     )
-    add("--stick", type=Path, metavar="DIR", help="a USB stick with this directory, labelled agent-plugins")
-    add("--token", default="", help="token of the agent; made anew if not given")
-    add("--console", action="store_true", help="the serial console here, with a root shell; Ctrl-A X switches off")
+    add("--stick", type=Path, metavar="DIR", help="attach a USB stick with this directory, labelled agent-plugins")
+    add("--token", default="", help="token of the agent; random by default")
+    add("--console", action="store_true", help="serial console here, with a root shell; Ctrl-A X: power off")
     add("--from-disk", action="store_true", help="boot from the disks instead of the ramdisk")
-    add("--fresh", action="store_true", help="forget the disks of earlier runs")
-    add("--work", type=Path, default=ROOT / ".ramdisk/node", metavar="DIR", help="where disks and the console log are")
+    add("--fresh", action="store_true", help="discard the disks of earlier runs")
+    add("--work", type=Path, default=ROOT / ".ramdisk/node", metavar="DIR", help="directory of disks and console log")
     add(
         "--ramdisk",
         type=Path,
         default=os.environ.get("RAMDISK", RAMDISK),
         metavar="PATH",
-        help="another ramdisk: PATH.kernel, PATH.initramfs",
+        help="use another ramdisk: PATH.kernel, PATH.initramfs",
     )
     return made
 
@@ -67,20 +67,20 @@ def disk(text: str) -> Disk:
     found = SIZE.fullmatch(text)
     bus = (found[1] or "virtio").lower() if found else ""
     if found is None or bus not in ("virtio", "nvme", "sata"):
-        raise argparse.ArgumentTypeError(f"{text} is no size such as 4G, nvme:512M or sata:1G")
+        raise argparse.ArgumentTypeError(f"{text} is not a size such as 4G, nvme:512M or sata:1G")
     size = int(found[2]) * (1024 if found[3].upper() == "G" else 1)
     return Disk(f"{bus.upper()}-{size}M", size, bus)
 
 
 def numbered(disks: list[Disk]) -> tuple[Disk, ...]:
-    """A serial number for each."""
+    """Give each a serial number."""
     return tuple(Disk(f"{one.serial}-{n}", one.size_mib, one.bus) for n, one in enumerate(disks, 1))
 
 
 def build(given: argparse.Namespace, token: str) -> Machine:
     for file in given.initrd:
         if not file.is_file():
-            raise MachineError(f"{file} is not there; agent-router overlay makes such an archive")
+            raise MachineError(f"{file} does not exist; create the archive with agent-router overlay")
     if given.fresh:
         shutil.rmtree(given.work, ignore_errors=True)
     given.work.mkdir(parents=True, exist_ok=True)
@@ -102,7 +102,7 @@ def build(given: argparse.Namespace, token: str) -> Machine:
 
 
 def wait_ready(machine: Machine) -> None:
-    """With a line that tells what is going on; on a terminal it is drawn anew, else there is none."""
+    """Wait, with a progress line if standard error is a terminal."""
     steps = {r"Linux version": "the kernel", r"systemd\[1\]|udevd": "services", r": starting, address": "the agent"}
     said = "firmware"
     end = time.monotonic() + 600
@@ -121,9 +121,9 @@ def wait_ready(machine: Machine) -> None:
 
 
 def write_curl_config(machine: Machine, token: str) -> Path:
-    """Certificate, address and token, so that nobody has to type them."""
+    """Save certificate, address and token for curl."""
     api = machine.api(token)
-    api.get("/v1/status")  # compares the certificate with the one that the console names
+    api.get("/v1/status")  # compares the certificate with the fingerprint on the console
     certificate = machine.work / "agent.crt"
     certificate.write_text(ssl.get_server_certificate((api.host, api.port)))
     target = machine.work / "curl.conf"
@@ -149,9 +149,9 @@ def tell(machine: Machine, token: str) -> None:
                 SHA-256 {ready.fingerprint}
   disks         {disks}
   console log   {machine.console_log}
-  this machine  is {HOST} for the guest: serve an image with python3 -m http.server --bind 127.0.0.1
+  this machine  is {HOST} for the guest; serve images with python3 -m http.server --bind 127.0.0.1
 
-Try it; {config.name} holds certificate, address and token:
+Try it; {config.name} contains certificate, address and token:
 
   {curl}/v1/methods
   {curl}/v1/methods/hardware.inventory --json '{{}}'
@@ -175,15 +175,15 @@ def main() -> int:
                 wait_ready(machine)
                 tell(machine, token)
             if not given.console:
-                print("Ctrl-C switches the machine off.", flush=True)
+                print("Ctrl-C powers off the machine.", flush=True)
             while machine.running:
                 time.sleep(0.5)
-            print("\nThe machine has switched itself off.")
+            print("\nThe machine has powered itself off.")
     except MachineError as error:
         print(f"make node: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("\nSwitched off.", file=sys.stderr)
+        print("\nPowered off.", file=sys.stderr)
     return 0
 
 

@@ -1,10 +1,9 @@
 #!/usr/bin/env python3
 """packages.py ELEMENT…: print the Debian packages that these elements and their dependencies install.
 
-Reads element-deps, package-installs.yaml and pkg-map as diskimage-builder does. Elements are looked for in
-the directories of ELEMENTS_PATH (with : between them) and in ramdisk-elements/; those that are in none are
-diskimage-builder's own and bring nothing here. With --elements, print the directories of the elements instead,
-dependencies first.
+Reads element-deps, package-installs.yaml and pkg-map as diskimage-builder does. Elements are searched for in the
+directories of ELEMENTS_PATH (colon-separated) and in ramdisk-elements/; any others are diskimage-builder's own and are
+ignored. With --elements, print the directories of the elements instead, dependencies first.
 """
 
 import argparse
@@ -26,7 +25,7 @@ def find(name: str, directories: list[Path]) -> Path | None:
 
 
 def resolve(names: list[str], directories: list[Path] = ELEMENTS) -> list[Path]:
-    """The elements of `directories` that are needed, each after what it depends on."""
+    """The required elements in `directories`, each after its dependencies."""
     found: list[Path] = []
     for name in names:
         path = find(name, directories)
@@ -56,7 +55,7 @@ def wanted(options: dict[str, Any]) -> bool:
 
 
 def pkg_map(path: Path) -> dict[str, str]:
-    """The narrowest wins: distribution, family, default."""
+    """The most specific entry wins: distribution, family, default."""
     if not path.exists():
         return {}
     document = json.loads(path.read_text())
@@ -68,13 +67,13 @@ def pkg_map(path: Path) -> dict[str, str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--elements", action="store_true", help="print directories of elements instead")
+    parser.add_argument("--elements", action="store_true", help="print the directories of the elements instead")
     parser.add_argument("names", nargs="+", metavar="ELEMENT")
     given = parser.parse_args()
     missing = [name for name in given.names if not find(name, ELEMENTS)]
     if missing:
         known = ", ".join(sorted(path.name for each in ELEMENTS for path in each.iterdir() if path.is_dir()))
-        sys.exit(f"There is no element {', '.join(missing)}; there are {known}")
+        sys.exit(f"No such element: {', '.join(missing)}; known elements: {known}")
     elements = resolve(given.names)
     lines = map(str, elements) if given.elements else sorted({p for path in elements for p in packages(path)})
     print("\n".join(lines))

@@ -1,7 +1,7 @@
-"""HTTPS with an agent whose certificate is known by its fingerprint and by nothing else.
+"""HTTPS to an agent whose certificate is known only by its fingerprint.
 
-The fingerprint comes from a channel that is trusted, e.g. the machine's serial console. It is compared before the first
-byte of a request, and so before the token, is sent.
+The fingerprint comes from a trusted channel, e.g. the machine's serial console. It is compared before the first byte of
+a request, and thus the token, is sent.
 """
 
 import contextlib
@@ -15,13 +15,13 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
-CONNECT_S = 20.0  # with the TLS handshake, which an emulated guest that is busy takes seconds for
+CONNECT_S = 20.0  # including the TLS handshake, which takes seconds on a busy emulated guest
 END_S = 600.0
 POLL_S = 0.2
 
 
 class ApiError(Exception):
-    """An answer of 400 or more; `status` and `body` have it."""
+    """A response with status 400 or above, in `status` and `body`."""
 
     def __init__(self, status: int, body: Any) -> None:
         super().__init__(f"{status}: {json.dumps(body)[:2000]}")
@@ -38,7 +38,7 @@ class CommandFailed(Exception):
 
 
 class WrongCertificate(Exception):
-    """Somebody else answers."""
+    """The server is not the expected one."""
 
 
 class _Connection(http.client.HTTPSConnection):
@@ -67,7 +67,7 @@ class Api:
     token: str
 
     def request(self, verb: str, path: str, body: Any = None, timeout_s: float = 60, **query: Any) -> Any:
-        """The JSON of the answer, as it is; ApiError if its status is 400 or more."""
+        """The decoded JSON response; ApiError if the status is 400 or above."""
         connection = _Connection(self.host, self.port, self.fingerprint, timeout_s)
         with contextlib.closing(connection):
             target = path + (f"?{urlencode(query)}" if query else "")
@@ -94,14 +94,14 @@ class Api:
         return command
 
     def ended(self, command_id: str, timeout_s: float = END_S) -> dict[str, Any]:
-        """The command object, when it has ended; an agent that is away for a while is waited for."""
+        """The command object once it has ended; waits for an agent that is temporarily unreachable."""
         for command in self.watched(command_id, timeout_s):
             if command["command_status"] != "RUNNING":
                 return command
         raise AssertionError("unreachable")
 
     def watched(self, command_id: str, timeout_s: float = END_S) -> Iterator[dict[str, Any]]:
-        """Its object again and again; TimeoutError after `timeout_s`."""
+        """Poll its object; TimeoutError after `timeout_s`."""
         end = time.monotonic() + timeout_s
         last: object = None
         while time.monotonic() < end:
@@ -118,11 +118,11 @@ class Api:
         raise TimeoutError(f"command {command_id} did not end within {timeout_s:g} s; last seen: {last}")
 
     def run(self, name: str, params: dict[str, Any] | None = None, **query: Any) -> dict[str, Any]:
-        """Run a command to its end and return its object, whatever became of it."""
+        """Run a command to its end and return its object, whatever the outcome."""
         return self.ended(self.start(name, params, **query)["id"])
 
     def call(self, name: str, **params: Any) -> dict[str, Any]:
-        """The response of a command that succeeds; else CommandFailed."""
+        """The response of a successful command; otherwise CommandFailed."""
         command = self.run(name, params)
         if command["command_status"] != "SUCCEEDED":
             raise CommandFailed(command)

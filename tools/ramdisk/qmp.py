@@ -1,4 +1,4 @@
-"""QEMU's monitor protocol over one end of a socket pair: commands, and the events that are waited for."""
+"""QEMU's monitor protocol over one end of a socket pair: commands and events."""
 
 import json
 import socket
@@ -19,7 +19,7 @@ class Qmp:
         self("qmp_capabilities")
 
     def __call__(self, command: str, timeout_s: float = 30, **arguments: Any) -> Any:
-        """Do a command and return what it returns; events that come meanwhile are kept."""
+        """Execute a command and return its result; events that arrive meanwhile are kept."""
         request = {"execute": command, "arguments": arguments}
         try:
             self._connection.sendall(json.dumps(request).encode() + b"\n")
@@ -50,7 +50,7 @@ class Qmp:
                     raise QmpError("QEMU is gone")
                 self._buffer += piece
         except OSError as error:
-            raise QmpError(f"QEMU does not answer: {error}") from None
+            raise QmpError(f"QEMU does not respond: {error}") from None
         line, _, self._buffer = self._buffer.partition(b"\n")
         message: dict[str, Any] = json.loads(line)
         return message

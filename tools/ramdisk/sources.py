@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""sources.py [--dib]: this machine's own apt sources of its own release, so that no mirror is ever written down.
+"""sources.py [--dib]: print this machine's apt sources for its release, so that no mirror is ever hard-coded.
 
-Prints one-line sources for mmdebstrap, or (--dib) the DIB_… variables that diskimage-builder wants.
-Both of apt's formats are read; entries of other archives (of other suites) stay out. DIB_DEBIAN_COMPONENTS, with commas
-between them, are the components instead of those of the entries.
+Prints one-line sources for mmdebstrap, or (--dib) the DIB_… variables for diskimage-builder. Reads both of apt's
+formats; entries for other archives (other suites) are left out. DIB_DEBIAN_COMPONENTS, comma-separated, replaces the
+components of the entries.
 """
 
 import os
@@ -37,7 +37,7 @@ def deb822(text: str) -> Iterator[Source]:
         }
         if "deb" not in fields.get("types", []) or fields.get("enabled", ["yes"])[0].lower() == "no":
             continue
-        # A key may also be written out in the field, which no line can take over.
+        # The field may also contain the key itself, which the one-line format cannot.
         signed = "" if "-----BEGIN" in fields.get("signed-by", []) else fields.get("signed-by", [""])[0]
         for uri in fields.get("uris", []):
             for suite in fields.get("suites", []):
@@ -76,7 +76,7 @@ def main() -> None:
     codename = re.search(r'^VERSION_CODENAME="?(\w+)', release, re.MULTILINE)
     found = sources(codename[1]) if codename else []
     if codename is None or not found:
-        sys.exit("No apt source of this machine's own release is in /etc/apt; mend it, apt-get update needs it too")
+        sys.exit("/etc/apt has no source for this machine's release; add one, apt-get update needs it too")
     if sys.argv[1:] == ["--dib"]:
         for name, value in dib_variables(found, codename[1]).items():
             print(f"export {name}={shlex.quote(value)}")

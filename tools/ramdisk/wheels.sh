@@ -1,6 +1,6 @@
 #!/bin/bash
-# wheels.sh DIR [ELEMENT…]: the wheels of agent-router and of what it needs in the ramdisk; an element may ask for more
-# (DIB_AGENT_ROUTER_EXTRAS). Those of the dependencies are made again only when setup.py or the extras change.
+# wheels.sh DIR [ELEMENT…]: build the wheels of agent-router and its dependencies for the ramdisk; elements may request
+# more (DIB_AGENT_ROUTER_EXTRAS). The wheels of dependencies are rebuilt only when setup.py or the extras change.
 set -euo pipefail
 project=$(readlink -f "$(dirname "$0")/../..")
 python=${PYTHON:-$project/.venv/bin/python}
@@ -16,7 +16,7 @@ for element in "${elements[@]}"; do
 done
 rm -f "$directory"/agent_router-*.whl
 
-# Without byte code and with nothing of an earlier build/: what is not in the checkout any more must not come along.
+# Without byte code or an old build/: files that are no longer in the checkout must not be included.
 source=$(mktemp --directory)
 trap 'rm -rf "$source"' EXIT
 (cd "$project" && tar --create --exclude=__pycache__ --exclude='*.egg-info' agent_router plugins.d schemas setup.py pyproject.toml README.md) |

@@ -8,25 +8,25 @@ from agent_router.image.protocols import Buffer, Decoder, Sink
 
 DECODERS = {
     "raw": "raw.Raw", "gz": "compressed.Gz", "xz": "compressed.Xz", "zst": "compressed.Zst", "bz2": "compressed.Bz2",
-    "qcow2": "qcow2.Qcow2",
+    "qcow2": "qcow2.decoder.Qcow2",
 }  # fmt: skip
-# These say at their beginning how much they unpack to.
-TELLING = {"zst": "compressed.zst_size", "qcow2": "qcow2_header.disk_size"}
+# These declare at their beginning how much they unpack to.
+TELLING = {"zst": "compressed.zst_size", "qcow2": "qcow2.header.disk_size"}
 # A tar archive is unpacked from its compression here; the tree it goes to reads the archive.
 ARCHIVES = {"tar": "raw", "tar.gz": "gz", "tar.xz": "xz", "tar.zst": "zst", "tar.bz2": "bz2"}
 # Read out of order at the beginning: its tables lie anywhere.
 OUT_OF_ORDER = {"qcow2"}
 NAMES = (*DECODERS, *ARCHIVES)
-LOOK = magic.LOOK  # so many first bytes tell all that the functions below can tell
+LOOK = magic.LOOK  # this many first bytes are enough for the functions below
 
 
 def decoder(name: str, sink: Sink) -> Decoder:
-    """A new Decoder of the format `name`; raises Incompatible("wrong_format") for one that is not written here."""
+    """A new Decoder of the format `name`; raises Incompatible("wrong_format") for one that is not supported."""
     kind = ARCHIVES.get(name, name)
     if kind not in DECODERS:
-        message = f"{name} images are not written by this agent; convert it with qemu-img convert -O qcow2"
+        message = f"{name} images are not supported by this agent; convert it with qemu-img convert -O qcow2"
         raise plugin.Incompatible("wrong_format", message)
-    module, attribute = DECODERS[kind].split(".")
+    module, attribute = DECODERS[kind].rsplit(".", 1)
     made = getattr(import_module(f"{__name__}.{module}"), attribute)
     found: Decoder = made(sink, "tar") if name in ARCHIVES else made(sink)
     return found
@@ -38,10 +38,10 @@ def refuse_other(name: str, start: Buffer, source_name: str) -> None:
 
 
 def unpacked_size(name: str, start: bytes, source_name: str) -> int:
-    """What a file that begins with `start` unpacks to at least, as far as it says so; else 0."""
+    """The least that a file that begins with `start` unpacks to, if it declares that; else 0."""
     kind = ARCHIVES.get(name, name)
     if kind not in TELLING or not start:
         return 0
-    module, attribute = TELLING[kind].split(".")
+    module, attribute = TELLING[kind].rsplit(".", 1)
     told = getattr(import_module(f"{__name__}.{module}"), attribute)(start, source_name)
     return int(told)

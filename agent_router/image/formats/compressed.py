@@ -122,7 +122,7 @@ class Compressed:
             self._check_head(self._head)
 
     def _check_head(self, head: bytearray) -> None:
-        """Nothing is written before enough is there to see what it is."""
+        """Nothing is written before the first bytes show what it is."""
         refuse_mismatch(head[:LOOK], self.content, self.name, unpacked=True)
         self._head = None
         self._give(bytes(head))
@@ -165,7 +165,7 @@ class Zst(Compressed):
 
     def begin(self, source: Source) -> None:
         super().begin(source)
-        unpackers.zstd_module()  # missing: said before anything is touched
+        unpackers.zstd_module()  # if it is missing, fail before anything is touched
 
     def new_member(self) -> unpackers.Unpacker:
         return unpackers.zstd_frame()
@@ -173,7 +173,7 @@ class Zst(Compressed):
     def look(self, start: memoryview) -> None:
         size = zst_size(bytes(start[:ZST_HEADER]), self.name)
         if size:
-            # Of all frames so far: more may follow, fewer cannot.
+            # The sum of all frames so far; more may follow.
             self.sink.expect(self.unpacked + size)
 
     def explain(self, error: str) -> None:
@@ -191,7 +191,7 @@ def zst_size(start: bytes, name: str) -> int:
     try:
         frame = zstd.get_frame_info(start[:ZST_HEADER])
     except zstd.ZstdError:
-        return 0  # cut at this very place; the decompressor looks at it again
+        return 0  # truncated here; the decompressor reports that
     if frame.dictionary_id:
         message = f"{name} was packed with a dictionary ({frame.dictionary_id}): pack it without"
         raise plugin.Failed("unsafe_image", message)

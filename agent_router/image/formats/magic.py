@@ -2,13 +2,13 @@
 
 A raw disk image has no magic of its own, so everything that people publish by mistake as one is
 listed here by name. An ISO 9660 file is the exception: a hybrid one boots from a disk as it is.
-A VHD of fixed size cannot be told from a raw image by its beginning, it carries its mark at the end.
+A fixed-size VHD looks like a raw image at its beginning; its magic is at the end.
 """
 
 from agent_router import plugin
 from agent_router.image.protocols import Buffer
 
-# So many first bytes show all that can be seen early: the mark of tar is at 257.
+# This many first bytes are enough: the magic of tar is at 257.
 LOOK = 1024
 
 # (offset, bytes, kind). Where a kind is a format of image.write, it has the name that is declared.
@@ -51,9 +51,9 @@ _CURES = {
     "armour": "give the URL of the image, not that of its signature or key",
     "git-lfs": "fetch the file from Git LFS and publish that",
     "torrent": "give it as a source whose name ends in .torrent",
-    "html": "the server sent a page in its place: look at what the URL answers",
-    "xml": "the server sent a document in its place: look at what the URL answers",
-    "json": "the server sent a document in its place: look at what the URL answers",
+    "html": "the server sent a page instead: check what the URL returns",
+    "xml": "the server sent a document instead: check what the URL returns",
+    "json": "the server sent a document instead: check what the URL returns",
     "iso9660": "declare raw",
 }  # fmt: skip
 
@@ -85,13 +85,13 @@ def refuse_mismatch(first: Buffer, declared: str, name: str, *, unpacked: bool =
     if found is None and _may_become(bytes(first[:6]), declared):
         return
     title = _TITLES.get(found, f"a file of {found}") if found else f"not {_TITLES[declared]}"
-    denied = f" and not {_TITLES.get(declared, declared)}" if found else ", though it was declared"
+    denied = f" and not {_TITLES.get(declared, declared)}" if found else ", although it was declared as one"
     message = f"{what} is {title}{denied}: {_cure(found, unpacked)}"
     raise plugin.Failed("wrong_format", message, details={"declared": declared, "found": found})
 
 
 def _may_become(start: bytes, declared: str) -> bool:
-    """A beginning too short to judge: it is truncated, which the decoder says better."""
+    """Too short to judge: it is truncated, and the decoder reports that better."""
     return any(kind == declared and magic.startswith(start) for _, magic, kind in _MAGIC)
 
 

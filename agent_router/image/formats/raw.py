@@ -24,6 +24,6 @@ class Raw:
         self._offset += len(data)
 
     def finish(self) -> None:
-        # It has no mark at its end; size and digest tell whether it is whole.
+        # A raw image has no end marker; size and digest show whether it is complete.
         if not self._offset:
             refuse_mismatch(b"", self._content, self._name)

@@ -1,7 +1,7 @@
 """Decompressors of one shape: that of bz2.BZ2Decompressor, which lzma's, zstd's and isal's have too.
 
-Each unpacks one member (gzip), stream (xz, bzip2) or frame (zstd), and never gives more than it
-was asked for: what a few bytes could blow up into is never in memory.
+Each unpacks one member (gzip), stream (xz, bzip2) or frame (zstd), and never returns more than was
+requested: what a few bytes could expand to is never in memory.
 """
 
 import bz2
@@ -89,7 +89,7 @@ def zstd_module() -> Any:
         except ImportError:
             continue
     cure = "install the Python package backports.zstd, or publish the image as gz or xz"
-    raise plugin.Incompatible("tool_missing", f"zstd cannot be unpacked here: {cure}")
+    raise plugin.Incompatible("tool_missing", f"zstd cannot be unpacked on this machine: {cure}")
 
 
 def zstd_frame(window_log: int = ZSTD_WINDOW_LOG) -> Unpacker:
@@ -99,7 +99,7 @@ def zstd_frame(window_log: int = ZSTD_WINDOW_LOG) -> Unpacker:
 
 
 def errors() -> tuple[type[Exception], ...]:
-    """What they raise for bytes that are not theirs."""
+    """What they raise for invalid data."""
     known: list[type[Exception]] = [zlib.error, lzma.LZMAError, OSError, ValueError, EOFError]
     if igzip_lib is not None:
         known.append(igzip_lib.IsalError)

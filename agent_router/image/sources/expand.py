@@ -1,4 +1,4 @@
-"""From what a command names to the list of places to try: Metalinks are followed, neighbours become mirrors."""
+"""From the sources of a command to the list of those to try: Metalinks are followed, neighbours become mirrors."""
 
 import dataclasses
 from collections.abc import Iterable
@@ -8,7 +8,7 @@ from typing import Any
 from agent_router import plugin
 from agent_router.image.sources import metalink
 from agent_router.image.sources.fetch import fetch
-from agent_router.image.sources.http_url import origin
+from agent_router.image.sources.http.connection import origin
 from agent_router.image.sources.spec import Spec
 
 METALINK_LIMIT = 1 << 20
@@ -17,10 +17,10 @@ METALINK_LIMIT = 1 << 20
 def expand(specs: Iterable[Spec], failed: list[dict[str, Any]]) -> list[Spec]:
     """The specs to try, in order; fetches Metalinks.
 
-    A Metalink that cannot be had is added to `failed`, as {"source", "code", "message"}, and passed over; if nothing
+    A Metalink that cannot be fetched is added to `failed`, as {"source", "code", "message"}, and skipped; if nothing
     else is left its error is raised. A spec gets the http sources that follow it at once as mirrors, provided that a
-    digest tells in the end whether they were the same bytes: when it failed, those that stats()["failed"] of its
-    source names have been tried as well.
+    digest verifies in the end that they had the same bytes: when it fails, those in stats()["failed"] of its source
+    have been tried as well.
     """
     found: list[Spec] = []
     last: plugin.Failed | None = None
@@ -40,7 +40,7 @@ def expand(specs: Iterable[Spec], failed: list[dict[str, Any]]) -> list[Spec]:
 
 def _follow(spec: Spec) -> list[Spec]:
     listed = metalink.parse(fetch(spec, METALINK_LIMIT), spec.name)
-    # What the command says of the image is the authority; a Metalink is only believed where it is silent.
+    # The command is the authority; a Metalink is only believed where the command says nothing.
     digest = None if spec.digest_known else listed.digest
     common = dataclasses.replace(
         spec,
@@ -50,7 +50,7 @@ def _follow(spec: Spec) -> list[Spec]:
         size_bytes=listed.size_bytes if spec.size_bytes is None else spec.size_bytes,
     )
     return [
-        # Headers (a token) are for the server that has the Metalink, not for whatever it names.
+        # Headers (a token) are for the server of the Metalink, not for the servers that it names.
         dataclasses.replace(common, url=url, headers=spec.headers if origin(url) == origin(spec.url) else {})
         for url in listed.urls
     ]

@@ -4,8 +4,8 @@ import dataclasses
 
 from agent_router import plugin
 from agent_router.image.protocols import Source
-from agent_router.image.sources.file import File
-from agent_router.image.sources.http import Http
+from agent_router.image.sources.file import FileSource
+from agent_router.image.sources.http.source import HttpSource
 from agent_router.image.sources.spec import Spec, split
 
 PIECE = 1 << 16
@@ -14,10 +14,10 @@ PIECE = 1 << 16
 def fetch(spec: Spec, limit_bytes: int) -> bytes:
     """The file at spec.url, over http(s) or from a path; raises Failed("too_large") beyond the limit.
 
-    What `spec` says of the image (digest, size, mirrors) does not hold for this file.
+    Digest, size and mirrors of `spec` are those of the image and do not apply to this file.
     """
     plain = dataclasses.replace(spec, digest=None, digest_known=False, size_bytes=None, mirrors=())
-    source: Source = File(plain) if split(spec.url)[0] == "file" else Http(plain)
+    source: Source = FileSource(plain) if split(spec.url)[0] == "file" else HttpSource(plain)
     found, buffer = bytearray(), memoryview(bytearray(PIECE))
     try:
         source.open()
@@ -26,5 +26,7 @@ def fetch(spec: Spec, limit_bytes: int) -> bytes:
     finally:
         source.close()
     if len(found) > limit_bytes:
-        raise plugin.Failed("too_large", f"{spec.name} has more than {limit_bytes} bytes and is not what it should be")
+        raise plugin.Failed(
+            "too_large", f"{spec.name} has more than {limit_bytes} bytes, too many for a file of its kind"
+        )
     return bytes(found)

@@ -11,8 +11,10 @@ from agent_router.image.sources.spec import Spec, shown
 from agent_router.storage import blockdev
 
 
-class File:
-    """A protocols.Source. Never the disk that the image is written to, nor a file that lies on it."""
+class FileSource:
+    """A Source. Never the disk that the image is written to, nor a file on it."""
+
+    in_order_only = False
 
     def __init__(self, spec: Spec) -> None:
         self.name = spec.name
@@ -37,7 +39,7 @@ class File:
         except OSError as error:
             raise self._failed(error) from None
         if self._expected not in (None, size):
-            message = f"{self.name} has {size} bytes, expected were {self._expected}"
+            message = f"{self.name} has {size} bytes, expected {self._expected}"
             raise plugin.Failed("wrong_size", message, details={"expected": self._expected, "found": size})
         self.size = size
 
@@ -70,7 +72,7 @@ class File:
             except OSError as error:
                 raise self._failed(error) from None
             if count == 0:
-                raise plugin.Failed("truncated", f"{self.name} was cut short while it was read")
+                raise plugin.Failed("truncated", f"{self.name} became shorter while it was read")
             filled += count
         return filled
 
@@ -85,7 +87,7 @@ def path_of(url: str) -> str:
     parts = urllib.parse.urlsplit(url)
     path = urllib.parse.unquote(parts.path)
     if parts.hostname not in (None, "localhost") or not path.startswith("/") or "\0" in path:
-        raise plugin.InvalidRequest("bad_url", f"{shown(url)} names no file of this machine; write file:///PATH")
+        raise plugin.InvalidRequest("bad_url", f"{shown(url)} does not name a file of this machine; write file:///PATH")
     return path
 
 

@@ -24,7 +24,7 @@ FILE, URL, METAURL, SIZE, HASH = (
 
 @dataclass
 class Metalink:
-    """What is listed of the one file; `urls` in the order to try them."""
+    """What it lists for its one file; `urls` in the order to try them."""
 
     urls: list[str]
     size_bytes: int | None
@@ -62,7 +62,7 @@ class _Element:
 
 @dataclass
 class _Document:
-    """Collects while expat reads. pieces, location, signature and whatever else is there do not matter."""
+    """Collects while expat reads. Pieces, location, signature and other elements are ignored."""
 
     files: int = 0
     urls: list[tuple[int, bool, str]] = field(default_factory=list)
@@ -73,14 +73,14 @@ class _Document:
         self._open: list[_Element] = []
         self.parser = xml.parsers.expat.ParserCreate(namespace_separator=" ")
         self.parser.buffer_text = True
-        # Without a document type nothing can be declared, so nothing can expand or be fetched.
+        # Without a document type no entity can be declared, so nothing can expand or be fetched.
         self.parser.StartDoctypeDeclHandler = self._refuse_doctype
         self.parser.StartElementHandler = self._start
         self.parser.EndElementHandler = self._end
         self.parser.CharacterDataHandler = self._text
 
     def _refuse_doctype(self, *_: object) -> None:
-        raise _Wrong("it declares a document type, which a Metalink has no use for")
+        raise _Wrong("it declares a document type, which a Metalink must not have")
 
     def _start(self, name: str, attributes: dict[str, str]) -> None:
         namespace, _, local = name.rpartition(" ")

@@ -1,4 +1,4 @@
-"""What a source is made of: one URL, how to get in there, and what is known of the image beforehand."""
+"""What a source is made from: one URL, its credentials, and what is known about the image beforehand."""
 
 import urllib.parse
 from collections.abc import Mapping
@@ -14,14 +14,14 @@ BY_SCHEME = {
 
 @dataclass(frozen=True)
 class Spec:
-    """One place that the published bytes can be had from. Every source is made by Class(spec).
+    """One source of the published bytes. Every source class is instantiated as Class(spec).
 
     `headers`, `certificate` and `key` are secrets, and so is the query of the URL: nothing but `name` may be shown.
     `ca`, `certificate` and `key` are PEM text or a path; `certificate` may hold the key too.
     `proxies` is {"http": URL, "https": URL, "no": "host,.domain"}; what it does not name is taken from the environment.
     `digest` is (algorithm, hexadecimal digits) that the source itself published (Metalink): it is only there if the
     command has no digest, and must be verified then. `digest_known` is true in both cases.
-    `mirrors` are other places of the same bytes, to be asked in order from where this one failed.
+    `mirrors` are other sources of the same bytes, to be tried in order from where this one failed.
     """
 
     url: str
@@ -34,10 +34,10 @@ class Spec:
     ca: str | None = field(default=None, repr=False)
     certificate: str | None = field(default=None, repr=False)
     key: str | None = field(default=None, repr=False)
-    device: str | None = None  # the target, which may not be the source
+    device: str | None = None  # the destination, which must not be the source
     work: str = "."  # directory for scratch files
     mirrors: tuple["Spec", ...] = ()
-    extras: Mapping[str, Any] = field(default_factory=dict)  # what one kind of source alone knows, e.g. linger_s
+    extras: Mapping[str, Any] = field(default_factory=dict)  # keys of one kind of source, e.g. linger_s
 
     @property
     def name(self) -> str:
@@ -51,8 +51,8 @@ class Spec:
             return "torrent"
         if scheme not in BY_SCHEME:
             message = (
-                f"{self.name} is no source that this agent knows: http, https, file, the path of a file or device, "
-                "magnet, udpcast and iscsi are; a path or URL that ends in .torrent or .meta4 is followed"
+                f"{self.name} is not a source that this agent knows: use http, https, file, the path of a file or "
+                "device, magnet, udpcast or iscsi; a path or URL that ends in .torrent or .meta4 is followed"
             )
             raise plugin.InvalidRequest("bad_url", message)
         return BY_SCHEME[scheme]

@@ -1,3 +1,3 @@
-# Directories with the wheels of ironic-python-agent, and with the elements of its builder.
+# Directories with the wheels of ironic-python-agent and the elements of its builder.
 export BENCH_IPA_WHEELS=${BENCH_IPA_WHEELS:-}
 export BENCH_IPA_BUILDER=${BENCH_IPA_BUILDER:-}

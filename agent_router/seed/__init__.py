@@ -1,0 +1,1 @@
+"""Serve images to a fleet: HTTP, BitTorrent and multicast, with the side files that describe them."""

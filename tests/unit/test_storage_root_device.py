@@ -73,7 +73,7 @@ def test_arrays_and_multipath_devices_are_found_once_below_their_disks(monkeypat
         node("sdd", children=[path]),
     ]
     monkeypatch.setattr(root_device.lsblk, "tree", lambda probe: tree)
-    monkeypatch.setattr(root_device.udev, "properties", lambda name: {})
+    monkeypatch.setattr(root_device, "udev", lambda name: {})
     names = [found["name"] for found in root_device.disks()]
     assert names == ["/dev/sda", "/dev/md127", "/dev/sdb", "/dev/dm-0"]
 

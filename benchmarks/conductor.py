@@ -19,7 +19,7 @@ import report
 from conductor_box import Bench, Ironic
 from report import Figure, median
 
-from agent_router.conductor import reach
+from agent_router.conductor import addresses
 
 STEP = {"interface": "deploy", "step": "acme_burn_in", "args": {"seconds": 1}}
 Sample = dict[str, float]
@@ -77,7 +77,7 @@ class Watch:
 def measure(box: Ironic, place: Path, flow: str, ipa: Path | None, new_meter: Callable[[], meters.Meter]) -> Sample:
     """One workflow on a new node; wall time starts at power-on."""
     options = {"fast_track": True} if flow == "fast" else {}
-    machine = Bench(box, place, new_meter(), reach.macs(), ipa, **options)
+    machine = Bench(box, place, new_meter(), addresses.macs(), ipa, **options)
     try:
         if flow == "service":
             image = {"image_source": f"{box.files_url}/kernel", "image_checksum": "0" * 32}

@@ -13,7 +13,7 @@ from servers import HERE, ROOT
 # The machine and the real Ironic are those of the tests.
 sys.path.insert(0, str(ROOT))
 
-from agent_router.conductor import reach
+from agent_router.conductor.addresses import macs
 from tests.support.ironic import VENV, Ironic, Node
 from tests.support.machine import Boot, Disk, Machine
 
@@ -109,6 +109,6 @@ def missing(ipa: Path, cpu_by: str) -> str:
         return f"ironic-python-agent is not installed in {ipa}: run make bench-conductor, or set BENCH_IPA"
     if cpu_by.startswith("/proc"):
         return "needs a child control group, version 1 (cpuacct) or 2"
-    if not reach.macs():
+    if not macs():
         return "needs a network interface, because Ironic identifies nodes by MAC address"
     return "" if (VENV / "bin/ironic").exists() else f"needs Ironic in {VENV}: make {VENV.name}/.installed"

@@ -1,4 +1,4 @@
-"""The agent-router command. `serve` stays lean; everything a person types loads click."""
+"""The agent-router command. `serve` and `ramdisk` stay lean; the interactive commands load click."""
 
 import sys
 

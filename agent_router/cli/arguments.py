@@ -13,11 +13,11 @@ MAX_REFERENCES = 8
 
 
 class BadArguments(Exception):
-    """The words on the command line make no request; str() says which and what helps."""
+    """The arguments do not form a request; str() says which one is wrong and how to fix it."""
 
 
 def request(pairs: tuple[str, ...], file: str, schema: dict[str, Any]) -> dict[str, Any]:
-    """The request object; `schema` (the method's request schema) tells strings from numbers."""
+    """The request object; `schema` (the method's request schema) distinguishes strings from numbers."""
     if pairs == ("-",):
         file, pairs = "-", ()
     if file == "-":
@@ -54,7 +54,7 @@ def _document(raw: bytes, source: str) -> dict[str, Any]:
     except BadJSON as error:
         raise BadArguments(f"{source}: {error}") from None
     if not isinstance(value, dict):
-        raise BadArguments(f"{source}: must hold a JSON object, the request")
+        raise BadArguments(f"{source}: must be a JSON object, the request")
     return value
 
 
@@ -72,7 +72,7 @@ def _pair(pair: str, schema: dict[str, Any]) -> tuple[str, Any]:
 
 
 def _value(text: str, part: Any, schema: dict[str, Any]) -> Any:
-    """Text as it is where the schema wants a string; else the JSON value it spells, if it does."""
+    """The text itself where the schema wants a string; else the JSON value it spells, if any."""
     for _ in range(MAX_REFERENCES):
         if isinstance(part, dict) and isinstance(part.get("$ref"), str):
             part = resolve(schema, part["$ref"][1:])

@@ -1,4 +1,4 @@
-"""agent-router seed: give images to a fleet by HTTP, BitTorrent and multicast (docs/seeding.md)."""
+"""agent-router seed: serve images to a fleet by HTTP, BitTorrent and multicast (docs/seeding.md)."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ REPORT_S = 1.0
 
 
 def main(paths: Sequence[str], options: Options, only_make: str | None) -> int:
-    """Read, make, serve until SIGTERM or Ctrl-C; the exit status."""
+    """Read the images, then serve until SIGTERM or Ctrl-C; returns the exit status."""
     over = Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: over.set())
     try:
         images = read(paths, over)
-    except _Refused as error:
+    except _UnusableImage as error:
         _say(str(error))
         return REFUSED
     if over.is_set():
@@ -51,28 +51,28 @@ def main(paths: Sequence[str], options: Options, only_make: str | None) -> int:
 
 
 def read(paths: Sequence[str], over: Event) -> list[ScannedImage]:
-    """Every image, read once; fewer when told to end meanwhile."""
+    """Read every image once; returns early, with fewer, when told to stop."""
     images: list[ScannedImage] = []
     for path in map(Path, paths):
         if not path.is_file():
-            raise _Refused(f"{path} is not a regular file; name image files")
+            raise _UnusableImage(f"{path} is not a regular file; name image files")
         if path.name in [image.name for image in images] or path.name in (publish.SUMS, "announce"):
-            raise _Refused(f"{path}: another file is served as {path.name}; rename one")
+            raise _UnusableImage(f"{path}: another file is served as {path.name}; rename one of them")
         try:
             images.append(scan(path, _Progress(path.name, over)))
-        except _Over:
+        except _Interrupted:
             return images
         except OSError as error:
-            raise _Refused(f"{path} cannot be read: {error.strerror}") from None
+            raise _UnusableImage(f"{path} cannot be read: {error.strerror}") from None
         if images[-1].size == 0:
-            raise _Refused(f"{path} is empty")
+            raise _UnusableImage(f"{path} is empty")
     return images
 
 
 def make(images: Sequence[ScannedImage], options: Options, directory: Path) -> int:
-    """Only the side files, for a web server that is there already."""
+    """Write only the side files, for an existing web server."""
     if not options.advertise:
-        _say("--only-make needs --advertise URL: where the images will be, for the torrents and Metalinks to say so")
+        _say("--only-make needs --advertise URL, the URL of the images in the torrents and Metalinks")
         return REFUSED
     files = publish.side_files(images, options.advertise, options, options.trackers)
     try:
@@ -87,7 +87,7 @@ def make(images: Sequence[ScannedImage], options: Options, directory: Path) -> i
 
 
 def announce(publication: Publication) -> None:
-    """What to put into a request, and that it can be asked for from now on."""
+    """Print what to put into a request, and that the images are being served."""
     options, url = publication.options, publication.url
     sent = publish.groups(options.group, publication.images)
     for image in publication.images:
@@ -108,13 +108,13 @@ def announce(publication: Publication) -> None:
 
 
 def watch(publication: Publication, over: Event) -> None:
-    """Until it is over, tell on a terminal how much was given away, and always what goes wrong."""
+    """Until stopped, report what goes wrong; on a terminal also how much was uploaded."""
     told: set[str] = set()
     while not over.wait(REPORT_S):
         for image in publication.images:
             if not image.unchanged() and image.name not in told:
                 told.add(image.name)
-                _say(f"{image.path} was changed after it was read; it is no longer served, start again")
+                _say(f"{image.path} changed after it was read; it is no longer served, restart to serve it")
         if publication.seeder is not None:
             for sentence in publication.seeder.poll():
                 _say(sentence)
@@ -123,12 +123,12 @@ def watch(publication: Publication, over: Event) -> None:
                 print(f"\r{given / (1 << 20):.0f} MiB to {peers} peers ", end="", file=sys.stderr, flush=True)
 
 
-class _Refused(Exception):
-    """These cannot be published; str() says why."""
+class _UnusableImage(Exception):
+    """The image cannot be served; str() says why."""
 
 
-class _Over(Exception):
-    pass
+class _Interrupted(Exception):
+    """Told to stop while reading an image."""
 
 
 class _Progress:
@@ -138,7 +138,7 @@ class _Progress:
 
     def __call__(self, done: int, size: int) -> None:
         if self._over.is_set():
-            raise _Over
+            raise _Interrupted
         if sys.stderr.isatty() and (done == size or time.monotonic() - self._last > REPORT_S):
             self._last = time.monotonic()
             end = "\n" if done == size else ""
@@ -171,6 +171,6 @@ def options(
     multicast_rate: int,
     drop_s: int,
 ) -> Options:
-    """From what was typed."""
+    """From the command line."""
     sent = Group(group, portbase, interface, receivers, wait_s, multicast_rate, drop_s) if multicast else None
     return Options(bind, port, advertise, peer_port, rate, trackers, not no_torrent, sent)

@@ -1,4 +1,4 @@
-"""agent-router serve: read the settings, become the supervisor of the runner and the front."""
+"""agent-router serve: read the settings, then become the supervisor of runner and front."""
 
 import argparse
 import errno
@@ -12,12 +12,11 @@ from typing import Any, NoReturn
 
 from agent_router.commands import end_of_service
 from agent_router.commands.end_of_service import Closed
-from agent_router.config import settings as settings_module
-from agent_router.config.settings import Settings, SettingsError
+from agent_router.config.settings import Settings, SettingsError, load, token_warning
 
 BACKLOG = 2048
 AtRest = Callable[[Closed], None]
-PORT_PATIENCE_S = 4.0  # the front of a killed agent frees the port a moment later
+PORT_PATIENCE_S = 4.0  # the front of a killed agent releases the port a moment later
 
 EPILOG = """Each option is also an environment variable (AGENT_ROUTER_PORT, …; lists separated by commas) and a
 key of the settings file (host, port, token, token_file, cert, key, plugins, schemas, bundled, state, devices, insecure,
@@ -31,24 +30,24 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--config", metavar="FILE", help="settings file (TOML)")
     made.add_argument("--host", help="address to listen on (127.0.0.1)")
     made.add_argument("--port", type=int, help="port to listen on (9999)")
-    made.add_argument("--token", help="token that requests must carry (none: anybody)")
+    made.add_argument("--token", help="token that requests must carry (none: anyone may send requests)")
     made.add_argument("--token-file", metavar="FILE", help="file with the token; may change while the agent runs")
     made.add_argument("--cert", metavar="FILE", help="TLS certificate, PEM")
     made.add_argument("--key", metavar="FILE", help="TLS key, PEM")
     add_directories(made)
-    made.add_argument("--state", metavar="DIR", help="directory for the running state (/run/agent-router)")
-    made.add_argument("--insecure", action="store_true", help="allow to listen anywhere without token or TLS")
+    made.add_argument("--state", metavar="DIR", help="directory for runtime state (/run/agent-router)")
+    made.add_argument("--insecure", action="store_true", help="allow listening anywhere without token or TLS")
     made.add_argument("--max-request-mib", type=float, metavar="N", help="largest request body, MiB (8)")
     made.add_argument("--history", type=int, metavar="N", help="finished commands to remember (10000)")
-    made.add_argument("--notices", metavar="DIR", help="what the ramdisk has to tell (/run/agent-router.notices)")
+    made.add_argument("--notices", metavar="DIR", help="notices of the ramdisk (/run/agent-router.notices)")
     return made
 
 
 def add_directories(made: argparse.ArgumentParser) -> None:
     for name, kind in (("plugins", "plugins.d"), ("schemas", "schemas")):
-        text = f"directory of more {kind}; repeatable (/etc/agent-router/{kind})"
+        text = f"additional {kind} directory; repeatable (/etc/agent-router/{kind})"
         made.add_argument(f"--{name}", action="append", metavar="DIR", help=text)
-    made.add_argument("--no-bundled", dest="bundled", action="store_false", help="leave the bundled plugins out")
+    made.add_argument("--no-bundled", dest="bundled", action="store_false", help="leave out the bundled plugins")
     made.add_argument(
         "--devices",
         action="append",
@@ -61,7 +60,7 @@ def main(argv: list[str]) -> int:
     flags: dict[str, Any] = vars(parser().parse_args(argv))
     config = flags.pop("config", "")
     try:
-        settings = settings_module.load(flags, os.environ, config)
+        settings = load(flags, os.environ, config)
         prepare_state(settings.state)
     except SettingsError as error:
         print(f"agent-router: {error}", file=sys.stderr)
@@ -78,31 +77,31 @@ def prepare_state(state: str) -> None:
         os.unlink(state + "/.writable")
     except OSError as error:
         raise SettingsError(
-            f"the state directory {state} cannot be used: {error.strerror}; give another with --state"
+            f"the state directory {state} cannot be used: {error.strerror}; choose another with --state"
         ) from None
 
 
 def supervise(
     settings: Settings,
     ready: Callable[[Settings], None] | None = None,
-    link: Callable[[Settings], None] | None = None,
-    rested: AtRest | None = None,
+    heartbeat: Callable[[Settings], None] | None = None,
+    at_rest: AtRest | None = None,
 ) -> int:
-    """Serve until a signal ends it; `ready` is told the settings when the port is open.
+    """Serve until a signal; `ready` is called with the settings when the port is open.
 
-    `link`, if there is one, becomes the main function of a third process beside runner and front.
-    `rested` is called when a plugin has ended the serving.
+    `heartbeat`, if given, becomes the main function of a third process beside runner and front.
+    `at_rest` is called when a plugin has stopped the agent.
     """
     from agent_router.runner.supervisor import InUse, Supervisor
 
     settings.state = os.path.abspath(settings.state)
-    rest_if_closed(settings.state, rested)
+    rest_if_closed(settings.state, at_rest)
     started_at = time.time()
     try:
         listener = _listen(settings)
         mains = {"runner": lambda: _runner(settings, listener), "front": lambda: _front(settings, listener, started_at)}
-        if link is not None:
-            mains["link"] = lambda: _link(link, settings, listener)
+        if heartbeat is not None:
+            mains["heartbeat"] = lambda: _heartbeat(heartbeat, settings, listener)
         supervisor = Supervisor(settings.state, mains)
     except (SettingsError, InUse) as error:
         stop(str(error))
@@ -113,18 +112,18 @@ def supervise(
     status = supervisor.run()
     listener.close()
     if supervisor.retired:
-        rest_if_closed(settings.state, rested)
+        rest_if_closed(settings.state, at_rest)
     return status
 
 
-def rest_if_closed(state: str, rested: AtRest | None = None) -> None:
-    """Do nothing, for the rest of the boot, if a plugin has ended the serving. To exit would start the agent again."""
+def rest_if_closed(state: str, at_rest: AtRest | None = None) -> None:
+    """If a plugin has stopped the agent, sleep for the rest of the boot: init would restart an agent that exits."""
     found = end_of_service.closed(state)
     if found is None:
         return
-    print(f"agent-router: {found.method} has ended the serving until the next boot; see {state}/closed", flush=True)
-    if rested is not None:
-        rested(found)
+    print(f"agent-router: stopped by {found.method} until the next boot; see {state}/closed", flush=True)
+    if at_rest is not None:
+        at_rest(found)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # plugins that the runner left behind
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
         signal.signal(number, signal.SIG_DFL)
@@ -133,7 +132,7 @@ def rest_if_closed(state: str, rested: AtRest | None = None) -> None:
 
 
 def _listen(settings: Settings) -> socket.socket:
-    """The listening socket belongs to the supervisor: while a front is restarted, clients only wait."""
+    """The supervisor owns the listening socket: while the front restarts, clients only wait."""
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -158,7 +157,7 @@ def _runner(settings: Settings, listener: socket.socket) -> None:
     service.run(settings.state, settings.history, environment.base(settings))
 
 
-def _link(main: Callable[[Settings], None], settings: Settings, listener: socket.socket) -> None:
+def _heartbeat(main: Callable[[Settings], None], settings: Settings, listener: socket.socket) -> None:
     from agent_router.linux import libc
 
     libc.prctl(libc.PR_SET_PDEATHSIG, signal.SIGTERM)  # the next supervisor starts its own
@@ -174,7 +173,7 @@ def _front(settings: Settings, listener: socket.socket, started_at: float) -> No
 
 
 def _announce(settings: Settings) -> None:
-    warning = settings_module.token_warning(settings.token)
+    warning = token_warning(settings.token)
     if warning:
         print(f"agent-router: {warning}", file=sys.stderr, flush=True)
     scheme = "https" if settings.cert else "http"

@@ -62,7 +62,7 @@ def methods(found: list[dict[str, Any]]) -> None:
 
 
 def notices(found: list[dict[str, str]]) -> None:
-    """What the ramdisk tells of its start; nothing if all went well."""
+    """Notices about the start of the ramdisk; nothing if all went well."""
     if found:
         click.echo()
         table(("NOTICE", "WHAT WENT WRONG BEFORE THE AGENT STARTED"), [(n["source"], n["message"]) for n in found], "")
@@ -88,7 +88,7 @@ def commands(found: list[dict[str, Any]]) -> None:
 
 
 def request_error(error: RequestError) -> None:
-    """An error of the agent, with every problem on a line of its own."""
+    """An error from the agent, with each problem on its own line."""
     if len(error.problems) < 2:
         print(f"agent-router: {error.message}", file=sys.stderr)
     else:
@@ -99,7 +99,7 @@ def request_error(error: RequestError) -> None:
 
 
 def failure(command: dict[str, Any], log_shown: bool = False) -> None:
-    """Why a command failed; its log is not repeated if it has been shown already."""
+    """Why a command failed; its log is not repeated if it was already shown."""
     error = command["command_error"]
     print(f"agent-router: {command['name']} failed ({error['type']}): {error['message']}", file=sys.stderr)
     rest = error["details"].removeprefix(error["message"]).strip()

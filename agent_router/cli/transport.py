@@ -1,11 +1,10 @@
-"""How the command line reaches an agent: over HTTP (http.py), or in this very process with a private runner.
+"""How the command line reaches an agent: over HTTP (http_transport.py), or in this process with a private runner.
 
-Both answer the same paths, so everything above is written once.
+Both answer the same paths, so everything above them is written once.
 """
 
 from __future__ import annotations
 
-import os
 import signal
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Protocol
@@ -17,25 +16,25 @@ from agent_router.schema.problems import Problem, RequestError
 if TYPE_CHECKING:
     from agent_router.config.settings import Settings
 
-ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+END_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Unreachable(Exception):
-    """There is no agent to talk to; str() says where it was looked for and what helps."""
+    """No agent answers; str() says where it should be and what to do."""
 
 
 class Transport(Protocol):
     """An agent."""
 
     def request(self, method: str, path: str, body: Any = None, **query: Any) -> Any:
-        """The decoded answer; RequestError for an error, with the agent's own words."""
+        """The decoded answer; RequestError for an error, with the agent's own message."""
 
     def lines(self, path: str, follow: bool) -> Iterator[str]:
-        """Lines of the log of a command, with `follow` as they come, until its end."""
+        """Lines of a command's log; with `follow`, as they arrive, until the command ends."""
 
 
-class Local:
-    """This machine without a server: the routes of a server, called in this process."""
+class LocalTransport:
+    """This machine without a server: the server's routes, called in this process."""
 
     def __init__(self, settings: Settings) -> None:
         from agent_router.api.app import create_app
@@ -45,17 +44,17 @@ class Local:
         self._local = LocalAgent(settings, translate)
         self._client = create_app(self._local.dispatcher).test_client()
 
-    def __enter__(self) -> Local:
-        # Nobody but this process looks after the command, so whatever ends us cancels it, as Ctrl-C does.
-        for number in ENDS:
+    def __enter__(self) -> LocalTransport:
+        # No other process looks after the command, so any signal that ends this one cancels it, as Ctrl-C does.
+        for number in END_SIGNALS:
             if signal.getsignal(number) != signal.SIG_IGN:
                 signal.signal(number, signal.default_int_handler)
         self._local.__enter__()
         return self
 
     def __exit__(self, *details: Any) -> None:
-        for number in ENDS:
-            signal.signal(number, signal.SIG_IGN)  # all that is left to do is to leave nothing behind
+        for number in END_SIGNALS:
+            signal.signal(number, signal.SIG_IGN)  # only clean-up is left
         self._local.__exit__(*details)
 
     def request(self, method: str, path: str, body: Any = None, **query: Any) -> Any:
@@ -91,12 +90,8 @@ def decode(status: int, raw: bytes) -> Any:
         body = None
     if not isinstance(body, dict) or (status >= 400 and "faultstring" not in body):
         words = raw[:200].decode(errors="replace").strip()
-        raise Unreachable(f"the answer is not that of an agent: HTTP status {status} {words}".strip())
+        raise Unreachable(f"the answer did not come from an agent: HTTP status {status} {words}".strip())
     if status < 400:
         return body
     problems = [Problem(item["path"], item["message"]) for item in body.get("problems", ())]
     raise RequestError(status, body.get("code", "error"), body["faultstring"], problems)
-
-
-def default_url() -> str:
-    return os.environ.get("AGENT_ROUTER_URL", "")

@@ -1,1 +1,1 @@
-"""Everything that knows Ironic: its commands, its steps, its API, what it hands to the ramdisk."""
+"""Everything that knows Ironic: its commands, steps and API, and what it passes to the ramdisk."""

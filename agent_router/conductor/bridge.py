@@ -1,7 +1,7 @@
-"""Ironic's step commands and flows, translated into calls of plugins.
+"""Translate Ironic's step commands and flows into plugin calls.
 
-clean.get_clean_steps and its like are answered from the manifests; clean.execute_clean_step and
-its like become the call of the plugin whose manifest offers that step.
+clean.get_clean_steps and the like are answered from the manifests; clean.execute_clean_step and the like become a
+call of the plugin whose manifest offers that step.
 """
 
 import re
@@ -23,7 +23,7 @@ LOCK = "ironic:step"
 
 
 def translate(registry: Registry, name: str, params: dict[str, Any]) -> Answer | Translated | Batch | None:
-    """What `name` stands for; None if it is a plugin and nothing else."""
+    """What `name` stands for; None if it is an ordinary plugin."""
     if name == flow.COMMAND:
         return flow.expand(params)
     match = COMMAND.fullmatch(name)
@@ -44,7 +44,7 @@ def step_list(registry: Registry, phase: str) -> dict[str, Any]:
 
 
 def version(registry: Registry) -> dict[str, str]:
-    """Changes when a plugin with steps comes, goes or changes: Ironic asks for the list again then."""
+    """Changes when a plugin with steps is added, removed or modified: Ironic then asks for the list again."""
     return {OURS: f"{__version__}+{steps.digest(registry)}"}
 
 
@@ -54,7 +54,7 @@ def _execute(registry: Registry, phase: str, params: dict[str, Any]) -> Answer |
         raise _invalid("$.params.step", 'must be an object with "step" and "interface", as get_*_steps lists them')
     interface, wanted = step.get("interface", "deploy"), step["step"]
     given = params.get(f"{phase}_version")
-    # In deploy a mismatch would make Ironic pass over the step, the image too, and call the node deployed.
+    # In deploy a mismatch would make Ironic skip the step, even write_image, and consider the node deployed.
     if phase != "deploy" and given is not None and given != version(registry):
         return Answer(None, status="CLEAN_VERSION_MISMATCH")
     offer = steps.find(registry, phase, str(interface), wanted)
@@ -62,7 +62,7 @@ def _execute(registry: Registry, phase: str, params: dict[str, Any]) -> Answer |
         offered = ", ".join(f"{one['interface']}.{one['step']}" for one in steps.catalogue(registry)[phase])
         raise _invalid(
             "$.params.step",
-            f"no plugin of this ramdisk offers the {phase} step {interface}.{wanted}; there are: {offered or 'none'}",
+            f"no plugin in this ramdisk offers the {phase} step {interface}.{wanted}; it offers: {offered or 'none'}",
         )
     arguments = step.get("args") or {}
     if not isinstance(arguments, dict):
@@ -74,7 +74,7 @@ def _execute(registry: Registry, phase: str, params: dict[str, Any]) -> Answer |
         value = resolve(whole, pointer)
         if value is not None:
             request[key] = value
-    # The arguments stand in the answer only as names: an image's credentials or a config drive of 64 MiB may be there.
+    # The answer omits the arguments: they may hold an image's credentials or a config drive of 64 MiB.
     echo = {key: value for key, value in step.items() if key != "args"}
     command, beside = f"{phase}.execute_{phase}_step", {f"{phase}_step": echo}
     pointer = offer.step.get("result", "")
@@ -83,7 +83,7 @@ def _execute(registry: Registry, phase: str, params: dict[str, Any]) -> Answer |
 
 
 def _one_config_drive(arguments: dict[str, Any]) -> dict[str, Any]:
-    """Ironic gives write_image the config drive twice; the plugin need not hold 85 MiB of base64 twice."""
+    """Ironic passes write_image the config drive twice; drop one copy of up to 85 MiB of base64."""
     image = arguments.get("image_info")
     if not isinstance(image, dict) or "configdrive" not in arguments:
         return arguments

@@ -1,7 +1,7 @@
-"""flow.start_flow: several commands, one after the other, as one.
+"""flow.start_flow: several commands, one after the other, as one command.
 
-`expand` is used by the front, which checks and prepares them; `run` is the plugin's, a process of its
-own: it hands them to the runner, so that each is a command like any other and a dead front stops nothing.
+The API calls `expand`, then checks and prepares the commands. The plugin, a process of its own, calls `run`, which
+passes them to the runner: each is a command like any other, and the death of the API worker stops nothing.
 """
 
 import json
@@ -14,27 +14,24 @@ from agent_router.commands.calls import Batch
 from agent_router.commands.progress import progress_text
 from agent_router.ipc.client import Client, RunnerGone
 from agent_router.ipc.messages import Run
+from agent_router.plugin.cancel import Cancelled, raise_on_sigterm
 from agent_router.schema.problems import Problem, RequestError
 
 COMMAND = "flow.start_flow"
-LOOK_S = (0.01, 0.25)  # between two looks at a running command: at first, and later
-START_LOOKS = 4
+POLL_S = (0.01, 0.25)  # between two polls of a running command: at first, and later
+START_POLLS = 4
 
 
-class Prepared(TypedDict):
-    """A command as the batch gets it: the message for the runner and its body."""
+class FlowCommand(TypedDict):
+    """A command as prepared by the API: the message for the runner and its body."""
 
     name: str
     head: Run
     body: str
 
 
-class Stopped(BaseException):
-    """SIGTERM: somebody has cancelled the flow."""
-
-
 def expand(params: dict[str, Any]) -> Batch | None:
-    """The commands of a flow; None if it has not the form of one, which its schema says better."""
+    """The commands of a flow; None if it is malformed, which its schema reports better."""
     flow = params.get("flow")
     if not isinstance(flow, list) or not all(isinstance(entry, dict) and len(entry) == 1 for entry in flow):
         return None
@@ -43,7 +40,7 @@ def expand(params: dict[str, Any]) -> Batch | None:
         return None
     for number, (name, _) in enumerate(commands):
         if name == COMMAND:
-            text = "a flow cannot be part of a flow; name its commands here instead"
+            text = "a flow cannot contain a flow; list its commands here instead"
             raise RequestError(400, "request_invalid", text, [Problem(f"$.flow[{number}]", text)])
     return Batch(commands, "$.flow")
 
@@ -52,11 +49,11 @@ def run(request: dict[str, Any], state: str) -> dict[str, Any]:
     """Handler of the plugin: {"results": [command object, …]}; Failed with the results so far as `partial`."""
     client = Client(state + "/runner.sock")
     results: list[dict[str, Any]] = []
-    commands: list[Prepared] = request["commands"]
+    commands: list[FlowCommand] = request["commands"]
     where, id = "the flow", ""
     try:
-        signal.signal(signal.SIGTERM, _stop)
-        signal.signal(signal.SIGPIPE, signal.SIG_IGN)  # a plugin has the default: the death of the runner would be ours
+        raise_on_sigterm()
+        signal.signal(signal.SIGPIPE, signal.SIG_IGN)  # else the death of the runner would kill this plugin
         for number, command in enumerate(commands):
             where, id = f"command {number + 1} of {len(commands)}, {command['name']},", command["head"]["id"]
             record = _finish(client, command, number, len(commands))
@@ -64,7 +61,7 @@ def run(request: dict[str, Any], state: str) -> dict[str, Any]:
             if record["command_error"]:
                 message = f"{where} failed: {record['command_error']['message']}"
                 raise plugin.Failed("command_failed", message, partial={"results": results})
-    except Stopped:
+    except Cancelled:
         _cancel(state, id)
         raise plugin.Failed("stopped", f"{where} was stopped", partial={"results": results}) from None
     except RunnerGone as error:
@@ -73,11 +70,11 @@ def run(request: dict[str, Any], state: str) -> dict[str, Any]:
     return {"results": results}
 
 
-def _finish(client: Client, command: Prepared, done: int, total: int) -> dict[str, Any]:
-    """Start one command and wait for its end; tells how far it is."""
-    # One that is synchronous for others must be cancellable here.
+def _finish(client: Client, command: FlowCommand, done: int, total: int) -> dict[str, Any]:
+    """Start one command and wait for its end, reporting progress."""
+    # Never synchronous: it must be cancellable here.
     head: Run = {**command["head"], "wait": False, "at": time.time()}
-    pause, longest = LOOK_S
+    pause, longest = POLL_S
     answer, body = client.call(head, command["body"].encode())
     while answer["state"] == "running":
         text = progress_text(answer.get("progress"))
@@ -86,26 +83,21 @@ def _finish(client: Client, command: Prepared, done: int, total: int) -> dict[st
         pause = min(2 * pause, longest)
         answer, body = client.call({"op": "get", "id": head["id"]})
     if answer["state"] == "busy":
-        message = f"{answer['by']} (command {answer['holder']}) is running; try again when it has ended"
+        message = f"{answer['by']} (command {answer['holder']}) is running; try again when it has finished"
         return {"name": command["name"], "command_error": {"message": message}}
     if answer["state"] != "ended":
-        return {"name": command["name"], "command_error": {"message": "the agent has forgotten it"}}
+        return {"name": command["name"], "command_error": {"message": "the agent no longer knows the command"}}
     record: dict[str, Any] = json.loads(body)
     return record
 
 
 def _cancel(state: str, id: str) -> None:
-    """End the running command and wait for that: inside a critical section it is asked again and again."""
+    """End the running command and wait for that; during a critical section the request is repeated."""
     client = Client(state + "/runner.sock")  # the interrupted one may be in the middle of an answer
-    unknown = 0  # the message that starts it may still be on its way
-    while unknown < START_LOOKS:
+    unknown = 0  # the message that starts the command may still be on its way
+    while unknown < START_POLLS:
         asked, _ = client.call({"op": "cancel", "id": id})
         if asked["state"] == "ended":
             return
         unknown += asked["state"] == "unknown"
-        time.sleep(LOOK_S[1])
-
-
-def _stop(*_: object) -> None:
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    raise Stopped
+        time.sleep(POLL_S[1])

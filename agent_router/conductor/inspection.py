@@ -1,6 +1,7 @@
-"""Inspection: run the collectors, which are plugins called inspect.*, and post what they found.
+"""Inspection: run the collectors, which are the plugins inspect.*, and post what they found.
 
-Posted even when one fails, with the reasons in `error`: otherwise nothing would be known about a broken machine.
+Data is posted even when a collector fails, with the reasons in `error`: otherwise Ironic would learn nothing about a
+broken machine.
 """
 
 import time
@@ -14,7 +15,7 @@ from agent_router.schema.jsontext import parse
 from agent_router.schema.problems import RequestError
 
 PREFIX = "inspect."
-# IPA's names of its collectors: ours are called inspect.NAME, with underscores for hyphens.
+# IPA's collector names map to plugins inspect.NAME, with underscores for hyphens.
 DEFAULT = "default,logs"
 RENAMED = {"default": "inventory", "dmi-decode": "dmi"}
 RETRIES, PAUSES_S = 5, (5.0, 10.0, 20.0, 30.0)
@@ -27,7 +28,7 @@ class CollectorFailed(Exception):
 
 
 def chosen(text: str) -> list[str]:
-    """The method names for the value of ipa-inspection-collectors; the inventory always comes first."""
+    """Method names for the value of ipa-inspection-collectors; the inventory always comes first, the logs last."""
     wanted = [name.strip() for name in (text or DEFAULT).split(",") if name.strip()]
     names = ["inventory", *(RENAMED.get(name, name) for name in wanted)]
     methods = [PREFIX + name.replace("-", "_") for name in dict.fromkeys(names)]
@@ -35,7 +36,7 @@ def chosen(text: str) -> list[str]:
 
 
 def collect(methods: Iterable[str], call: Call) -> dict[str, Any]:
-    """The keys of all answers together, and `error`: None, or a sentence for each collector that failed."""
+    """The merged answers, and `error`: None, or a sentence for each collector that failed."""
     data: dict[str, Any] = {"inventory": {"interfaces": []}}
     errors = []
     for method in methods:
@@ -50,7 +51,7 @@ def collect(methods: Iterable[str], call: Call) -> dict[str, Any]:
 
 
 def post(ironic: Ironic, urls: list[str], data: dict[str, Any], say: Callable[[str], None]) -> bool:
-    """Whether Ironic took or refused it. Tries again where that can help: no answer, a locked node, its own error."""
+    """Whether Ironic accepted or refused the data. Retries where that can help: no answer, a locked node, a 5xx."""
     for attempt in range(RETRIES):
         try:
             ironic.inspected(urls, data)

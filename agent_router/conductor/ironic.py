@@ -1,7 +1,7 @@
-"""A client of Ironic's API: what an agent asks and tells it. Wire facts, no policy.
+"""A client of Ironic's API: wire facts, no policy.
 
-Several URLs may be given; the one that works is stayed with. An API that answers 5xx (its conductors have no worker
-free, its proxy finds no server) is passed over like one that does not answer.
+Several URLs may be given; the client stays with the one that works. An API that answers 5xx (no free conductor
+worker, a proxy without a backend) is skipped like one that does not answer.
 """
 
 import contextlib
@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 from urllib.parse import SplitResult, quote, urlencode, urlsplit
 
-# The newest versions that this client speaks; an older server is spoken to in its own.
+# The newest versions that this client speaks; with an older server it uses the server's own.
 LOOKUP_VERSION, HEARTBEAT_VERSION, INSPECTION_VERSION = (1, 62), (1, 68), (1, 84)
 OLDEST = (1, 31)
 TIMEOUT_S = 60.0
@@ -20,7 +20,7 @@ MAX_ANSWER = 16 << 20
 
 
 class IronicError(Exception):
-    """Ironic did not do what was asked; `status` is that of HTTP, 0 if there was no answer."""
+    """Ironic did not do what was asked; `status` is the HTTP status, 0 if there was no answer."""
 
     def __init__(self, message: str, status: int = 0) -> None:
         super().__init__(message)
@@ -33,7 +33,7 @@ class IronicError(Exception):
 
 
 def fails(error: IronicError) -> bool:
-    """Whether the API itself is the trouble, so that another one may do better."""
+    """Whether the API itself is the problem, so that another one may work."""
     return error.status == 0 or error.status >= 500
 
 
@@ -49,12 +49,12 @@ class Ironic:
 
     @property
     def url(self) -> str:
-        """The root that worked last, or the first one."""
+        """The root that worked last, else the first one."""
         return self._urls[0]
 
     @property
     def urls(self) -> list[str]:
-        """All roots, that one first."""
+        """All roots, `url` first."""
         return list(self._urls)
 
     def lookup(self, macs: Iterable[str], node_uuid: str = "") -> dict[str, Any]:
@@ -64,7 +64,7 @@ class Ironic:
             query["node_uuid"] = node_uuid
         found = self._call("GET", f"/v1/lookup?{urlencode(query, safe=',:')}", LOOKUP_VERSION)
         if not isinstance(found, dict) or not isinstance(found.get("node"), dict) or "uuid" not in found["node"]:
-            raise IronicError("Ironic's answer to the lookup has no node in it")
+            raise IronicError("Ironic's lookup answer contains no node")
         return found
 
     def heartbeat(self, node_uuid: str, callback_url: str, token: str, version: str, certificate: str = "") -> None:
@@ -74,16 +74,14 @@ class Ironic:
         self._call("POST", f"/v1/heartbeat/{quote(node_uuid)}", HEARTBEAT_VERSION, body)
 
     def inspected(self, urls: Iterable[str], data: dict[str, Any]) -> None:
-        """Post what inspection found to the first of `urls` that works, none for this API's own."""
+        """Post inspection data to the first of `urls` that works; without any, to this API."""
         if urls := list(urls):
-            self._first(urls, lambda url: self._send("POST", url, {}, data))  # no version: always accepted so
+            self._first(urls, lambda url: self._send("POST", url, {}, data))  # accepted without a version
         else:
             self._call("POST", "/v1/continue_inspection", None, data)
 
-    # ----
-
     def _call(self, method: str, path: str, newest: tuple[int, int] | None, body: Any = None) -> Any:
-        """At the first API that works, which is the first one to be asked from then on."""
+        """Ask the first API that works; it is asked first from then on."""
         url, answer = self._first(self._urls, lambda url: self._at(url, method, path, newest, body))
         self._prefer(url)
         return answer
@@ -93,13 +91,13 @@ class Ironic:
             return self._send(method, url + path, self._headers(url, newest), body)
         except IronicError as error:
             if fails(error):
-                self._versions.pop(url, None)  # what comes back may be another release
+                self._versions.pop(url, None)  # another release may come back
             else:
                 self._prefer(url)
             raise
 
     def _first(self, urls: list[str], ask: Callable[[str], Any]) -> tuple[str, Any]:
-        """(url, answer); an IronicError at once if an API refuses, else when all have failed."""
+        """(url, answer); IronicError at once if an API refuses, otherwise when all have failed."""
         failed: dict[str, IronicError] = {}
         for url in list(urls):
             try:
@@ -128,13 +126,13 @@ class Ironic:
         return {"X-OpenStack-Ironic-API-Version": f"{major}.{minor}"}
 
     def _discover(self, url: str) -> tuple[int, int] | None:
-        """None, for another try next time, if the root is there but does not tell."""
+        """None if the root is there but does not give its version; the next call asks again."""
         try:
             root = self._send("GET", url + "/", {})
             major, minor = root["default_version"]["version"].split(".")
             return int(major), int(minor)
         except IronicError as error:
-            if fails(error):  # asked in the oldest version it might give no token: rather the next API, or later
+            if fails(error):  # the oldest version might yield no token: try the next API, or later
                 raise
         except (LookupError, TypeError, ValueError, AttributeError):
             pass
@@ -169,7 +167,7 @@ class Ironic:
                 parts.hostname or "", parts.port, timeout=TIMEOUT_S, context=self._context
             )
         if parts.scheme != "http" or not parts.hostname:
-            raise ValueError(f"{parts.geturl()!r} is no URL of an API")
+            raise ValueError(f"{parts.geturl()!r} is not an API URL")
         return http.client.HTTPConnection(parts.hostname, parts.port, timeout=TIMEOUT_S)
 
 
@@ -182,7 +180,7 @@ def tls(cafile: str, insecure: bool) -> ssl.SSLContext:
 
 
 def fault(raw: bytes) -> str:
-    """The sentence in an error of Ironic, whose JSON holds JSON; or the beginning of anything else."""
+    """The message of an Ironic error, which is JSON inside JSON; the beginning of anything else."""
     try:
         found = json.loads(raw)
         inner = found.get("error_message", found)

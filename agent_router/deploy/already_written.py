@@ -14,7 +14,7 @@ from typing import Any
 
 from agent_router import plugin
 from agent_router.deploy import deployed
-from agent_router.plugin.files import replace_file
+from agent_router.linux import files
 from agent_router.storage import blockdev, erase
 
 BLKFLSBUF = 0x1261  # linux/fs.h: write out what waits, and forget what was read
@@ -44,7 +44,7 @@ def remember(device: str, mark: dict[str, Any], *, config_drive: bool) -> None:
         known = {"device": device, "mark": mark, "config_drive": config_drive, "facts": _facts(device)}
     except plugin.Failed as error:
         return plugin.log(f"a second attempt will write the image again: {error.message}", "notice")
-    replace_file(_path(), json.dumps(known))
+    files.replace(_path(), json.dumps(known))
 
 
 def forget() -> None:

@@ -18,7 +18,7 @@ from agent_router import plugin
 from agent_router.image.sources import Spec
 from agent_router.image.sources.fetch import fetch
 from agent_router.storage import blockdev, mounts, table
-from agent_router.storage.table import MIB, Partition, Table
+from agent_router.storage.table import MIB, Partition, PartitionTable
 
 LABEL = "config-2"
 LARGEST = 64 * MIB
@@ -101,7 +101,7 @@ def write(device: str, data: bytes) -> Partition:
     return partition
 
 
-def existing(device: str, found: Table) -> Partition | None:
+def existing(device: str, found: PartitionTable) -> Partition | None:
     """The partition labelled config-2, by its file system or by its own name; raises Failed for two of them."""
     fitting = [part for part in found.partitions if part.type not in table.EXTENDED_TYPES and _labelled(device, part)]
     if len(fitting) > 1:

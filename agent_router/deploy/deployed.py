@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from agent_router import plugin
-from agent_router.plugin.files import replace_file
+from agent_router.linux import files
 
 FILE = "plugins/deployment.json"
 
@@ -28,7 +28,7 @@ def remember(facts: dict[str, Any]) -> None:
         plugin.warn("AGENT_STATE_DIR is not set: the commands that follow will not know this deployment")
         return
     file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    replace_file(file, json.dumps(facts))
+    files.replace(file, json.dumps(facts))
 
 
 def forget() -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from agent_router import plugin
-from agent_router.plugin.files import replace_file
+from agent_router.linux import files
 
 FILE = "node.json"
 KEYS = ("properties", "instance_info", "driver_internal_info")
@@ -33,7 +33,7 @@ def remember(node: Node, state: Path | None = None) -> None:
         return
     kept = {"uuid": str(node.get("uuid") or "")}
     kept |= {key: without_secrets(node[key]) if isinstance(node.get(key), dict) else {} for key in KEYS}
-    replace_file(state / FILE, json.dumps(kept), 0o600)
+    files.replace(state / FILE, json.dumps(kept), 0o600)
 
 
 def recall(state: Path | None = None) -> Node | None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from agent_router import plugin
-from agent_router.plugin.files import replace_file
+from agent_router.linux import files
 
 FILE = "image-policy.json"
 # Formats whose structure could refer to other files. A raw image has none, compressed or not: as in
@@ -22,7 +22,7 @@ def remember(config: dict[str, Any], state: Path) -> None:
     listed = config.get("permitted_image_formats")
     # The option that disables all of these checks.
     holds = isinstance(listed, list) and not config.get("disable_deep_image_inspection")
-    replace_file(state / FILE, json.dumps({"permitted_image_formats": listed if holds else None}))
+    files.replace(state / FILE, json.dumps({"permitted_image_formats": listed if holds else None}))
 
 
 def refuse(form: str) -> None:

@@ -1,1 +1,1 @@
-"""What this machine is made of, and its logs. For plugins only; the router never imports it."""
+"""What this machine consists of, and its logs. For plugins only; the router never imports it."""

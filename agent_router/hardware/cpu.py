@@ -9,10 +9,10 @@ from agent_router.storage.blockdev import PROC, SYS, read, read_int
 
 
 def cpu(sys: Path = SYS, proc: Path = PROC) -> dict[str, Any]:
-    """count is of logical CPUs; frequency is the highest one in MHz, as text, "" if unknown."""
+    """count: logical CPUs; frequency: the maximum in MHz, as text, "" if unknown."""
     entries = _entries(read(proc / "cpuinfo") or "")
     first = entries[0] if entries else {}
-    # x86 says flags, Arm says Features. An Arm core has no model name.
+    # flags on x86, Features on Arm. An Arm core has no model name.
     flags = first.get("flags") or first.get("Features") or ""
     sockets = {entry["physical id"] for entry in entries if "physical id" in entry}
     return {
@@ -26,7 +26,7 @@ def cpu(sys: Path = SYS, proc: Path = PROC) -> dict[str, Any]:
 
 
 def _entries(text: str) -> list[dict[str, str]]:
-    """One dictionary per logical CPU. Some architectures add a last block about the board."""
+    """One dictionary per logical CPU. Some architectures append a block about the board."""
     blocks = [dict(re.findall(r"^([^\t:]+?)\s*:[ \t]*(.*)$", block, re.MULTILINE)) for block in text.split("\n\n")]
     return [block for block in blocks if "processor" in block]
 
@@ -42,6 +42,6 @@ def _sockets(sys: Path) -> int:
 
 
 def memory_total(proc: Path = PROC) -> int:
-    """Bytes of memory that the kernel sees."""
+    """Memory that the kernel sees, in bytes."""
     match = re.search(r"^MemTotal:\s*(\d+) kB$", read(proc / "meminfo") or "", re.MULTILINE)
     return int(match[1]) * 1024 if match else 0

@@ -1,4 +1,4 @@
-"""`disks` of the inventory: lsblk, completed by udev's properties where udev runs."""
+"""`disks` of the inventory: lsblk, supplemented by udev's properties where udev runs."""
 
 import re
 from typing import Any
@@ -6,23 +6,23 @@ from typing import Any
 from agent_router.storage import lsblk
 from agent_router.storage.udev import udev
 
-# Boot and replay-protected partitions of eMMC look like disks; nobody installs onto them.
+# Boot and replay-protected partitions of eMMC look like disks, but cannot hold a system.
 NO_DISK = re.compile(r"(ram|zram|loop|md|nbd|fd)\d+|mmcblk\d+(boot\d+|rpmb)")
 
 
 def disks() -> list[dict[str, Any]]:
-    """All disks that could hold a system, in the order of lsblk."""
+    """All disks that could hold a system, in lsblk's order."""
     paths = lsblk.links("by-path")
     return [describe(node, udev(node["kname"]), paths) for node in lsblk.tree(probe=False) if is_disk(node)]
 
 
 def is_disk(node: dict[str, Any]) -> bool:
-    """lsblk's type disk, with a size, and not memory in disguise."""
+    """Of lsblk's type disk, with a size, and not memory."""
     return node["type"] == "disk" and bool(lsblk.number(node.get("size"))) and not NO_DISK.fullmatch(node["kname"])
 
 
 def describe(node: dict[str, Any], properties: dict[str, str], paths: dict[str, list[str]]) -> dict[str, Any]:
-    """One disk; lsblk first, then udev, null if neither knows."""
+    """One disk: from lsblk, else from udev, else null."""
     name = node["kname"]
     return {
         "name": f"/dev/{name}",

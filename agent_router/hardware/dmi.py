@@ -1,4 +1,4 @@
-"""System, firmware and memory as the firmware tells them: dmidecode, else sysfs, else lshw.
+"""System, firmware and memory facts from the firmware: by dmidecode, else sysfs, else lshw.
 
 Structure types and fields: DMTF DSP0134 (SMBIOS), dmidecode(8).
 """
@@ -14,9 +14,9 @@ from agent_router.hardware.probe import ask
 from agent_router.storage.blockdev import SYS, read
 
 BIOS, SYSTEM, MEMORY_DEVICE = 0, 1, 17
-# All powers of two: dmidecode prints KiB as kB, and newer releases the binary units by their names.
+# All powers of two: dmidecode prints KiB as kB; newer releases print the binary units.
 _MIB_PER = {"k": 1 / 1024, "K": 1 / 1024, "M": 1, "G": 1024, "T": 1024 * 1024}
-# What vendors leave in fields they did not fill in.
+# Placeholders that vendors leave in fields.
 _FILLERS = {"", "not specified", "to be filled by o.e.m.", "default string", "system serial number", "none"}
 
 
@@ -27,7 +27,7 @@ class Structure:
 
 
 def parse(text: str) -> list[Structure]:
-    """The structures of dmidecode's output; lists inside a structure (features) are left out."""
+    """The structures in dmidecode's output, without lists inside a structure (features)."""
     found: list[Structure] = []
     for line in text.splitlines():
         if match := re.match(r"Handle 0x[0-9A-Fa-f]+, DMI type (\d+),", line):
@@ -38,10 +38,10 @@ def parse(text: str) -> list[Structure]:
 
 
 def memory_mib(structures: list[Structure]) -> int:
-    """Sum of the sizes of all memory devices, MiB; 0 if none is told."""
+    """Total size of all memory devices in MiB; 0 if unknown."""
     total = 0.0
     for structure in structures:
-        # "No Module Installed" and "Unknown" are no sizes.
+        # Not sizes: "No Module Installed" and "Unknown".
         size = structure.fields.get("Size", "") if structure.type == MEMORY_DEVICE else ""
         if match := re.fullmatch(r"(\d+) ([kKMGT])i?B", size):
             total += int(match[1]) * _MIB_PER[match[2]]
@@ -54,7 +54,7 @@ def clean(value: str | None) -> str:
 
 
 def vendor(structures: list[Structure], sys: Path = SYS) -> dict[str, Any]:
-    """`system_vendor` of the inventory; "" for what nobody tells."""
+    """`system_vendor` of the inventory; "" for anything unknown."""
 
     def fact(kind: int, name: str, file: str) -> str:
         told = next((entry.fields.get(name) for entry in structures if entry.type == kind), None)
@@ -84,13 +84,13 @@ def lshw_nodes(text: str) -> list[dict[str, Any]]:
         for child in node.get("children", []):
             yield from walk(child)
 
-    # Newer releases put the tree into a list.
+    # Newer releases wrap the tree in a list.
     roots = tree if isinstance(tree, list) else [tree]
     return [node for root in roots for node in walk(root)]
 
 
 def lshw_memory_mib(nodes: list[dict[str, Any]]) -> int:
-    """Memory by lshw, MiB: its banks, else the "System memory" node; 0 if it tells nothing."""
+    """Memory in MiB according to lshw: its banks, else the "System memory" node; 0 if unknown."""
     memory = [node for node in nodes if node.get("class") == "memory" and isinstance(node.get("size"), int)]
     banks = sum(node["size"] for node in memory if str(node.get("id", "")).startswith("bank"))
     whole = sum(node["size"] for node in memory if re.fullmatch(r"memory(:\d+)?", str(node.get("id", ""))))
@@ -98,7 +98,7 @@ def lshw_memory_mib(nodes: list[dict[str, Any]]) -> int:
 
 
 def gather(total_bytes: int) -> tuple[dict[str, Any], int]:
-    """(system_vendor, physical_mb). lshw takes seconds, so it is asked only if the others told too little."""
+    """(system_vendor, physical_mb). lshw takes seconds, so it is used only if the others know too little."""
     structures = parse(ask("dmidecode", "--type", "0,1,17") or "")
     system, mib = vendor(structures), memory_mib(structures)
     if mib and system["product_name"]:

@@ -1,6 +1,6 @@
-"""`dmi` of an inspection: firmware, processors and memory as dmidecode prints them, its keys and values unchanged.
+"""`dmi` of an inspection: firmware, processor and memory tables, with dmidecode's keys and values unchanged.
 
-dmi.py takes single facts out of the same tables; here they are passed on whole.
+dmi.py extracts single facts from the same tables; this module passes them on whole.
 """
 
 import re
@@ -14,23 +14,23 @@ from agent_router.hardware.probe import ask
 PROCESSOR, MEMORY_ARRAY = 4, 16
 TYPES = (BIOS, PROCESSOR, MEMORY_ARRAY, MEMORY_DEVICE)
 
-Table = dict[str, Any]  # value: text, or list of texts
+Fields = dict[str, Any]  # of one table; a value is a text or a list of texts
 
 
 def dmi(request: dict[str, Any]) -> dict[str, Any]:
-    """{"dmi": {...}}, or {} with a warning on a machine whose firmware has no such tables."""
+    """{"dmi": {...}}, or {} with a warning if the firmware has no such tables."""
     text = ask("dmidecode", *(word for kind in TYPES for word in ("--type", str(kind))))
     tables = parse(text or "")
     if tables:
         return {"dmi": report(tables)}
     if text is not None:
-        plugin.warn("dmidecode found no tables of the firmware")
+        plugin.warn("dmidecode found no firmware tables")
     return {}
 
 
-def parse(text: str) -> list[tuple[int, Table]]:
-    """(type, table) for each table of dmidecode's output; a key without a value is a list of the lines below it."""
-    found: list[tuple[int, Table]] = []
+def parse(text: str) -> list[tuple[int, Fields]]:
+    """(type, table) for each table in dmidecode's output; a key without a value is a list of the lines below it."""
+    found: list[tuple[int, Fields]] = []
     key = ""
     for line in text.splitlines():
         if match := re.match(r"Handle 0x[0-9A-Fa-f]+, DMI type (\d+),", line):
@@ -48,13 +48,13 @@ def parse(text: str) -> list[tuple[int, Table]]:
     return found
 
 
-def report(tables: list[tuple[int, Table]]) -> dict[str, Any]:
-    """The shape that consumers of Ironic's inspection data know."""
-    by_type: dict[int, list[Table]] = {kind: [table for type_, table in tables if type_ == kind] for kind in TYPES}
+def report(tables: list[tuple[int, Fields]]) -> dict[str, Any]:
+    """The format that consumers of Ironic's inspection data expect."""
+    by_type: dict[int, list[Fields]] = {kind: [table for type_, table in tables if type_ == kind] for kind in TYPES}
     bios, arrays = by_type[BIOS], by_type[MEMORY_ARRAY]
-    memory: Table = {}
+    memory: Fields = {}
     if arrays:
-        # A machine with several arrays, one per socket, is shown as one with the slots of all.
+        # Several arrays, one per socket, are reported as one with all slots.
         memory = {key: value for key, value in arrays[0].items() if key != "Handle"}
         memory["Number Of Devices"] = sum(slots(array) for array in arrays)
     return {
@@ -64,6 +64,6 @@ def report(tables: list[tuple[int, Table]]) -> dict[str, Any]:
     }
 
 
-def slots(array: Table) -> int:
+def slots(array: Fields) -> int:
     text = str(array.get("Number Of Devices", ""))
     return int(text) if text.isdecimal() else 0

@@ -1,4 +1,4 @@
-"""`interfaces` of the inventory: network interfaces from sysfs, addresses from `ip`."""
+"""`interfaces` of the inventory: network interfaces from sysfs, addresses from ip(8)."""
 
 import json
 import re
@@ -12,20 +12,20 @@ from agent_router.storage.blockdev import SYS, read
 # linux/if_arp.h
 ETHER, INFINIBAND = "1", "32"
 MELLANOX = "0x15b3"
-# RFC 4390: DHCP client id over InfiniBand; type and prefix as the Mellanox firmware sends them at PXE.
+# RFC 4390: DHCP client id over InfiniBand; type and prefix as sent by Mellanox PXE firmware.
 CLIENT_ID_PREFIX = "ff:00:00:00:00:00:02:00:00:02:c9:00:"
 PCI_ADDRESS = re.compile(r"[0-9a-f]{4,}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]")
 
 
 def interfaces(sys: Path = SYS) -> list[dict[str, Any]]:
-    """Those with a device behind them; if there is none (a container), all Ethernet ones but lo."""
+    """Those backed by a device; if there are none (a container), all Ethernet interfaces but lo."""
     addresses = parse_addresses(ask("ip", "-j", "addr") or "[]")
     named = shutil.which("biosdevname") is not None
     return [_describe(name, addresses.get(name, []), named, sys) for name in choose(sys)]
 
 
 def choose(sys: Path = SYS) -> list[str]:
-    """Names of the interfaces that count, in order of name."""
+    """Names of these interfaces, sorted."""
     directory = sys / "class/net"
     all_ = sorted(path.name for path in directory.iterdir()) if directory.is_dir() else []
     wired = [name for name in all_ if read(directory / name / "type") in (ETHER, INFINIBAND)]
@@ -34,7 +34,7 @@ def choose(sys: Path = SYS) -> list[str]:
 
 
 def parse_addresses(text: str) -> dict[str, list[dict[str, Any]]]:
-    """`ip -j addr`: interface name to its addresses; {} for what is not JSON."""
+    """Addresses by interface name, from `ip -j addr`; {} if it is not JSON."""
     try:
         links = json.loads(text)
     except ValueError:
@@ -43,7 +43,7 @@ def parse_addresses(text: str) -> dict[str, list[dict[str, Any]]]:
 
 
 def pick_address(addresses: list[dict[str, Any]], family: str) -> str | None:
-    """One address of the family, "inet" or "inet6", without prefix; a global one before a link-local one."""
+    """One address of the family ("inet", "inet6") without prefix length; global before link-local."""
     found = [address for address in addresses if address.get("family") == family]
     found.sort(key=lambda address: address.get("scope") != "global")
     return found[0].get("local") if found else None
@@ -59,7 +59,7 @@ def _describe(name: str, addresses: list[dict[str, Any]], named: bool, sys: Path
         "mac_address": mac,
         "ipv4_address": pick_address(addresses, "inet"),
         "ipv6_address": pick_address(addresses, "inet6"),
-        "has_carrier": read(directory / "carrier") == "1",  # not readable while the interface is down
+        "has_carrier": read(directory / "carrier") == "1",  # unreadable while the interface is down
         "lldp": None,
         "vendor": vendor,
         "product": read(device / "device"),
@@ -72,7 +72,7 @@ def _describe(name: str, addresses: list[dict[str, Any]], named: bool, sys: Path
 
 
 def hardware_address(address: str, vendor: str | None) -> tuple[str, str | None]:
-    """(MAC, DHCP client id). The 20 bytes of InfiniBand end in a GUID; its outer bytes are the port's MAC."""
+    """(MAC, DHCP client id). InfiniBand's 20 bytes end in a GUID, whose outer bytes are the port's MAC."""
     octets = address.split(":")
     if len(octets) != 20:
         return address, None
@@ -82,11 +82,11 @@ def hardware_address(address: str, vendor: str | None) -> tuple[str, str | None]
 
 
 def speed(text: str | None) -> int | None:
-    """Mbit/s; drivers without a link say -1."""
+    """Mbit/s; drivers report -1 without a link."""
     return int(text) if text and text.isdigit() else None
 
 
 def pci_address(device: Path) -> str | None:
-    """Of the nearest PCI device: a virtio interface hangs on a virtio device that hangs on it."""
+    """Of the nearest PCI ancestor: between it and a virtio interface is a virtio device."""
     parts = device.resolve().parts
     return next((part for part in reversed(parts) if PCI_ADDRESS.fullmatch(part)), None)

@@ -1,4 +1,4 @@
-"""The inventory in the shape Ironic expects under the key `inventory`."""
+"""The inventory, in the format that Ironic expects under the key `inventory`."""
 
 import os
 import re
@@ -11,13 +11,13 @@ from agent_router.storage.blockdev import PROC, SYS, read
 
 
 def inventory(request: dict[str, Any]) -> dict[str, Any]:
-    """The whole inventory; what cannot be found out is null, 0 or "", with a warning where a tool failed."""
+    """The whole inventory; unknown facts are null, 0 or "", with a warning where a tool failed."""
     total = cpu.memory_total()
     system, physical_mib = dmi.gather(total)
     try:
         found = disks.disks()
     except plugin.Failed as error:
-        plugin.warn(f"no disks are listed: {error.message}")
+        plugin.warn(f"cannot list disks: {error.message}")
         found = []
     return {
         "interfaces": interfaces.interfaces(),
@@ -34,7 +34,7 @@ def inventory(request: dict[str, Any]) -> dict[str, Any]:
 
 
 def boot(sys: Path = SYS, proc: Path = PROC) -> dict[str, Any]:
-    """How this kernel was started: firmware mode, and the interface that boot loaders pass as BOOTIF."""
+    """How this kernel was booted: firmware mode, and the interface that boot loaders pass as BOOTIF."""
     match = re.search(r"(?:^|\s)BOOTIF=(\S+)", read(proc / "cmdline") or "")
     return {
         "current_boot_mode": "uefi" if (sys / "firmware/efi").exists() else "bios",

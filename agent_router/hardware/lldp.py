@@ -1,7 +1,7 @@
-"""LLDP: what the switches say on the ports that this machine is plugged into (IEEE 802.1AB).
+"""LLDP: what the switches announce on the ports that this machine is connected to (IEEE 802.1AB).
 
-One packet socket hears all interfaces at once. Nothing is sent, and no interface is changed: what
-the socket joined goes with it, also when the plugin is killed.
+One packet socket listens on all interfaces at once. Nothing is sent, and no interface is changed: the multicast
+memberships end with the socket, even if the plugin is killed.
 """
 
 import socket
@@ -13,7 +13,7 @@ from typing import Any
 
 from agent_router import plugin
 from agent_router.hardware.interfaces import ETHER, choose
-from agent_router.ramdisk import parameters
+from agent_router.ramdisk import kernel_parameters
 from agent_router.storage.blockdev import PROC, SYS, read
 
 ETHERTYPE = 0x88CC
@@ -23,7 +23,7 @@ END, CHASSIS, PORT, TTL = range(4)
 # linux/if_packet.h
 SOL_PACKET, ADD_MEMBERSHIP, MULTICAST, PROMISCUOUS = 263, 1, 0, 1
 PACKET_OUTGOING = 4
-# Switches speak every 30 s (802.1AB, msgTxInterval); a little more, so that none is missed by a moment.
+# Switches announce every 30 s (802.1AB, msgTxInterval); a little more, so that none is just missed.
 LISTEN_S, LONGEST_S = 35.0, 600.0
 CARRIER_CHECK_S = 1.0
 
@@ -32,8 +32,10 @@ Heard = dict[str, Tlvs]
 
 
 def lldp(request: dict[str, Any]) -> dict[str, Any]:
-    """{"lldp_raw": {interface: [[type, hexadecimal value], ...]}}; [] where nothing was heard."""
-    return {"lldp_raw": listen(request.get("listen_s") or listen_s(parameters.parse(read(PROC / "cmdline") or "")))}
+    """{"lldp_raw": {interface: [[type, hexadecimal value], ...]}}; [] where nothing was received."""
+    return {
+        "lldp_raw": listen(request.get("listen_s") or listen_s(kernel_parameters.parse(read(PROC / "cmdline") or "")))
+    }
 
 
 def listen_s(given: dict[str, str]) -> float:
@@ -46,7 +48,7 @@ def listen_s(given: dict[str, str]) -> float:
 
 
 def listen(seconds: float, sys: Path = SYS) -> Heard:
-    """What was heard on each Ethernet interface until all with a link were heard, or the time is over."""
+    """TLVs per Ethernet interface; listens until each interface with a link has heard one, or the time is up."""
     names = [name for name in choose(sys) if read(sys / "class/net" / name / "type") == ETHER]
     heard: Heard = {}
     try:
@@ -56,31 +58,31 @@ def listen(seconds: float, sys: Path = SYS) -> Heard:
                 heard[name] = tlvs
                 plugin.progress(len(heard), len(names), "interfaces", f"heard LLDP on {name}")
     except OSError as error:  # a container without CAP_NET_RAW, a kernel without packet sockets
-        plugin.warn(f"LLDP cannot be listened for: {error.strerror}")
+        plugin.warn(f"cannot listen for LLDP: {error.strerror}")
     silent = [name for name in names if name not in heard and has_link(name, sys)]
     if silent:
-        plugin.log(f"no LLDP was heard on {', '.join(silent)}")
+        plugin.log(f"no LLDP received on {', '.join(silent)}")
     return {name: heard.get(name, []) for name in names}
 
 
 def join(ear: socket.socket, names: Iterable[str]) -> None:
-    """Make the interfaces let LLDP through."""
+    """Make the interfaces pass LLDP frames."""
     for name in names:
         try:
             index = socket.if_nametoindex(name)
-            # Promiscuous too: the multicast filter of some adapters drops what only bridges should hear.
+            # Also promiscuous: the multicast filter of some NICs drops frames addressed to bridges only.
             for kind, group in [(PROMISCUOUS, ""), *((MULTICAST, group) for group in GROUPS)]:
                 address = bytes.fromhex(group)
                 ear.setsockopt(SOL_PACKET, ADD_MEMBERSHIP, struct.pack("iHH8s", index, kind, len(address), address))
         except OSError as error:
-            plugin.warn(f"LLDP may not be heard on {name}: {error.strerror}")
+            plugin.warn(f"LLDP may not be received on {name}: {error.strerror}")
 
 
 def announcements(ear: socket.socket, names: list[str], seconds: float, sys: Path = SYS) -> Iterator[tuple[str, Tlvs]]:
-    """The first good announcement on each interface; ends when all with a link were heard, or the time is over."""
+    """The first valid announcement on each interface; ends when all with a link have one, or the time is up."""
     awaited = set(names)
     deadline = time.monotonic() + seconds
-    # The links are looked at again all the time: one may come up late, or go.
+    # The links are checked repeatedly: one may come up late, or go down.
     while any(has_link(name, sys) for name in awaited) and (left := deadline - time.monotonic()) > 0:
         ear.settimeout(min(left, CARRIER_CHECK_S))
         try:
@@ -97,7 +99,7 @@ def has_link(name: str, sys: Path = SYS) -> bool:
 
 
 def parse(payload: bytes) -> Tlvs:
-    """The TLVs of one announcement up to its end, values in hexadecimal; [] if it is broken or says goodbye."""
+    """The TLVs of one announcement up to END, values in hexadecimal; [] if it is malformed or a shutdown notice."""
     found: Tlvs = []
     while len(payload) >= 2:
         # 802.1AB 8.4: 7 bits of type, 9 bits of length.
@@ -106,9 +108,9 @@ def parse(payload: bytes) -> Tlvs:
         if len(value) < length:
             return []
         found.append((kind, value.hex()))
-        if kind == END:  # what follows fills the frame up to Ethernet's 60 bytes
+        if kind == END:  # the rest pads the frame to Ethernet's 60 bytes
             break
-    # 8.2: these come first, in this order. A time to live of 0: the port is about to be shut down.
+    # 8.2: these come first, in this order. A TTL of 0 means that the port is about to shut down.
     if [kind for kind, _ in found[:3]] != [CHASSIS, PORT, TTL] or not found[2][1].strip("0"):
         return []
     return found

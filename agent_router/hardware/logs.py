@@ -1,7 +1,7 @@
-"""Collect what helps to understand a failure into one archive, whatever else is broken.
+"""Collect what helps to understand a failure into one archive, even on a broken machine.
 
-Every collector is on its own: it has a time limit, and if it fails, NAME.error in the archive
-says why. All run at the same time, because the conductor waits for the answer.
+Collectors are independent: each has a time limit, and if it fails, NAME.error in the archive says why. They run in
+parallel, because the conductor is waiting.
 """
 
 import base64
@@ -20,7 +20,7 @@ from agent_router.plugin.masking import mask
 
 LIMIT_S = 10
 MIB = 1 << 20
-# Of one file, before it is compressed: beyond that it costs memory and nobody reads it.
+# Of one file, uncompressed: more would cost memory, and no one reads it.
 RAW_LIMIT = 32 * MIB
 COLLECTORS = {
     "journal": ["journalctl", "--no-pager", "--boot", "--output=short-precise", "--lines=100000"],
@@ -45,21 +45,21 @@ def collect(request: dict[str, Any]) -> dict[str, Any]:
     files = without_token(files | agent_logs(state), state)
     archive, cut = fit(files, int(request.get("max_mib", 8) * MIB))
     for name in cut:
-        plugin.warn(f"The oldest part of {name} was cut off to keep the archive small")
+        plugin.warn(f"the oldest part of {name} was removed to keep the archive small")
     return {"system_logs": base64.b64encode(archive).decode()}
 
 
 def _run(name: str, argv: list[str]) -> Files:
     out, err = Path(f"{name}.out"), Path(f"{name}.err")
     try:
-        # Into files: what a tool said before its time was up is kept, however much it is.
+        # Into files, to keep all that a tool printed before its time was up.
         with out.open("wb") as stdout, err.open("wb") as stderr:
             status = subprocess.run(
                 argv, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr, timeout=LIMIT_S, check=False
             ).returncode
         trouble = f"exit status {status}\n{tail(err).decode(errors='replace')}" if status else ""
     except subprocess.TimeoutExpired:
-        trouble = f"no end within {LIMIT_S} s\n"
+        trouble = f"did not finish within {LIMIT_S} s\n"
     except OSError as error:
         trouble = f"{argv[0]}: {error.strerror}\n"
     files = {name: tail(out)} if out.exists() and out.stat().st_size else {}
@@ -78,7 +78,7 @@ def tail(path: Path, limit: int = RAW_LIMIT) -> bytes:
 
 
 def agent_logs(state: str) -> Files:
-    """The logs of the agent and of its commands; requests and answers stay out, they may hold secrets."""
+    """The logs of the agent and its commands; not requests and answers, which may contain secrets."""
     files: Files = {}
     if not state:
         return files
@@ -93,22 +93,22 @@ def agent_logs(state: str) -> Files:
 
 
 def hide(data: bytes, secrets: Path) -> bytes:
-    """Mask what a request marked as secret; the list lies beside the log of the command.
+    """Mask what a request marked as secret; the list is stored beside the log of the command.
 
-    A list that cannot be read hides the whole log: better no log than a password in an archive.
+    If the list cannot be read, the whole log is left out: better no log than a password in an archive.
     """
     if not secrets.exists():
         return data
     try:
         values = json.loads(secrets.read_text())
     except (OSError, ValueError):
-        return b"not shown: it may hold secrets, and the list of them is not readable\n"
+        return b"not shown: it may contain secrets, and the list of them is not readable\n"
     hidden = sorted(filter(None, values), key=len, reverse=True)  # one may contain another
     return mask(data.decode(errors="surrogateescape"), hidden).encode(errors="surrogateescape")
 
 
 def without_token(files: Files, state: str) -> Files:
-    """A boot loader gives the agent its token on the kernel command line, which the kernel's log repeats."""
+    """Mask the token, which may be on the kernel command line and so in the kernel's log."""
     try:
         token = Path(state, "token").read_bytes().strip()
     except OSError:
@@ -117,14 +117,14 @@ def without_token(files: Files, state: str) -> Files:
 
 
 def fit(files: Files, limit: int) -> tuple[bytes, list[str]]:
-    """(archive, names that were cut): halves the largest file from its start until the archive fits."""
+    """(archive, names of truncated files): drops the first half of the largest file until the archive fits."""
     files, cut = dict(files), []
     while len(archive := pack(files)) > limit:
         largest = max(files, key=lambda name: len(files[name]))
         data = files[largest]
         if len(data) < 1024:
-            raise plugin.Failed("too_large", f"the logs do not fit into {limit} bytes")
-        # From a line's start. What does not compress well enough is halved again.
+            raise plugin.Failed("too_large", f"the logs do not fit in {limit} bytes")
+        # Cut at a line start. What still compresses too little is halved again.
         files[largest] = data[data.find(b"\n", len(data) // 2) + 1 or len(data) // 2 :]
         if largest not in cut:
             cut.append(largest)
@@ -132,9 +132,9 @@ def fit(files: Files, limit: int) -> tuple[bytes, list[str]]:
 
 
 def pack(files: Files) -> bytes:
-    """A tar.gz of the files, readable by root alone."""
+    """A tar.gz of the files, readable by root only."""
     buffer = io.BytesIO()
-    # Level 3: a fifth larger than 9 and four times as fast, while the conductor waits.
+    # Level 3: a fifth larger than 9 but four times as fast, and the conductor is waiting.
     with tarfile.open(fileobj=buffer, mode="w:gz", compresslevel=3) as tar:
         for name, data in files.items():
             entry = tarfile.TarInfo(name)

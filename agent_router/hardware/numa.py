@@ -1,4 +1,4 @@
-"""`numa_topology` of an inspection: which memory, CPUs and network interfaces belong to which NUMA node."""
+"""`numa_topology` of an inspection: the memory, CPUs and network interfaces of each NUMA node."""
 
 import re
 from collections import defaultdict
@@ -12,7 +12,7 @@ Nodes = dict[int, Path]
 
 
 def numa_topology(request: dict[str, Any]) -> dict[str, Any]:
-    """{"numa_topology": {...}}, or {} on a machine whose kernel knows no NUMA nodes."""
+    """{"numa_topology": {...}}, or {} if the kernel shows no NUMA nodes."""
     found = topology()
     if found is None:
         plugin.log("this kernel shows no NUMA nodes")
@@ -28,7 +28,7 @@ def topology(sys: Path = SYS) -> dict[str, Any] | None:
 
 
 def numbered(directory: Path, word: str) -> Nodes:
-    """Directories like node0 or cpu12 by their number, in its order."""
+    """Directories such as node0 or cpu12 by number, sorted."""
     found = {
         int(match[1]): path
         for path in directory.glob(f"{word}*")
@@ -38,19 +38,19 @@ def numbered(directory: Path, word: str) -> Nodes:
 
 
 def ram(nodes: Nodes) -> list[dict[str, int]]:
-    """Memory of each node, in KiB; a node that does not tell is left out."""
+    """Memory of each node in KiB; a node without this information is skipped."""
     texts = {number: read(path / "meminfo") or "" for number, path in nodes.items()}
     found = {number: re.search(r"MemTotal:\s*(\d+) kB", text) for number, text in texts.items()}
     return [{"numa_node": number, "size_kb": int(match[1])} for number, match in found.items() if match]
 
 
 def cpus(nodes: Nodes) -> list[dict[str, Any]]:
-    """One entry per core with the logical CPUs it runs, in the order of node, socket and core."""
+    """One entry per core with its logical CPUs, sorted by node, socket and core."""
     threads: dict[tuple[int, int, int], list[int]] = defaultdict(list)
     for node, path in nodes.items():
         for thread, cpu in numbered(path, "cpu").items():
             core = whole(read(cpu / "topology/core_id"))
-            # A CPU that is offline has no topology. Cores are counted per socket, and a node may span sockets.
+            # An offline CPU has no topology. Cores are numbered per socket, and a node may span sockets.
             if core is not None:
                 threads[node, whole(read(cpu / "topology/physical_package_id")) or 0, core].append(thread)
     return [
@@ -60,7 +60,7 @@ def cpus(nodes: Nodes) -> list[dict[str, Any]]:
 
 
 def nics(sys: Path = SYS) -> list[dict[str, Any]]:
-    """Network interfaces whose device tells a node; -1 if the firmware does not say which."""
+    """Network interfaces whose device has a node; -1 if the firmware does not specify it."""
     directory = sys / "class/net"
     paths = sorted(directory.iterdir()) if directory.is_dir() else []
     found = ((path.name, whole(read(path / "device/numa_node"))) for path in paths)

@@ -1,4 +1,4 @@
-"""`pci_devices` of an inspection: what sysfs tells of every PCI device."""
+"""`pci_devices` of an inspection: every PCI device, from sysfs."""
 
 import re
 from pathlib import Path
@@ -11,7 +11,7 @@ HEX = re.compile(r"0x([0-9a-f]+)")
 
 
 def pci_devices(request: dict[str, Any]) -> dict[str, Any]:
-    """{"pci_devices": [...]}, in the order of their addresses; [] on a machine without PCI."""
+    """{"pci_devices": [...]}, sorted by address; [] on a machine without PCI."""
     return {"pci_devices": devices()}
 
 
@@ -22,10 +22,10 @@ def devices(sys: Path = SYS) -> list[dict[str, str | None]]:
 
 
 def describe(path: Path) -> dict[str, str | None] | None:
-    """One device, numbers as hexadecimal digits; None, after a warning, if it does not say what it is."""
+    """One device, numbers as hexadecimal digits; None, after a warning, if it cannot be identified."""
     vendor, product, kind = (digits(read(path / name)) for name in ("vendor", "device", "class"))
     if not (vendor and product and kind):
-        plugin.warn(f"PCI device {path.name} does not tell vendor, product and class, so it is left out")
+        plugin.warn(f"PCI device {path.name} is skipped: vendor, product or class is missing")
         return None
     return {
         "vendor_id": vendor,
@@ -33,11 +33,11 @@ def describe(path: Path) -> dict[str, str | None] | None:
         "bus": path.name,
         "class": kind,
         "revision": digits(read(path / "revision")),
-        "numa_node_id": read(path / "numa_node") or None,  # a decimal text; "-1": the firmware does not tell
+        "numa_node_id": read(path / "numa_node") or None,  # decimal text; "-1": not specified by the firmware
     }
 
 
 def digits(text: str | None) -> str | None:
-    """The digits of sysfs' 0x8086."""
+    """The hexadecimal digits of a number in sysfs, such as 0x8086."""
     match = HEX.fullmatch(text or "")
     return match[1] if match else None

@@ -1,4 +1,4 @@
-"""`usb_devices` of an inspection: what is plugged into USB, from sysfs; hubs are left out."""
+"""`usb_devices` of an inspection: the USB devices except hubs, from sysfs."""
 
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ HUB = "09"
 
 
 def usb_devices(request: dict[str, Any]) -> dict[str, Any]:
-    """{"usb_devices": [...]}, in the order of bus and device number; [] on a machine without USB."""
+    """{"usb_devices": [...]}, sorted by bus and device number; [] on a machine without USB."""
     return {"usb_devices": devices()}
 
 
@@ -21,7 +21,7 @@ def devices(sys: Path = SYS) -> list[dict[str, str]]:
 
 
 def is_final(path: Path) -> bool:
-    """A device, neither one of its interfaces (1-2:1.0; these have no bDeviceClass) nor a hub (usb1, 1-4)."""
+    """Neither an interface of a device (1-2:1.0; it has no bDeviceClass) nor a hub (usb1, 1-4)."""
     return read(path / "bDeviceClass") not in (None, HUB)
 
 

@@ -1,4 +1,4 @@
-"""What the author of a Python plugin uses; the contract is docs/plugin-protocol.md.
+"""What authors of Python plugins import; the contract is docs/plugin-protocol.md.
 
     #!/usr/bin/env python3
     from agent_router import plugin
@@ -9,7 +9,7 @@
     if __name__ == "__main__":
         plugin.main(disk_count)
 
-Nothing of the router is imported here: a plugin is a program of its own.
+Imports nothing of the router: a plugin is a program of its own.
 """
 
 from agent_router.plugin.errors import (

@@ -1,8 +1,7 @@
 """The device allow-list: which block devices may a destructive plugin touch?
 
-Patterns are globs of device paths, separated by commas; a leading "!" excludes. The router
-asks this before it starts a plugin; a plugin that chooses devices by itself (erase all disks)
-asks it with the patterns of AGENT_DEVICES. One rule, stated once.
+Patterns are globs of device paths, separated by commas; a leading "!" excludes. The router checks it before it starts
+a plugin; a plugin that selects devices itself (erase all disks) checks it with the patterns of AGENT_DEVICES.
 """
 
 import glob
@@ -16,9 +15,9 @@ MOUNTS = "/proc/self/mountinfo"
 
 
 def refusal(device: str, patterns: Iterable[str]) -> str:
-    """Why `device` must not be touched, as a sentence, or "" if it may.
+    """A sentence on why `device` must not be touched, "" if it may be.
 
-    A partition is allowed if its disk is. Links (/dev/disk/by-id/…) are followed on both sides.
+    A partition is allowed if its disk is. Links (/dev/disk/by-id/…) are resolved on both sides.
     """
     real = os.path.realpath(device)
     try:
@@ -45,7 +44,7 @@ def patterns_of(text: str) -> list[str]:
 
 
 def whole_disk(real: str) -> str:
-    """/dev/sda for /dev/sda1; anything that is not a partition is its own disk."""
+    """/dev/sda for /dev/sda1; anything that is not a partition is returned unchanged."""
     try:
         device = os.stat(real).st_rdev
     except (OSError, ValueError):
@@ -57,11 +56,11 @@ def whole_disk(real: str) -> str:
 
 
 def mounts(directory: str) -> dict[str, str]:
-    """Mount points at and below `directory`, and what is mounted there last: a device, or a word such as tmpfs."""
+    """Mount points at and below `directory`, each with its topmost mount: a device, or a word such as tmpfs."""
     real, found = os.path.realpath(directory), {}
     with open(MOUNTS, errors="surrogateescape") as file:
         for line in file:
-            # proc(5): 4 is the mount point, the source is the second field after the dash.
+            # proc(5): field 4 (from 0) is the mount point, the source is the second field after the dash.
             left, _, right = line.partition(" - ")
             point, source = _unescape(left.split()[4]), _unescape(right.split()[1])
             if point == real or point.startswith(real.rstrip("/") + "/"):
@@ -70,7 +69,7 @@ def mounts(directory: str) -> dict[str, str]:
 
 
 def mounted_at(directory: str) -> str:
-    """The block device whose file system is mounted there; "" if it is no mount point, or of no device (tmpfs)."""
+    """The block device mounted there; "" if it is not a mount point, or has no device (tmpfs)."""
     source = mounts(directory).get(os.path.realpath(directory), "")
     return source if source.startswith("/dev/") else ""
 

@@ -1,13 +1,13 @@
-"""How a plugin says that it failed: one exception, one exit status per kind."""
+"""How a plugin reports failure: one exception class and exit status per kind."""
 
 from typing import Any
 
 
 class Failed(Exception):
-    """The work failed; `code` is a fact in snake_case, `message` a sentence for a person.
+    """The work failed; `code` is a fact in snake_case, `message` a sentence for people.
 
-    `details` is any JSON object that helps to understand the failure, `partial` what was
-    done before it. The exit status is 1.
+    `details` is a JSON object that helps to understand the failure, `partial` what was done before it. The exit status
+    is 1.
     """
 
     exit_status = 1
@@ -30,19 +30,19 @@ class Failed(Exception):
 
 
 class InvalidRequest(Failed):
-    """The request is well formed but cannot be meant (EX_USAGE of sysexits.h, 64)."""
+    """The request is well-formed but makes no sense (EX_USAGE of sysexits.h, 64)."""
 
     exit_status = 64
 
 
 class Incompatible(Failed):
-    """This is not the hardware the plugin is for (EX_UNAVAILABLE, 69)."""
+    """The plugin does not support this hardware (EX_UNAVAILABLE, 69)."""
 
     exit_status = 69
 
 
 class Retry(Failed):
-    """Nothing is wrong with the request; it may work later (EX_TEMPFAIL, 75)."""
+    """The request is fine and may succeed later (EX_TEMPFAIL, 75)."""
 
     exit_status = 75
 

@@ -1,7 +1,7 @@
-"""What a running plugin says: progress, warnings and critical sections on the event stream.
+"""What a running plugin reports: progress, warnings and critical sections on the event stream.
 
-Events are JSON lines on the file that AGENT_EVENTS names (protocol: docs/plugin-protocol.md).
-Without that variable (a plugin started by hand) they are dropped, the log still goes to stderr.
+Events are JSON lines in the file that AGENT_EVENTS names (protocol: docs/plugin-protocol.md). Without that variable (a
+plugin started by hand) they are dropped; the log still goes to stderr.
 """
 
 import contextlib
@@ -25,14 +25,14 @@ _critical_lock = threading.Lock()
 def _send(event: dict[str, Any]) -> None:
     if not os.environ.get("AGENT_EVENTS"):
         return
-    # Opened per event by descriptor number: the stream is file descriptor 3 by protocol,
-    # and a line written by one write(2) to an O_APPEND file never mixes with another.
+    # By protocol the stream is file descriptor 3. A line written by one write(2) to an O_APPEND file is never
+    # interleaved with another.
     with contextlib.suppress(OSError):
         os.write(3, json.dumps(event).encode() + b"\n")
 
 
 def progress(done: float, total: float | None = None, unit: str = "", message: str = "") -> None:
-    """Report progress; at most ten reports a second are sent, the last one (done == total) always."""
+    """Report progress; at most ten reports a second are sent, but always the last one (done == total)."""
     global _last_progress
     now = time.monotonic()
     if done != total and now - _last_progress < PROGRESS_INTERVAL_S:
@@ -49,15 +49,15 @@ def progress(done: float, total: float | None = None, unit: str = "", message: s
 
 
 def warn(text: str) -> None:
-    """Tell the caller about something that went less well than asked; it is kept with the result."""
+    """Warn the caller of something that went worse than requested; kept with the result."""
     _send({"warn": text[:MAX_WARNING]})
 
 
 @contextlib.contextmanager
 def critical() -> Iterator[None]:
-    """While inside, the agent neither cancels this plugin nor ends it for its time limit.
+    """While inside, the agent neither cancels this plugin nor enforces its time limit.
 
-    Sections of several threads may overlap: the last one to leave ends it.
+    Sections of several threads may overlap: the last one out ends it.
     """
     _enter(1)
     try:
@@ -70,7 +70,7 @@ def _enter(step: int) -> None:
     global _critical
     with _critical_lock:
         _critical += step
-        if _critical == max(step, 0):  # the first came in, or the last went out
+        if _critical == max(step, 0):  # the first in, or the last out
             _send({"critical": step > 0})
 
 

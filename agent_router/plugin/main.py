@@ -1,4 +1,4 @@
-"""The frame of a Python plugin: read the request, call the handler, print the answer."""
+"""The main function of a Python plugin: read the request, call the handler, print the answer."""
 
 import json
 import os
@@ -14,11 +14,10 @@ Handler = Callable[[dict[str, Any]], Any]
 
 
 def main(run: Handler, plan: Handler | None = None, cleanup: Handler | None = None) -> NoReturn:
-    """Run the handler that AGENT_ACTION names and exit with the status of docs/plugin-protocol.md.
+    """Run the handler that AGENT_ACTION names and exit with a status of docs/plugin-protocol.md.
 
-    A handler takes the request (dict) and returns the response; it raises Failed (or one of
-    its kinds) to say what went wrong. Any other exception is a defect: its traceback goes to
-    the log and its last line becomes the error message.
+    A handler takes the request (dict) and returns the response; it raises Failed (or a subclass) to report a failure.
+    Any other exception is a defect: its traceback goes to the log and its last line becomes the error message.
     """
     handlers = {"run": run, "plan": plan, "cleanup": cleanup}
     action = os.environ.get("AGENT_ACTION", "run")
@@ -26,7 +25,7 @@ def main(run: Handler, plan: Handler | None = None, cleanup: Handler | None = No
     if handler is None:
         _stop(64, {"error": {"code": "action_unsupported", "message": f"this plugin cannot {action}"}})
     try:
-        # Decoded first: the bytes of a huge request are gone when its values are made.
+        # Decoded first, so that the bytes of a huge request are freed before its values are created.
         request = json.loads(sys.stdin.buffer.read().decode() or "{}")
     except ValueError as error:
         _stop(64, {"error": {"code": "bad_request", "message": f"stdin is not JSON: {error}"}})

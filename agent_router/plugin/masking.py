@@ -1,4 +1,4 @@
-"""Blacken secrets in texts: the router does it in all it shows, log.collect in what it packs."""
+"""Mask secrets in text: in everything that the router shows, and in what log.collect packs."""
 
 import json
 
@@ -6,7 +6,7 @@ MASK = "***"
 
 
 def mask(text: str, hidden: list[str]) -> str:
-    """Replace each secret, as it is, as JSON writes it and as Python's repr() writes it."""
+    """Replace each secret, in plain form, as JSON escapes it and as Python's repr() shows it."""
     for secret in hidden:
         if secret.isascii() and secret.isalnum():
             text = text.replace(secret, MASK)

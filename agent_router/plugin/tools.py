@@ -1,4 +1,4 @@
-"""Call a system tool from a plugin: readable, and a failure names the tool and its last words."""
+"""Call a system tool from a plugin; a failure names the tool and quotes its last line."""
 
 from collections.abc import Iterable
 
@@ -10,8 +10,8 @@ def tool(
 ) -> str:
     """Run `name` with `args` and return its stdout as text.
 
-    An exit status outside `ok` raises Failed("tool_failed") with the last line of stderr, no
-    end within `timeout_s` Failed("tool_slow"), a tool that is not installed Failed("tool_missing").
+    An exit status outside `ok` raises Failed("tool_failed") with the last line of stderr; exceeding `timeout_s` raises
+    Failed("tool_slow"), and a tool that is not installed Failed("tool_missing").
     """
     import sh  # 50 ms of CPU: only plugins that call a tool pay for it
 
@@ -20,12 +20,12 @@ def tool(
     except sh.CommandNotFound:
         raise Failed("tool_missing", f"{name} is not installed in this ramdisk") from None
     try:
-        # A terminal would make tools colour and page their output (the default of sh).
+        # With a terminal (the default of sh), tools would colour and page their output.
         done = command(
             *map(str, args), _in=stdin, _tty_out=False, _ok_code=list(ok), _return_cmd=True, _timeout=timeout_s
         )
     except sh.TimeoutException:
-        raise Failed("tool_slow", f"{name} did not end within {timeout_s:g} s") from None
+        raise Failed("tool_slow", f"{name} did not finish within {timeout_s:g} s") from None
     except sh.ErrorReturnCode as error:
         raise Failed("tool_failed", _sentence(name, error), details=_details(error)) from None
     return bytes(done.stdout).decode(errors="replace")
@@ -35,7 +35,7 @@ def _sentence(name: str, error: object) -> str:
     text = bytes(getattr(error, "stderr", b"") or getattr(error, "stdout", b"")).decode(errors="replace")
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     status = getattr(error, "exit_code", None)
-    return f"{name} ended with {status}: {lines[-1] if lines else 'it said nothing'}"
+    return f"{name} exited with status {status}: {lines[-1] if lines else 'no message'}"
 
 
 def _details(error: object) -> dict[str, object]:

@@ -1,1 +1,1 @@
-"""What belongs to the utility ramdisk alone: how it is addressed, started and extended."""
+"""What only the utility ramdisk does: who it is, how it is reached, how it ends."""

@@ -1,6 +1,6 @@
-"""Who this agent is: the token that callers must know, and the TLS certificate it shows.
+"""The identity of this agent: the token that callers must send, and the TLS certificate that it presents.
 
-Both are kept in the state directory, so that a restarted agent is still the same.
+Both are kept in the state directory, so that they survive a restart of the agent.
 """
 
 import os
@@ -11,10 +11,12 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
+from agent_router.linux import files
+
 BACKDATE_S = 3600
 LIFETIME_S = 10 * 365 * 86400
 OPENSSL_LIMIT_S = 60
-NAMES = "names"  # of the certificate beside it
+NAMES = "names"  # file beside the certificate, with its names
 CA_CONFIG = """[ca]
 default_ca = own
 [own]
@@ -34,21 +36,21 @@ extendedKeyUsage = serverAuth
 
 
 class IdentityError(Exception):
-    """No certificate can be made; str() names the cause."""
+    """The certificate cannot be made; str() names the cause."""
 
 
 def token(given: str, directory: Path) -> str:
-    """The token given by the boot loader, else the one kept, else a new one that only root of this machine can read."""
+    """The token given by the boot loader, else the stored one, else a new one that only root can read."""
     kept = directory / "token"
     if not given and kept.exists():
         return kept.read_text()
     made = given or secrets.token_hex(24)
-    _write(kept, made)
+    files.replace(kept, made)
     return made
 
 
 def certificate(names: Iterable[str], directory: Path, hostname: str) -> tuple[str, str]:
-    """(certificate, key), paths of PEM files; made once, for these addresses and host names."""
+    """Paths of (certificate, key) in PEM; made once, for these addresses and host names."""
     directory.mkdir(mode=0o700, exist_ok=True)
     cert, key = directory / "cert.pem", directory / "key.pem"
     if not has_certificate(directory):
@@ -64,7 +66,7 @@ def has_certificate(directory: Path) -> bool:
 
 
 def names_of(cert: str) -> list[str]:
-    """The addresses and host names that certificate() was given; [] for a certificate of somebody else."""
+    """The addresses and host names that certificate() was given; [] for any other certificate."""
     try:
         return (Path(cert).parent / NAMES).read_text().split()
     except OSError:
@@ -76,14 +78,14 @@ def is_address(name: str) -> bool:
 
 
 def make_certificate(cert: Path, key: Path, names: list[str]) -> None:
-    """Self-signed, P-256; both files appear complete or not at all."""
-    # `openssl req -x509` of version 3.0 knows no start date, `openssl ca` does; it wants a database and a directory.
+    """Self-signed, P-256; each file appears complete or not at all."""
+    # `openssl req -x509` of version 3.0 has no option for the start date; `openssl ca` has, but needs a database.
     with tempfile.TemporaryDirectory(dir=cert.parent) as work:
         directory = Path(work)
         new_cert, new_key, request = (directory / name for name in ("cert", "key", "request"))
         (directory / "database").touch()
         (directory / "config").write_text(CA_CONFIG.format(directory=directory))
-        _write(new_key, "")  # exists with its mode before openssl fills it
+        new_key.touch(0o600)  # exists with its mode before openssl fills it
         _openssl("req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
                  "-keyout", str(new_key), "-out", str(request),
                  "-subj", "/CN=agent-router", "-addext", f"subjectAltName={','.join(names)}")  # fmt: skip
@@ -96,8 +98,8 @@ def make_certificate(cert: Path, key: Path, names: list[str]) -> None:
 
 
 def validity(now: float, built: float) -> tuple[float, float]:
-    """(begin, end), Unix time. A machine that stood without a battery may be years late or early and set its
-    clock after this: no real time lies before this ramdisk was built."""
+    """(begin, end), Unix time. The clock of a machine without a battery may be years off and be set only after
+    this; but it is never really earlier than the build of this ramdisk."""
     return min(now - BACKDATE_S, built), max(now, built) + LIFETIME_S
 
 
@@ -106,7 +108,7 @@ def _built_at() -> float:
 
 
 def fingerprint(cert: str) -> str:
-    """SHA-256 of the certificate, as browsers and `openssl x509 -fingerprint` show it, in lower case."""
+    """SHA-256 of the certificate, as browsers and `openssl x509 -fingerprint` show it, but in lower case."""
     import hashlib
     import ssl
 
@@ -126,13 +128,8 @@ def _openssl(*arguments: str) -> None:
             check=False,
         )
     except FileNotFoundError:
-        raise IdentityError("the openssl program is missing; install it, or give a certificate and key") from None
+        raise IdentityError("openssl is not installed; install it, or give a certificate and key") from None
     except subprocess.TimeoutExpired:
-        raise IdentityError(f"openssl {arguments[0]} did not end within {OPENSSL_LIMIT_S} s") from None
+        raise IdentityError(f"openssl {arguments[0]} did not finish within {OPENSSL_LIMIT_S} s") from None
     if done.returncode:
         raise IdentityError(f"openssl {arguments[0]} failed: {done.stderr.strip()}")
-
-
-def _write(path: Path, text: str) -> None:
-    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-        file.write(text)

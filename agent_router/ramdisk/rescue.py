@@ -1,6 +1,6 @@
-"""Let the user in who asked for rescue: a user `rescue` with the password whose hash Ironic sent, by ssh.
+"""Ironic's rescue: create a user `rescue` with the password whose hash Ironic sent, and let it in by SSH.
 
-`run` and `root` have no defaults on purpose: a test cannot forget to give its own.
+`run` and `root` have no defaults on purpose: a test cannot forget to pass its own.
 """
 
 import contextlib
@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from agent_router import plugin
-from agent_router.ramdisk.guard import refuse_elsewhere
+from agent_router.ramdisk.marker import refuse_elsewhere
 
-Run = Callable[..., str]
+RunTool = Callable[..., str]
 USER = "rescue"
-# crypt(5): $id$salt$hash; nothing that could end a field or a line of /etc/shadow.
+# crypt(5): $id$salt$hash; nothing that could end a field or line of /etc/shadow.
 HASH = re.compile(r"\$[0-9a-z]{1,4}\$[^:\s\\]{1,300}")
 ADMIN_GROUPS = ("sudo", "wheel")
 SSHD = [
@@ -24,26 +24,26 @@ SSHD = [
 HOST_KEY = "etc/ssh/ssh_host_ed25519_key"
 
 
-def finalize(request: dict[str, Any], root: Path, run: Run) -> dict[str, Any]:
+def finalize(request: dict[str, Any], root: Path, run: RunTool) -> dict[str, Any]:
     """Handler of rescue.finalize_rescue."""
     refuse_elsewhere(root)
     password = request["rescue_password"]
     if not request.get("hashed", False):
         password = run("openssl", "passwd", "-6", "-stdin", stdin=password + "\n").strip()
     if not HASH.fullmatch(password):
-        raise plugin.InvalidRequest("bad_hash", "rescue_password is not a hash as crypt makes them ($6$salt$hash)")
+        raise plugin.InvalidRequest("bad_hash", "rescue_password is not a crypt(5) hash ($6$salt$hash)")
     _make_user(password, root, run)
     (root / "etc/.rescued").touch()
     return {"user": USER, "ssh": _start_ssh(root, run)}
 
 
-def _make_user(password: str, root: Path, run: Run) -> None:
+def _make_user(password: str, root: Path, run: RunTool) -> None:
     if not any(line.startswith(f"{USER}:") for line in _lines(root / "etc/passwd")):
         run("useradd", "--create-home", "--shell", "/bin/bash", USER)
     for group in ADMIN_GROUPS:
         if any(line.startswith(f"{group}:") for line in _lines(root / "etc/group")):
             run("usermod", "--append", "--groups", group, USER)
-    # On standard input: arguments can be seen by everybody.
+    # On standard input: any user can see arguments.
     run("chpasswd", "--encrypted", stdin=f"{USER}:{password}\n")
     rules = root / "etc/sudoers.d"
     if rules.is_dir():
@@ -51,17 +51,17 @@ def _make_user(password: str, root: Path, run: Run) -> None:
         place.write_text(f"{USER} ALL=(ALL) NOPASSWD: ALL\n")
         place.chmod(0o440)
     else:
-        plugin.warn(f"sudo is not in this ramdisk: the user {USER} cannot become root")
+        plugin.warn(f"this ramdisk has no sudo: the user {USER} cannot become root")
 
 
 def _lines(path: Path) -> list[str]:
     return path.read_text().splitlines() if path.exists() else []
 
 
-def _start_ssh(root: Path, run: Run) -> bool:
-    """True if an ssh server with passwords was started; it must not be a child of ours, which would be ended."""
+def _start_ssh(root: Path, run: RunTool) -> bool:
+    """True if an SSH server that accepts passwords was started. Not as a child: the agent would kill it."""
     if not (root / SSHD[0].lstrip("/")).exists():
-        plugin.warn("there is no ssh server in this ramdisk: the user can only come in at the console")
+        plugin.warn("this ramdisk has no SSH server: the user can only log in on the console")
         return False
     (root / "run/sshd").mkdir(mode=0o755, parents=True, exist_ok=True)
     (root / "run/sshd").chmod(0o755)
@@ -77,7 +77,7 @@ def _start_ssh(root: Path, run: Run) -> bool:
     inittab.write_text("\n".join([*kept, line]) + "\n")
     run("busybox", "kill", "-HUP", "1")  # init reads its table again
     pid = root / "run/sshd.pid"
-    if pid.exists():  # the one that lets in keys only has the port
+    if pid.exists():  # the key-only server holds the port
         with contextlib.suppress(plugin.Failed):
             run("busybox", "kill", pid.read_text().strip())
     return True

@@ -1,7 +1,7 @@
-"""What Ironic hands over on virtual media: kernel parameters on a floppy, its CA certificate on the boot CD.
+"""What Ironic passes on virtual media: kernel parameters on a floppy, its CA certificate on the boot CD.
 
-Looked for only after a boot by virtual media, and only on CDs and small USB disks: what lies on
-the disks of this machine was written by its last tenant.
+Read only after a boot from virtual media, and only from CDs and small USB disks: the contents of this machine's own
+disks were written by its last tenant.
 """
 
 import json
@@ -24,31 +24,31 @@ Device = dict[str, Any]
 
 
 def parameters(given: dict[str, str], etc: Path = Path("/etc"), patience_s: float = PATIENCE_S) -> dict[str, str]:
-    """`given` (the kernel command line), with what the virtual floppy says laid over it."""
+    """`given` (the kernel command line), overridden by the parameters on the virtual floppy."""
     if given.get("boot_method") != "vmedia":
         return given
-    # The boot CD itself may carry the parameters; then a floppy is not to be expected.
+    # The boot CD itself may carry the parameters; then no floppy is expected.
     known = "ipa-api-url" in given or "ipa-agent-token" in given
     devices = _wait_for(FLOPPY, 0 if known else patience_s)
     for device in chosen(devices, CDS):
-        _read(device, lambda place: copy_files(place, etc))
+        _read(device, lambda mounted: copy_files(mounted, etc))
     found: dict[str, str] = {}
     for device in chosen(devices, (FLOPPY,)) or by_model(devices):
-        _read(device, lambda place: found.update(in_file(place / "parameters.txt")))
+        _read(device, lambda mounted: found.update(in_file(mounted / "parameters.txt")))
         if found:
             break
     return {**given, **found}
 
 
 def is_medium(device: Device) -> bool:
-    """A CD, or a disk on USB that is too small to be somebody's system disk."""
+    """A CD, or a USB disk too small to be a system disk."""
     if device.get("type") == "rom":
         return True
     return device.get("tran") == "usb" and 0 < int(device.get("size") or 0) < MAX_BYTES
 
 
 def chosen(devices: list[Device], labels: tuple[str, ...]) -> list[str]:
-    """Paths of the media, or their partitions, with one of the labels; labels know no case."""
+    """Paths of the media, or their partitions, with one of the labels, ignoring case."""
     parts = (part for device in filter(is_medium, devices) for part in (device, *device.get("children", ())))
     return [str(part["path"]) for part in parts if str(part.get("label") or "").lower() in labels]
 
@@ -58,7 +58,7 @@ def by_model(devices: list[Device]) -> list[str]:
 
 
 def in_file(path: Path) -> dict[str, str]:
-    """{name: value} of words like name=value."""
+    """{name: value} from words of the form name=value."""
     try:
         with path.open("rb") as file:
             words = file.read(MAX_PARAMETERS).decode(errors="replace").split()
@@ -67,9 +67,9 @@ def in_file(path: Path) -> dict[str, str]:
     return {name: value for name, _, value in (word.partition("=") for word in words)}
 
 
-def copy_files(place: Path, etc: Path) -> None:
+def copy_files(mounted: Path, etc: Path) -> None:
     for name in IRONIC_FILES:
-        source = place / name
+        source = mounted / name
         if source.is_dir():
             shutil.copytree(source, etc / source.name, dirs_exist_ok=True)
 
@@ -96,16 +96,16 @@ def _devices() -> list[Device]:
 
 
 def _read(device: str, use: Any) -> None:
-    """Mount it read-only, let `use` look at it, unmount it again."""
+    """Mount it read-only, call `use` with the mount point, unmount it."""
     with tempfile.TemporaryDirectory(prefix="agent-router-medium-") as name:
         mount = ["mount", "-o", "ro,nosuid,nodev,noexec", device, name]
         done = subprocess.run(mount, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
         if done.returncode:
-            print(f"agent-router: {device} is not read: {done.stderr.strip()}", flush=True)
+            print(f"agent-router: cannot read {device}: {done.stderr.strip()}", flush=True)
             return
         try:
             use(Path(name))
         except OSError as error:
-            print(f"agent-router: {device} is not read: {error}", flush=True)
+            print(f"agent-router: cannot read {device}: {error}", flush=True)
         finally:
             subprocess.run(["umount", name], stdin=subprocess.DEVNULL, check=False)

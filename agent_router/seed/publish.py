@@ -10,7 +10,7 @@ from threading import Thread
 from agent_router import plugin
 from agent_router.image.sources.own_address import own_address_towards
 from agent_router.image.sources.torrent.session import FIRST_PORT
-from agent_router.plugin.files import replace_file
+from agent_router.linux import files
 from agent_router.seed.scan import ScannedImage
 from agent_router.seed.seeder import Seeder
 from agent_router.seed.sender import Group, Sender
@@ -146,6 +146,6 @@ def _made(content: bytes, image: ScannedImage) -> ServedFile:
     return ServedFile(etag, len(content), image.mtime_ns / 1e9, content=content)
 
 
-def write_side_files(directory: Path, files: dict[str, bytes]) -> None:
-    for name, content in files.items():
-        replace_file(directory / name, content)
+def write_side_files(directory: Path, contents: dict[str, bytes]) -> None:
+    for name, content in contents.items():
+        files.replace(directory / name, content, 0o644)

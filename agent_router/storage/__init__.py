@@ -1,1 +1,1 @@
-"""Disks: facts about block devices, erasing, listing. For plugins only; the router never imports it."""
+"""Disks: facts, lists, partition tables, mounts, erasing. For plugins only; the router never imports it."""

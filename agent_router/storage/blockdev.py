@@ -1,7 +1,7 @@
 """Facts about one block device from sysfs, and whether anything uses it.
 
-Everything is keyed by the kernel's name (sda, nvme0n1p2). `sys` and `proc` are parameters so
-that tests show a machine they do not have.
+Everything is keyed by kernel name (sda, nvme0n1p2). `sys` and `proc` are parameters so that tests can simulate a
+machine.
 """
 
 import os
@@ -14,12 +14,12 @@ from agent_router.plugin import InvalidRequest, Refused
 
 SYS = Path("/sys")
 PROC = Path("/proc")
-# The unit of size and start in sysfs, whatever the sectors of the disk (Documentation/block/stat.rst).
+# The unit of size and start in sysfs, whatever the disk's sector size (Documentation/block/stat.rst).
 SYSFS_SECTOR = 512
 
 
 def read(path: Path) -> str | None:
-    """The text of a sysfs or proc file without its line end; None if it is not there or not readable."""
+    """The stripped text of a sysfs or proc file; None if it is missing or unreadable."""
     try:
         return path.read_text(errors="replace").strip()
     except OSError:
@@ -27,7 +27,7 @@ def read(path: Path) -> str | None:
 
 
 def read_int(path: Path, default: int = 0) -> int:
-    """The number in a sysfs file; `default` if there is none."""
+    """The number in a sysfs file, else `default`."""
     text = read(path)
     try:
         return int(text) if text else default
@@ -36,7 +36,7 @@ def read_int(path: Path, default: int = 0) -> int:
 
 
 def kernel_name(device: str) -> str:
-    """The kernel's name of a device path, links followed; raises InvalidRequest("not_a_block_device")."""
+    """The kernel name of a device path, links resolved; raises InvalidRequest("not_a_block_device")."""
     try:
         status = os.stat(device)
     except OSError as error:
@@ -57,12 +57,12 @@ def is_partition(name: str, sys: Path = SYS) -> bool:
 
 
 def whole_disk(name: str, sys: Path = SYS) -> str:
-    """The disk that a partition lies on; a disk is its own."""
+    """The disk of a partition; a disk is returned unchanged."""
     return sysfs(name, sys).parent.name if is_partition(name, sys) else name
 
 
 def partitions(name: str, sys: Path = SYS) -> list[str]:
-    """The partitions of a disk, in the order of the kernel's numbers."""
+    """The partitions of a disk, by partition number."""
     found = [entry.parent for entry in sysfs(name, sys).glob("*/partition")]
     return [path.name for path in sorted(found, key=lambda path: read_int(path / "partition"))]
 
@@ -72,7 +72,7 @@ def size_bytes(name: str, sys: Path = SYS) -> int:
 
 
 def holders(name: str, sys: Path = SYS) -> list[str]:
-    """Devices built on this one: MD, device mapper (LVM, LUKS, multipath), bcache, and loop devices."""
+    """Devices built on this one: MD, device mapper (LVM, LUKS, multipath), bcache and loop devices."""
     directory = sysfs(name, sys) / "holders"
     found = {entry.name for entry in directory.iterdir()} if directory.is_dir() else set()
     for backing in (sys / "class/block").glob("loop*/loop/backing_file"):
@@ -82,14 +82,14 @@ def holders(name: str, sys: Path = SYS) -> list[str]:
 
 
 def mountpoints(name: str, sys: Path = SYS, proc: Path = PROC) -> list[str]:
-    """Where a device is mounted; `[SWAP]` for swap in use, as lsblk(8) says it."""
+    """Where a device is mounted; `[SWAP]` for active swap, as in lsblk(8)."""
     number = read(sysfs(name, sys) / "dev")
     found = []
     for line in (read(proc / "self/mountinfo") or "").splitlines():
-        # proc(5): 2 is major:minor, 4 the mount point, the source is the second field after the dash.
+        # proc(5), counted from 0: 2 is major:minor, 4 the mount point; the source is the second field after the dash.
         left, _, right = line.partition(" - ")
         fields, source = left.split(), right.split()[1:2]
-        # btrfs shows a device number of its own, so the source counts as well.
+        # btrfs shows a device number of its own, so compare the source as well.
         if fields[2] == number or source == [f"/dev/{name}"]:
             found.append(_unescape(fields[4]))
     swaps = (read(proc / "swaps") or "").splitlines()[1:]
@@ -102,27 +102,27 @@ def _unescape(text: str) -> str:
 
 
 def uses(name: str, sys: Path = SYS, proc: Path = PROC) -> list[str]:
-    """Sentences on what uses a device or any partition of it; empty if nothing does."""
+    """Sentences on what uses a device or its partitions; empty if it is unused."""
     found = []
     for part in [name, *partitions(name, sys)]:
         places = mountpoints(part, sys, proc)
-        found += [f"{part} is used as swap" if at == "[SWAP]" else f"{part} is mounted at {at}" for at in places]
+        found += [f"{part} is in use as swap" if at == "[SWAP]" else f"{part} is mounted at {at}" for at in places]
         found += [f"{holder} is built on {part}" for holder in holders(part, sys)]
     return found
 
 
 def refuse_if_used(device: str, name: str) -> None:
-    """Raise Refused("device_busy") with everything that uses the device."""
+    """Raise Refused("device_busy"), listing everything that uses the device."""
     found = uses(name)
     if found:
         raise Refused("device_busy", f"{device} is in use: {'; '.join(found)}", details={"uses": found})
 
 
 def open_exclusive(device: str) -> int:
-    """A descriptor for writing on a device that nobody uses; raises Refused("device_busy").
+    """A writable descriptor of a device that is not in use; raises Refused("device_busy").
 
-    O_EXCL on a block device is the kernel's own test: it fails for a mount in any mount namespace,
-    swap, MD, device mapper, and for another program that holds the device this way.
+    O_EXCL on a block device is the kernel's own check: it fails for a mount in any mount namespace, swap, MD, device
+    mapper, and another program that has opened the device this way.
     """
     refuse_if_used(device, kernel_name(device))
     try:
@@ -132,8 +132,8 @@ def open_exclusive(device: str) -> int:
 
 
 @dataclass(frozen=True)
-class Limits:
-    """What a disk can do beside reading and writing; bytes, 0 where it cannot."""
+class QueueLimits:
+    """What a disk supports besides reading and writing; in bytes, 0 if unsupported."""
 
     logical_block: int
     physical_block: int
@@ -143,11 +143,11 @@ class Limits:
     read_only: bool
 
 
-def limits(name: str, sys: Path = SYS) -> Limits:
+def limits(name: str, sys: Path = SYS) -> QueueLimits:
     """The queue limits of the disk (Documentation/ABI/stable/sysfs-block)."""
     directory = sysfs(whole_disk(name, sys), sys)
     queue = directory / "queue"
-    return Limits(
+    return QueueLimits(
         logical_block=read_int(queue / "logical_block_size", 512),
         physical_block=read_int(queue / "physical_block_size", 512),
         discard_max=read_int(queue / "discard_max_bytes"),

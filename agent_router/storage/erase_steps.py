@@ -1,7 +1,7 @@
-"""Ironic's steps erase_devices, erase_devices_metadata and erase_devices_express over all disks.
+"""Ironic's steps erase_devices, erase_devices_metadata and erase_devices_express, for all disks.
 
-Several disks at a time in threads: the work is in the kernel and in the disks. Every disk is
-tried; what failed is said at the end, with what succeeded in `partial`.
+Several disks at a time, in threads: the kernel and the disks do the work. Every disk is tried; failures are reported
+at the end, with the successes in `partial`.
 """
 
 import concurrent.futures
@@ -12,34 +12,34 @@ from collections.abc import Callable
 from typing import Any
 
 from agent_router import plugin
-from agent_router.storage import blockdev, erase, secure, table
-from agent_router.storage.erasable import Knobs, choose, knobs, release
-from agent_router.storage.stop import Stop
+from agent_router.storage import blockdev, erase, secure_erase, table
+from agent_router.storage.erase import StopRequest
+from agent_router.storage.erase_targets import EraseOptions, choose, erase_options, release
 
 MIB = 1 << 20
-Work = Callable[[str, Knobs, Stop, erase.Report], list[str]]
+Work = Callable[[str, EraseOptions, StopRequest, erase.Report], list[str]]
 
 
 def erase_devices(request: dict[str, Any]) -> dict[str, Any]:
-    """Every disk by itself where it can, else overwritten: random passes, then zeros."""
-    wanted = knobs(request.get("driver_internal_info") or {})
+    """Secure erase where supported, else overwrite: random passes, then zeros."""
+    wanted = erase_options(request.get("driver_internal_info") or {})
     return _all(request, wanted, choose(request, wanted), _whole)
 
 
 def erase_devices_metadata(request: dict[str, Any]) -> dict[str, Any]:
-    """Partition tables and signatures only: fast, and the data can still be found by who looks for it."""
-    wanted = knobs(request.get("driver_internal_info") or {})
+    """Partition tables and signatures only: fast, but the data can still be recovered."""
+    wanted = erase_options(request.get("driver_internal_info") or {})
     return _all(request, wanted, choose(request, wanted, read_only_is_skipped=True), _metadata)
 
 
 def erase_devices_express(request: dict[str, Any]) -> dict[str, Any]:
-    """NVMe disks by themselves where they can, all others like erase_devices_metadata."""
-    wanted = knobs(request.get("driver_internal_info") or {})
+    """Secure erase for NVMe disks that support it, all others as erase_devices_metadata."""
+    wanted = erase_options(request.get("driver_internal_info") or {})
     return _all(request, wanted, choose(request, wanted, read_only_is_skipped=True), _express)
 
 
-def _all(request: dict[str, Any], wanted: Knobs, chosen: Any, work: Work) -> dict[str, Any]:
-    stop, meter = Stop(), Meter(chosen.names)
+def _all(request: dict[str, Any], wanted: EraseOptions, chosen: Any, work: Work) -> dict[str, Any]:
+    stop, meter = StopRequest(), Meter(chosen.names)
     erased: dict[str, Any] = {}
     failures: dict[str, str] = {}
     with concurrent.futures.ThreadPoolExecutor(wanted.concurrency) as pool:
@@ -58,21 +58,21 @@ def _all(request: dict[str, Any], wanted: Knobs, chosen: Any, work: Work) -> dic
     return answer
 
 
-def _one(name: str, wanted: Knobs, stop: Stop, meter: "Meter", work: Work) -> dict[str, Any]:
+def _one(name: str, wanted: EraseOptions, stop: StopRequest, meter: "Meter", work: Work) -> dict[str, Any]:
     started = time.monotonic()
     if stop.asked:
-        raise plugin.Failed("stopped", "stopped before it was begun, it is as it was")
+        raise plugin.Failed("stopped", "stopped before it was started; it is unchanged")
     release(name)
     stages = work(name, wanted, stop, meter.of(name))
     return {"stages": stages, "seconds": round(time.monotonic() - started, 3)}
 
 
-def _whole(name: str, wanted: Knobs, stop: Stop, report: erase.Report) -> list[str]:
-    if _by_itself(name, wanted, report, fall_back=wanted.go_on):
+def _whole(name: str, wanted: EraseOptions, stop: StopRequest, report: erase.Report) -> list[str]:
+    if _securely(name, wanted, report, fall_back=wanted.go_on):
         return ["secure"]
     stages = ["random"] * wanted.random_passes + ["zero"] * wanted.zeroes
     if not stages:
-        raise plugin.Failed("unsupported", "it cannot erase itself, and the node asks for no overwriting either")
+        raise plugin.Failed("unsupported", "secure erase is not possible, and the node's settings disable overwriting")
     size = blockdev.size_bytes(name)
     for number, stage in enumerate(stages):
         erase.sweep(f"/dev/{name}", stage, size, 1, stop, _part(report, number, len(stages)))
@@ -81,46 +81,46 @@ def _whole(name: str, wanted: Knobs, stop: Stop, report: erase.Report) -> list[s
 
 
 def _part(report: erase.Report, number: int, count: int) -> erase.Report:
-    """The report of one stage as a part of that of all."""
+    """The report of one stage, scaled to all stages."""
     return lambda done, total, unit, message: report(done + number * total, total * count, unit, message)
 
 
-def _express(name: str, wanted: Knobs, stop: Stop, report: erase.Report) -> list[str]:
-    if name.startswith("nvme") and _by_itself(name, wanted, report, fall_back=True):
+def _express(name: str, wanted: EraseOptions, stop: StopRequest, report: erase.Report) -> list[str]:
+    if name.startswith("nvme") and _securely(name, wanted, report, fall_back=True):
         return ["secure"]
     return _metadata(name, wanted, stop, report)
 
 
-def _by_itself(name: str, wanted: Knobs, report: erase.Report, *, fall_back: bool) -> bool:
-    """True if the disk has erased itself; False if it cannot. Raises if it could and did not, unless `fall_back`."""
+def _securely(name: str, wanted: EraseOptions, report: erase.Report, *, fall_back: bool) -> bool:
+    """Secure erase: True if done, False if unsupported. Raises if it failed, unless `fall_back`."""
     if not (wanted.nvme_secure if name.startswith("nvme") else wanted.ata_secure):
         return False
-    kind, reason = secure.ability(name)
+    kind, reason = secure_erase.ability(name)
     try:
         if kind:
-            os.close(blockdev.open_exclusive(f"/dev/{name}"))  # only to see that nobody else has it
-            secure.run(kind, name, report)
+            os.close(blockdev.open_exclusive(f"/dev/{name}"))  # only to check that it is not in use
+            secure_erase.run(kind, name, report)
             return True
-        if reason in (secure.FROZEN, secure.LOCKED):
+        if reason in (secure_erase.FROZEN, secure_erase.LOCKED):
             raise plugin.Failed("secure_failed", reason)
     except plugin.Failed as error:
         if not fall_back or isinstance(error, plugin.Refused):
-            cure = "agent_continue_if_secure_erase_failed would overwrite it"
-            raise plugin.Failed("secure_failed", f"it did not erase itself: {error.message}; {cure}") from None
-        plugin.warn(f"/dev/{name} did not erase itself ({error.message}); it is overwritten instead")
+            cure = "set agent_continue_if_secure_erase_failed to overwrite it instead"
+            raise plugin.Failed("secure_failed", f"secure erase failed: {error.message}; {cure}") from None
+        plugin.warn(f"secure erase of /dev/{name} failed ({error.message}); it is overwritten instead")
     return False
 
 
-def _metadata(name: str, wanted: Knobs, stop: Stop, report: erase.Report) -> list[str]:
+def _metadata(name: str, wanted: EraseOptions, stop: StopRequest, report: erase.Report) -> list[str]:
     device = f"/dev/{name}"
-    # The partitions first: their signatures cannot be found any more without the table.
+    # The partitions first: without the table their signatures cannot be found.
     for part in reversed(blockdev.partitions(name)):
         plugin.tool("wipefs", "--all", "--force", f"/dev/{part}")
     plugin.tool("wipefs", "--all", "--force", device)
     fd = blockdev.open_exclusive(device)
     try:
         size = blockdev.size_bytes(name)
-        # Both tables of a GPT, also a damaged one, and what of a boot loader lies before the first partition.
+        # Both copies of a GPT, even a damaged one, and boot loader code before the first partition.
         for offset in (0, max(0, size - MIB)):
             os.pwrite(fd, bytes(min(MIB, size)), offset)
         os.fsync(fd)
@@ -134,7 +134,7 @@ def _metadata(name: str, wanted: Knobs, stop: Stop, report: erase.Report) -> lis
 
 
 class Meter:
-    """One progress out of many: the mean of how far the disks are."""
+    """One progress value for all disks: their mean."""
 
     def __init__(self, names: list[str]) -> None:
         self._parts = dict.fromkeys(names, 0.0)

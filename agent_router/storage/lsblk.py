@@ -1,4 +1,4 @@
-"""Block devices as lsblk tells them, brought into one shape: bytes, booleans, null for unknown."""
+"""Block devices from lsblk, normalised: bytes, booleans, null for unknown."""
 
 import json
 import re
@@ -9,7 +9,7 @@ from typing import Any
 from agent_router import plugin
 from agent_router.storage.udev import UDEV_DATA
 
-# The tree hangs on NAME: without it lsblk gives a flat list.
+# NAME makes lsblk print a tree; without it the list is flat.
 COLUMNS = (
     "NAME,KNAME,TYPE,SIZE,MODEL,SERIAL,WWN,VENDOR,REV,ROTA,RO,RM,TRAN,HCTL,LOG-SEC,PHY-SEC,START,"
     "PTTYPE,PTUUID,PARTTYPE,PARTLABEL,PARTUUID,FSTYPE,LABEL,UUID,MOUNTPOINTS"
@@ -18,16 +18,16 @@ DEV = Path("/dev")
 
 
 def tree(*devices: str, probe: bool = True) -> list[dict[str, Any]]:
-    """lsblk's own JSON tree, with `children`; all devices, or those asked for.
+    """lsblk's JSON tree, with `children`; of all devices, or of those given.
 
-    `probe`: where udev does not run, look onto the devices for file systems.
+    `probe`: without udev, probe the devices for file systems.
     """
-    # --all: a loop device without a file and an empty card reader are devices as well.
+    # --all: include loop devices without a file and empty card readers.
     text = plugin.tool("lsblk", "--json", "--bytes", "--all", "--output", COLUMNS, *devices)
     try:
         found: list[dict[str, Any]] = json.loads(text)["blockdevices"]
     except (ValueError, KeyError, TypeError):
-        raise plugin.Failed("tool_failed", f"lsblk did not answer with JSON but: {text[:200]}") from None
+        raise plugin.Failed("tool_failed", f"lsblk did not print JSON but: {text[:200]}") from None
     if probe and not UDEV_DATA.is_dir():
         for node in _walk(found):
             _probe(node)
@@ -41,16 +41,16 @@ def _walk(nodes: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
 
 
 def _probe(node: dict[str, Any]) -> None:
-    """Without udev lsblk knows no file system, so ask blkid, which reads the device."""
+    """Without udev lsblk knows no file systems, so use blkid, which reads the device."""
     if not node.get("size") or node.get("fstype") or node.get("pttype"):
         return
     try:
-        # 2: nothing known on it; 8: more than one thing, so none can be trusted (blkid(8)).
+        # blkid(8): 2, nothing recognised; 8, several conflicting signatures.
         text = plugin.tool("blkid", "--probe", "--output", "export", f"/dev/{node['kname']}", ok=(0, 2, 8))
     except plugin.Failed as error:
         plugin.warn(f"{node['kname']}: {error.message}")
         return
-    # The export format escapes for a shell: "hello\\ world".
+    # The export format is shell-escaped: "hello\\ world".
     lines = (re.sub(r"\\(.)", r"\1", line) for line in text.splitlines() if "=" in line)
     found = dict(line.split("=", 1) for line in lines)
     for key, tag in (
@@ -64,7 +64,7 @@ def _probe(node: dict[str, Any]) -> None:
 
 
 def links(kind: str, dev: Path = DEV) -> dict[str, list[str]]:
-    """Kernel name to its links below /dev/disk/`kind` (by-id, by-path), full paths, sorted."""
+    """Links below /dev/disk/`kind` (by-id, by-path) by kernel name; full paths, sorted."""
     found: dict[str, list[str]] = {}
     directory = dev / "disk" / kind
     if directory.is_dir():
@@ -74,7 +74,7 @@ def links(kind: str, dev: Path = DEV) -> dict[str, list[str]]:
 
 
 def text(value: Any) -> str | None:
-    """lsblk pads SCSI names with blanks and gives "" for unknown."""
+    """lsblk pads SCSI names with blanks and prints "" for unknown."""
     return str(value).strip() or None if value is not None else None
 
 

@@ -1,7 +1,7 @@
-"""Mount partitions of a disk, by their nodes or by their offsets, where nobody but this process sees it.
+"""Mount partitions of a disk, by device node or by offset, visible to this process only.
 
-In a mount namespace of its own: if the plugin is killed, the kernel unmounts. Never below the working
-directory, which the agent clears away afterwards.
+In a private mount namespace: if the plugin is killed, the kernel unmounts. Never below the working directory, which
+the agent deletes afterwards.
 """
 
 import contextlib
@@ -16,11 +16,11 @@ from agent_router.storage import blockdev
 from agent_router.storage.table import Partition
 
 CLONE_NEWNS = 0x00020000  # linux/sched.h
-LINKS_MAX = 40  # as the kernel's own limit
+LINKS_MAX = 40  # the kernel's own limit
 
 
 def go_private() -> None:
-    """From here on, what this process mounts is its own. Once, before any thread is started."""
+    """From here on, mounts are private to this process. Call once, before starting a thread."""
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.unshare(CLONE_NEWNS) != 0:
         raise plugin.Failed("mount_failed", f"no mount namespace: {os.strerror(ctypes.get_errno())}")
@@ -49,7 +49,7 @@ def mounted_partition(device: str, partition: Partition) -> contextlib.AbstractC
 
 
 def node_of(device: str, number: int) -> str | None:
-    """/dev/sda1, if the kernel shows that partition."""
+    """For example /dev/sda1, if the kernel has that partition."""
     for name in blockdev.partitions(blockdev.kernel_name(device)):
         if blockdev.read_int(blockdev.sysfs(name) / "partition") == number:
             return f"/dev/{name}"
@@ -57,7 +57,7 @@ def node_of(device: str, number: int) -> str | None:
 
 
 def inside(root: Path, path: str) -> Path:
-    """Where `path` leads if `root` is the root directory: links in a mounted image must not lead out of it."""
+    """Resolve `path` with `root` as the root directory: links in a mounted image must not lead outside."""
     done, left, links = root, _parts(path), 0
     while left:
         part = left.pop(0)
@@ -68,7 +68,7 @@ def inside(root: Path, path: str) -> Path:
         if here.is_symlink():
             links += 1
             if links > LINKS_MAX:
-                raise plugin.InvalidRequest("bad_path", f"{path} goes through too many links")
+                raise plugin.InvalidRequest("bad_path", f"{path} has too many levels of symbolic links")
             target = os.readlink(here)
             done = root if target.startswith("/") else done
             left = _parts(target) + left

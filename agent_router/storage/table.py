@@ -1,7 +1,7 @@
-"""Partition tables, read back with sfdisk from the disk itself.
+"""Partition tables, read with sfdisk from the disk itself.
 
-Everything is an offset into the whole disk: it is right before the kernel has looked at the new
-table, and where the kernel shows no partitions at all.
+All offsets are relative to the whole disk, so they are valid before the kernel has read a new table, and where the
+kernel shows no partitions at all.
 """
 
 import contextlib
@@ -17,7 +17,7 @@ MIB = 1 << 20
 ESP_TYPES = {"c12a7328-f81f-11d2-ba4b-00a0c93ec93b", "ef"}  # UEFI Specification, 5.3.3 and 5.2.2
 EXTENDED_TYPES = {"5", "f", "85"}
 FAT32_LBA = "c"
-MSDOS_SECTORS = 1 << 32  # a start or length in an msdos table is a number of 32 bits
+MSDOS_SECTORS = 1 << 32  # an msdos table has 32-bit starts and lengths
 
 
 @dataclass(frozen=True)
@@ -37,14 +37,14 @@ class Partition:
 
 
 @dataclass(frozen=True)
-class Table:
+class PartitionTable:
     label: str  # gpt, dos
     sector: int
     partitions: list[Partition] = field(default_factory=list)
 
 
-def read(device: str) -> Table | None:
-    """The partition table of a disk; None if there is none that sfdisk knows."""
+def read(device: str) -> PartitionTable | None:
+    """The partition table of a disk; None if sfdisk recognises none."""
     try:
         text = plugin.tool("sfdisk", "--json", device)
     except plugin.Failed as error:
@@ -54,11 +54,11 @@ def read(device: str) -> Table | None:
     return parse(json.loads(text))
 
 
-def parse(answer: dict[str, Any]) -> Table:
-    """The Table in the output of `sfdisk --json`."""
+def parse(answer: dict[str, Any]) -> PartitionTable:
+    """The PartitionTable in the output of `sfdisk --json`."""
     table = answer["partitiontable"]
     sector = int(table.get("sectorsize", 512))
-    return Table(table["label"], sector, [_partition(item, sector) for item in table.get("partitions", [])])
+    return PartitionTable(table["label"], sector, [_partition(item, sector) for item in table.get("partitions", [])])
 
 
 def _partition(item: dict[str, Any], sector: int) -> Partition:
@@ -74,26 +74,26 @@ def _partition(item: dict[str, Any], sector: int) -> Partition:
 
 
 def file_system(device: str, partition: Partition) -> dict[str, str]:
-    """What blkid finds in a partition: {"TYPE", "LABEL", "UUID", …}; {} if it knows nothing there."""
-    place = ["--offset", partition.start, "--size", partition.size]
-    # 2: nothing known; 8: more than one thing, so none can be trusted (blkid(8)).
-    text = plugin.tool("blkid", "--probe", *place, "--output", "export", device, ok=(0, 2, 8))
+    """What blkid finds in a partition: {"TYPE", "LABEL", "UUID", …}; {} if it recognises nothing."""
+    extent = ["--offset", partition.start, "--size", partition.size]
+    # blkid(8): 2, nothing recognised; 8, several conflicting signatures.
+    text = plugin.tool("blkid", "--probe", *extent, "--output", "export", device, ok=(0, 2, 8))
     lines = (re.sub(r"\\(.)", r"\1", line) for line in text.splitlines() if "=" in line)
     return dict(line.split("=", 1) for line in lines)
 
 
-def find_esp(table: Table) -> Partition | None:
+def find_esp(table: PartitionTable) -> Partition | None:
     """The EFI system partition."""
     return next((part for part in table.partitions if part.type in ESP_TYPES), None)
 
 
 def move_backup_to_end(device: str) -> None:
-    """An image is shorter than the disk: its backup GPT belongs to the end of the disk."""
+    """An image is shorter than the disk, but its backup GPT belongs at the end of the disk."""
     plugin.tool("sgdisk", "--move-second-header", device)
 
 
-def add_at_end(device: str, table: Table, size: int, name: str, disk_bytes: int) -> Partition:
-    """Make a partition of `size` bytes at the end of the disk; raises Failed("no_space"), ("no_free_slot")."""
+def add_at_end(device: str, table: PartitionTable, size: int, name: str, disk_bytes: int) -> Partition:
+    """Create a partition of `size` bytes at the end of the disk; raises Failed("no_space") or ("no_free_slot")."""
     if table.label == "gpt":
         return _add_gpt(device, size, name)
     start = msdos_place(table, size, disk_bytes)
@@ -109,7 +109,7 @@ def _add_gpt(device: str, size: int, name: str) -> Partition:
             "sgdisk", f"--new=0:-{size // MIB}M:0", f"--partition-guid=0:{new}", f"--change-name=0:{name}", device
         )
     except plugin.Failed as error:
-        message = f"{device} has no free {size // MIB} MiB at its end for the partition {name}: {error.message}"
+        message = f"{device} has no {size // MIB} MiB free at its end for the partition {name}: {error.message}"
         raise plugin.Failed("no_space", message) from None
     return _reread(device, lambda part: part.uuid == new)
 
@@ -122,25 +122,25 @@ def _reread(device: str, is_new: Any) -> Partition:
     raise plugin.Failed("no_space", f"the new partition is not in the partition table of {device}")
 
 
-def msdos_place(table: Table, size: int, disk_bytes: int) -> int:
-    """Where a primary partition of `size` bytes goes: at the end, below what an msdos table can address."""
+def msdos_place(table: PartitionTable, size: int, disk_bytes: int) -> int:
+    """Start of a primary partition of `size` bytes: at the end, but within reach of an msdos table."""
     primary = [part for part in table.partitions if part.number <= 4]
     if len(primary) >= 4:
         raise plugin.Failed(
             "no_free_slot",
-            "the msdos partition table has 4 primary partitions, so there is no room for one more; "
+            "the msdos partition table already has 4 primary partitions; "
             "use an image with a GPT, or one with a partition labelled config-2",
         )
     end = min(disk_bytes, MSDOS_SECTORS * table.sector - MIB)
     start = (end - size) // MIB * MIB
     if start < MIB or any(part.start < start + size and start < part.end for part in primary):
-        message = f"no {size // MIB} MiB are free at the end of the disk, whose partitions end at byte "
+        message = f"there are no {size // MIB} MiB free at the end of the disk, whose partitions end at byte "
         raise plugin.Failed("no_space", message + str(max([part.end for part in primary], default=0)))
     return start
 
 
 def tell_kernel(device: str) -> None:
-    """Let the kernel look at the table again. It refuses while a partition is in use; the disk is right then too."""
+    """Make the kernel reread the table. It refuses while a partition is in use, but the table on disk is valid."""
     with contextlib.suppress(plugin.Failed):
         plugin.tool("blockdev", "--rereadpt", device)
     with contextlib.suppress(plugin.Failed):

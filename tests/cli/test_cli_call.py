@@ -94,7 +94,7 @@ def test_words_that_make_no_request(cli, words, sentence):
 
 def test_a_file_that_holds_no_object(cli):
     done = cli.local("call", "demo.echo", "-", stdin=b"[1]")
-    assert (done.status, done.err) == (2, "agent-router: standard input: must hold a JSON object, the request\n")
+    assert (done.status, done.err) == (2, "agent-router: standard input: must be a JSON object, the request\n")
 
 
 def test_a_request_against_the_schema(cli):

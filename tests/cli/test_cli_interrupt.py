@@ -8,7 +8,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from agent_router.cli import live
+from agent_router.cli import follow
 from tests.support.waiting import HANG_S, wait_for
 
 
@@ -122,7 +122,7 @@ def test_a_second_ctrl_c_leaves_a_command_that_was_being_sent_too(cli, slow):
 @pytest.fixture
 def ctrl_c():
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield live.CtrlC()
+    yield follow.CtrlC()
     signal.signal(signal.SIGINT, before)
 
 

@@ -7,7 +7,8 @@ import subprocess
 
 import pytest
 
-from agent_router.cli import overlay, overlay_check
+from agent_router.cli import overlay
+from agent_router.overlay import check
 from tests.support.overlay import SCRIPT
 
 pytestmark = pytest.mark.skipif(shutil.which("cpio") is None, reason="cpio is not installed")
@@ -88,8 +89,8 @@ def test_it_is_reproducible(tree, monkeypatch):
     (lambda tree: tree.plugin("Acme.Show"), "'Acme.Show' is no method name"),
     (lambda tree: tree.plugin("acme.show", "echo\n"), "plugins.d/acme.show: it is neither a binary (ELF) nor a script"),
     (lambda tree: tree.plugin("acme.show", "#!/bin/sh\r\necho\r\n"),
-     "plugins.d/acme.show: its lines end as on Windows"),
-    (lambda tree: tree.file("root/run/acme"), "/run is a file system of its own on the ramdisk"),
+     "plugins.d/acme.show: it has Windows line endings"),
+    (lambda tree: tree.file("root/run/acme"), "on the ramdisk /run is a mount point"),
 ])  # fmt: skip
 def test_what_an_agent_would_refuse(tree, make, word):
     make(tree)
@@ -111,7 +112,7 @@ def test_every_bad_plugin_has_its_sentence(tree):
     (b"#!/" + b"x" * 253, "longer than 255 bytes"), (b"#!/" + b"x" * 252 + b"\n", ""),
 ])  # fmt: skip
 def test_the_start_of_a_program(head, words):
-    found = overlay_check.bad_start(head)
+    found = check.bad_start(head)
     assert words in found
     assert bool(found) == bool(words)
 
@@ -143,11 +144,11 @@ def test_files_left_out_are_named(tree):
         tree.file(place)
     assert tree() == 0
     assert [line.partition("note: ")[2] for line in tree.err.splitlines()] == [
-        "README.md is left out: only plugins.d/, schemas/, root/ are looked at",
-        "plugin.d is left out: only plugins.d/, schemas/, root/ are looked at",
-        "plugins.d/.hidden is left out: it has the name of a hidden or backup file",
-        "plugins.d/acme.show~ is left out: it has the name of a hidden or backup file",
-        "schemas/notes.txt is left out: a manifest is called NAME.json",
+        "README.md is ignored: only plugins.d/, schemas/, root/ are read",
+        "plugin.d is ignored: only plugins.d/, schemas/, root/ are read",
+        "plugins.d/.hidden is ignored: its name is that of a hidden or backup file",
+        "plugins.d/acme.show~ is ignored: its name is that of a hidden or backup file",
+        "schemas/notes.txt is ignored: manifests are named NAME.json",
     ]
     assert not any(name.endswith(("~", ".txt", ".hidden")) for name in tree.rows())
 
@@ -162,7 +163,7 @@ def test_the_output_is_never_in_the_directory(tree, place):
     assert (tree.path / "plugins.d/acme.show").read_text() == SCRIPT
 
 
-def test_an_output_that_is_no_file(tree):
+def test_an_output_that_is_not_a_file(tree):
     tree.plugin("acme.show")
     for place in (tree.root, "/dev/null"):
         assert tree(output=place) == 2
@@ -209,7 +210,7 @@ def test_a_noexec_directory_for_temporary_files_is_named(tree, monkeypatch):
     tree.impossible("is mounted noexec")
 
 
-def test_names_that_are_no_text(tree):
+def test_names_that_are_not_text(tree):
     tree.file(os.fsdecode(b"root/\xff\x1b[31m"), "x")
     tree.file(os.fsdecode(b"plugins.d/\xff.x\x1b"), SCRIPT)
     rows = tree.refused("is invalid")

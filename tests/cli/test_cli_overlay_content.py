@@ -46,7 +46,7 @@ def test_a_link_to_elsewhere_is_refused(tree, target):
     (tree.root / "elsewhere").write_text("x")
     tree.link("plugins.d/acme.a", target)
     tree.link("root/opt/loop", "/opt/loop")
-    rows = tree.refused(f"plugins.d/acme.a points at {target}, which this overlay does not bring")
+    rows = tree.refused(f"plugins.d/acme.a points to {target}, which is not in this overlay")
     assert rows[f"{HOME}/plugins.d/acme.a"] == f" -> {target}"
 
 
@@ -58,14 +58,14 @@ def test_a_linked_tool_must_be_executable_itself(tree):
 
 
 @pytest.mark.parametrize(("make", "word"), [
-    (lambda tree: None, "holds nothing for a ramdisk"),
-    (lambda tree: tree.path.rmdir() or tree.path.write_text(""), "is no directory; give the one that holds"),
+    (lambda tree: None, "is empty; put files into"),
+    (lambda tree: tree.path.rmdir() or tree.path.write_text(""), "is not a directory; give the one that contains"),
     (lambda tree: tree.file("plugins.d"), "plugins.d is not a directory"),
     (lambda tree: tree.link("root", "gone"), "root is not a directory"),
     (lambda tree: (tree.path / "plugins.d/acme.a").mkdir(parents=True), "plugins.d/acme.a is a directory"),
-    (lambda tree: tree.file("root/x") and os.mkfifo(tree.path / "root/pipe"), "root/pipe is a named pipe; take it out"),
+    (lambda tree: tree.file("root/x") and os.mkfifo(tree.path / "root/pipe"), "root/pipe is a named pipe; remove it"),
     (lambda tree: tree.file("schemas/x") and os.mkfifo(tree.path / "schemas/a.b.json"), "a.b.json is a named pipe"),
-    (lambda tree: tree.file("root/etc/agent-router/plugins.d/a.b"), "plugins.d is past all checks; move its files"),
+    (lambda tree: tree.file("root/etc/agent-router/plugins.d/a.b"), "plugins.d bypasses the checks; move its files"),
     (lambda tree: tree.link("root/etc", "usr/etc"), "root/etc must be a directory"),
     (lambda tree: tree.link("plugins.d/a.b", "../root/") or tree.file("root/x/y"), "which is not a file"),
 ])  # fmt: skip
@@ -83,4 +83,4 @@ def test_a_socket(tree):
 
 def test_a_missing_directory(tree, capsys):
     assert overlay.main(str(tree.root / "none"), str(tree.output), False) == 2
-    assert "none is no directory" in capsys.readouterr().err
+    assert "none is not a directory" in capsys.readouterr().err

@@ -13,10 +13,11 @@ from pathlib import Path
 import pytest
 
 from agent_router.cli import ramdisk
-from agent_router.conductor import names
-from agent_router.conductor.memory import Memory
+from agent_router.conductor import certificate_names
+from agent_router.conductor.state import ConductorState
 from agent_router.config.settings import SettingsError
-from agent_router.ramdisk import addresses, identity
+from agent_router.ramdisk import identity
+from agent_router.ramdisk.network import global_addresses
 from tests.support.waiting import HANG_S, wait_for
 
 ARGV = [sys.executable, "-m", "agent_router"]
@@ -32,7 +33,7 @@ def config(tmp_path):
 
 @pytest.fixture(autouse=True)
 def reached(monkeypatch):
-    monkeypatch.setattr(addresses, "present", lambda: ["127.0.0.1"])
+    monkeypatch.setattr(global_addresses, "present", lambda: ["127.0.0.1"])
 
 
 @pytest.fixture
@@ -67,7 +68,7 @@ def test_what_it_makes_itself_stays_over_a_restart(config):
     ],
 )
 def test_the_certificate_has_the_name_by_which_ironic_calls(config, given, wanted, monkeypatch):
-    monkeypatch.setattr(addresses, "present", lambda: ["203.0.113.9"])
+    monkeypatch.setattr(global_addresses, "present", lambda: ["203.0.113.9"])
     settings = ramdisk.prepare(str(config), {"ipa-api-url": "http://127.0.0.1:6385", **given})
     shown = subprocess.run(["openssl", "x509", "-noout", "-ext", "subjectAltName", "-in", settings.cert],
                            capture_output=True, text=True, check=True)  # fmt: skip
@@ -83,7 +84,7 @@ def test_a_certificate_waits_for_the_route_to_ironic(config, monkeypatch):
             raise found
         return found
 
-    monkeypatch.setattr(names.reach, "source_address", source_address)
+    monkeypatch.setattr(certificate_names.addresses, "source_address", source_address)
     settings = ramdisk.prepare(str(config), {"ipa-api-url": "http://ironic:6385"})
     assert next(asked, "both were asked") == "both were asked"
     assert identity.names_of(settings.cert) == ["192.0.2.7", "127.0.0.1"]
@@ -92,13 +93,13 @@ def test_a_certificate_waits_for_the_route_to_ironic(config, monkeypatch):
 def test_an_agent_that_restarts_waits_for_no_network(config, monkeypatch):
     given = {"ipa-api-url": "http://127.0.0.1:6385"}
     first = ramdisk.prepare(str(config), given)
-    monkeypatch.setattr(names, "wait", None)
+    monkeypatch.setattr(certificate_names, "wait", None)
     assert ramdisk.prepare(str(config), given).cert == first.cert
 
 
 def test_a_token_that_a_lookup_brought_is_kept_over_a_restart(config, tmp_path):
     ramdisk.prepare(str(config), {"ipa-agent-token": GIVEN})
-    memory = Memory(str(tmp_path / "state"))
+    memory = ConductorState(str(tmp_path / "state"))
     memory.token = "B" * 43
     memory.save()
     assert ramdisk.prepare(str(config), {"ipa-agent-token": GIVEN}).token == "B" * 43
@@ -118,7 +119,7 @@ def test_where_it_listens_may_be_told(config, given, where):
     assert (settings.host, settings.port) == where
 
 
-def test_the_console_is_told_of_parameters_that_cannot_be_used(config, console, tmp_path, capsys):
+def test_the_console_shows_unusable_parameters(config, console, tmp_path, capsys):
     (tmp_path / "cmdline").write_text("quiet ipa-api-url=mdns")
     assert ramdisk.main([f"--config={config}", f"--cmdline={tmp_path}/cmdline"]) == 2
     for told in (console.read_text(), capsys.readouterr().err):
@@ -179,21 +180,21 @@ def test_a_settings_file_that_is_wrong_stops_it_with_a_sentence(config, cli):
     assert "port must be of type int" in done.err
 
 
-def test_the_console_is_told_why_it_does_not_start(config, console, capsys):
+def test_the_console_shows_why_it_does_not_start(config, console, capsys):
     config.write_text('host = "::"\ntoken = "short"\n')
     assert ramdisk.main([f"--config={config}"]) == 2
     assert console.read_text().startswith("does not start: token is shorter than 16 characters")
     assert "token is shorter" in capsys.readouterr().err
 
 
-def test_the_console_is_told_what_it_waits_for(config, console, monkeypatch):
-    monkeypatch.setattr(addresses, "present", list)
+def test_the_console_shows_what_it_waits_for(config, console, monkeypatch):
+    monkeypatch.setattr(global_addresses, "present", list)
     monkeypatch.setattr(ramdisk, "ADDRESS_PATIENCE_S", (0.0, 0.0))
     ramdisk.prepare(str(config), {})
     assert console.read_text() == "\n"
 
 
-def test_the_console_is_told_that_the_way_to_ironic_lacks(config, console, monkeypatch):
+def test_the_console_shows_a_missing_route_to_ironic(config, console, monkeypatch):
     asked = iter([OSError(101, "Network is unreachable")] * 3 + ["192.0.2.7"])
 
     def source_address(url):
@@ -202,8 +203,8 @@ def test_the_console_is_told_that_the_way_to_ironic_lacks(config, console, monke
             raise found
         return found
 
-    monkeypatch.setattr(names.reach, "source_address", source_address)
-    monkeypatch.setattr(names.wait, "__defaults__", (0.0,))
+    monkeypatch.setattr(certificate_names.addresses, "source_address", source_address)
+    monkeypatch.setattr(certificate_names.wait, "__defaults__", (0.0,))
     ramdisk.prepare(str(config), {"ipa-api-url": "http://ironic:6385"})
     assert console.read_text() == "waiting for the network to Ironic at http://ironic:6385: Network is unreachable\n"
 
@@ -215,7 +216,7 @@ def test_an_agent_that_was_closed_in_this_boot_does_nothing_more(config, tmp_pat
     argv = [*ARGV, "ramdisk", f"--config={config}"]
     process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
     try:
-        assert "system.lockdown has ended the serving until the next boot" in process.stdout.readline()
+        assert "stopped by system.lockdown until the next boot" in process.stdout.readline()
         with pytest.raises(subprocess.TimeoutExpired):
             process.wait(1)  # nothing happens
         assert [path.name for path in state.iterdir()] == ["closed"], "no token, no certificate, no port"

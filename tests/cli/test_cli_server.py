@@ -119,7 +119,7 @@ def test_a_certificate_that_is_not_trusted(cli, secure):
     done = cli("methods", secure.option, f"--token={TOKEN}")
     assert done.status == 2
     assert done.err.startswith(f"agent-router: the certificate of {secure.url} is not trusted (")
-    assert done.err.endswith("; give --cacert or --no-verify\n")
+    assert done.err.endswith("; use --cacert or --no-verify\n")
 
 
 def test_a_certificate_file_that_is_none(cli, secure, tmp_path):
@@ -178,7 +178,7 @@ def test_a_server_that_is_something_else(cli, answer, status):
         done = cli("methods", f"--url=http://127.0.0.1:{other.server_port}")
         other.shutdown()
     assert (done.status, done.out) == (2, "")
-    sentence = f"the answer is not that of an agent: HTTP status {status} {answer.decode()}".strip()
+    sentence = f"the answer did not come from an agent: HTTP status {status} {answer.decode()}".strip()
     assert done.err == f"agent-router: {sentence}\n"
 
 

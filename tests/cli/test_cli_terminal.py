@@ -199,10 +199,10 @@ def test_a_second_ctrl_c_leaves_nothing_behind_locally(cli, directories, trace):
     err = ""
     for _ in range(3):
         process.send_signal(signal.SIGINT)
-        err += lines_until(process.stderr, "cancelling (waiting for its end)")
+        err += lines_until(process.stderr, "cancelling (waiting for it to end)")
     out, rest = process.communicate(timeout=HANG_S)
     assert (process.returncode, out) == (130, b"")
-    assert "cancelling (waiting for its end)" in err
+    assert "cancelling (waiting for it to end)" in err
     assert "Traceback" not in err + rest.decode()
     assert trace.all_gone()
 
@@ -229,7 +229,7 @@ def test_a_server_that_is_restarted_is_waited_for(cli, directories, gate, make_s
     first.process.send_signal(signal.SIGTERM)
     first.process.wait(HANG_S)
     port = first.url.rpartition(":")[2]
-    assert "the command goes on, trying again" in lines_until(process.stderr, "trying again")
+    assert "the command keeps running, retrying" in lines_until(process.stderr, "retrying")
     make_server(*directories, f"--port={port}")
     gate.release()
     out, err = process.communicate(timeout=HANG_S)

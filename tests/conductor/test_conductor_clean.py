@@ -112,7 +112,7 @@ def test_killed_processes_of_the_agent_do_not_disturb_the_conductor(rack):
         ),
         "the step runs",
     )
-    for role in ("link", "runner", "front"):
+    for role in ("heartbeat", "runner", "front"):
         processes.kill(machine.ramdisk.pid(role), signal.SIGKILL)
     machine.node.reach("manageable")
     [boot] = machine.boots

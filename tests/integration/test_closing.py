@@ -42,7 +42,7 @@ def rests(agent: Agent) -> None:
     wait_for(lambda: refused(agent), "connections are refused")
     resting = str(agent._process.pid)
     wait_for(lambda: [one.split()[0] for one in agent.leftovers()] == [resting], "runner and front are gone")
-    said = "test.closes has ended the serving until the next boot"
+    said = "stopped by test.closes until the next boot"
     wait_for(lambda: said in agent.output.read_text(), "it says why")
 
 
@@ -64,7 +64,7 @@ def test_a_new_agent_of_the_same_boot_does_not_serve_either(closing):
     agent.stop()
     agent.output.write_text("")
     agent.launch()
-    wait_for(lambda: "has ended the serving" in agent.output.read_text(), "it says that it rests")
+    wait_for(lambda: "stopped by" in agent.output.read_text(), "it says that it rests")
     time.sleep(0.5)  # nothing happens
     assert "http" not in agent.output.read_text(), "it did not listen even for a moment"
     rests(agent)

@@ -54,7 +54,7 @@ def test_steps_and_lists_of_steps_can_be_in_a_flow(agent: Agent, drop: Drop):
     [
         (("note.none", {}), 404, "$.flow[1]"),
         (("note.two", {}), 400, "note.two: $: 'note' is a required property"),
-        ((FLOW, flow(("note.one", {}))), 400, "a flow cannot be part of a flow"),
+        ((FLOW, flow(("note.one", {}))), 400, "a flow cannot contain a flow"),
         (("clean.execute_clean_step", {"step": {"step": "none"}}), 400, "offers the clean step"),
         (("note.two", None), 400, "$.flow[1]['note.two']"),
     ],

@@ -18,8 +18,8 @@ NETWORK = "/usr/lib/agent-router/network"
 TAKE_DOWN = """
 import subprocess, sys
 from pathlib import Path
-from agent_router.ramdisk import network_down
-network_down.take_down(Path(sys.argv[1]), lambda argv: subprocess.run(argv, check=True))
+from agent_router.ramdisk.network import take_down
+take_down.take_down(Path(sys.argv[1]), lambda argv: subprocess.run(argv, check=True))
 """
 
 

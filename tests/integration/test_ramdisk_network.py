@@ -220,7 +220,7 @@ def test_dhcpv6_without_a_router_that_says_so(switch, machine):
 
 @pytest.mark.parametrize("text, sentence", [
     ("{", "cannot be read as JSON"),
-    (json.dumps({"links": [CARD], "networks": [{**STATIC, "type": "x"}]}), "Network n1 is of the unknown type 'x'"),
+    (json.dumps({"links": [CARD], "networks": [{**STATIC, "type": "x"}]}), "Network n1: unknown type 'x'"),
     (None, "cannot be read as JSON"),
 ])  # fmt: skip
 def test_a_document_that_cannot_be_used_leads_to_dhcp(switch, machine, text, sentence):

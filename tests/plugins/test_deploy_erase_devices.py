@@ -66,7 +66,7 @@ def test_random_data_are_written_where_zeros_are_not_wanted(call, disks):
 
 @pytest.mark.root
 def test_no_pass_at_all_is_no_erasing(call, disks):
-    with pytest.raises(PluginFailed, match="asks for no overwriting") as failed:
+    with pytest.raises(PluginFailed, match="settings disable overwriting") as failed:
         call(STEP, driver_internal_info={"agent_erase_devices_zeroize": False, **ZERO})
     assert failed.value.code == "erase_failed"
 
@@ -130,7 +130,7 @@ def test_file_systems_of_clusters_are_refused_unless_asked_for(call, fake_tool, 
     disk = loop_disk(2)
     child = {"name": "p", "kname": "p", "type": "part", "size": 1, **facts}
     only_disks(call, fake_tool, disk, **{key(disk): {"children": [child]}})
-    with pytest.raises(PluginFailed, match="which other machines may use") as failed:
+    with pytest.raises(PluginFailed, match="which other machines may be using") as failed:
         call(STEP)
     assert failed.value.code == "not_erasable"
     assert call(STEP, driver_internal_info={"wipe_special_filesystems": True})["erased"]

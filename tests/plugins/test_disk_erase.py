@@ -58,7 +58,7 @@ def test_writes_as_many_passes_as_asked(call, loop_disk):
 def test_discard_alone_warns(call, loop_disk):
     disk = loop_disk()
     assert call("disk.erase", device=disk, method="discard")["stages"] == ["discard"]
-    assert "does not promise" in call.warnings[0]
+    assert "does not guarantee" in call.warnings[0]
 
 
 @pytest.mark.root

@@ -42,7 +42,7 @@ def test_a_captured_machine(call, fake_tool):
 
 def test_a_broken_lsblk_is_named(call, fake_tool):
     fake_tool("lsblk", stderr="lsblk: unknown column: START\n", status=1)
-    with pytest.raises(PluginFailed, match="lsblk ended with 1: lsblk: unknown column: START"):
+    with pytest.raises(PluginFailed, match="lsblk exited with status 1: lsblk: unknown column: START"):
         call("disk.list")
 
 

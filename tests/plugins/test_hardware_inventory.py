@@ -85,8 +85,8 @@ def test_broken_tools_cost_a_warning_and_never_the_answer(call, fake_tool, how):
     assert answer["disks"] == []
     if how == "fails":
         for name in ("dmidecode", "lshw", "lsblk", "ip"):
-            assert any(f"{name} ended with 1: bad day" in warning for warning in call.warnings)
-    assert any("no disks are listed" in warning for warning in call.warnings)
+            assert any(f"{name} exited with status 1: bad day" in warning for warning in call.warnings)
+    assert any("cannot list disks" in warning for warning in call.warnings)
 
 
 def test_missing_tools_cost_a_warning_and_never_the_answer(call):

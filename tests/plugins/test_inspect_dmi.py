@@ -28,8 +28,8 @@ def test_captured_tables(call, fake_tool):
 
 
 @pytest.mark.parametrize(("status", "warning"), [
-    (1, "dmidecode ended with 1: /dev/mem: No such file or directory"),
-    (0, "dmidecode found no tables of the firmware"),
+    (1, "dmidecode exited with status 1: /dev/mem: No such file or directory"),
+    (0, "dmidecode found no firmware tables"),
 ])  # fmt: skip
 def test_a_machine_without_dmi(call, fake_tool, status, warning):
     fake_tool("dmidecode", (DATA / "no_dmi.out").read_text(), (DATA / "no_dmi.err").read_text(), status)
@@ -40,4 +40,4 @@ def test_a_machine_without_dmi(call, fake_tool, status, warning):
 def test_a_ramdisk_without_dmidecode(call):
     call.hide_tools()
     assert call("inspect.dmi") == {}
-    assert call.warnings == ["dmidecode is not installed, so some facts are missing"]
+    assert call.warnings == ["dmidecode is not installed; some facts are missing"]

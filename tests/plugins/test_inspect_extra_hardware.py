@@ -29,8 +29,8 @@ def test_facts_of_the_tool(call, fake_tool, request_, arguments):
 
 
 @pytest.mark.parametrize(("stdout", "status", "code", "message"), [
-    ("", 1, "tool_failed", "hardware-detect ended with 1: no root"),
-    ("oops", 0, "no_data", "hardware-detect printed no JSON list but 'oops'"),
+    ("", 1, "tool_failed", "hardware-detect exited with status 1: no root"),
+    ("oops", 0, "no_data", "hardware-detect did not print a JSON list but 'oops'"),
 ])  # fmt: skip
 def test_trouble_with_the_tool(call, fake_tool, stdout, status, code, message):
     fake_tool("hardware-detect", stdout, "no root\n", status)

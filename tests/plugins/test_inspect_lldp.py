@@ -113,7 +113,7 @@ def test_a_silent_port_is_empty_when_the_time_is_over(call, cables):
     cables.plug(0, 1)
     cables.announce(1)
     assert call("inspect.lldp", listen_s=1)["lldp_raw"] == {"eth0": [], "eth1": TLVS}
-    assert "no LLDP was heard on eth0" in call.log
+    assert "no LLDP received on eth0" in call.log
 
 
 def test_a_port_without_link_is_not_waited_for(call, cables):

@@ -76,7 +76,7 @@ def test_the_oldest_lines_of_the_largest_file_are_cut(call, fakes, fake_tool):
     kept = unpack(answer)["journal"].decode().splitlines()
     assert kept == lines[-len(kept) :], "whole lines, and the newest ones"
     assert 1000 < len(kept) < 40000
-    assert call.warnings == ["The oldest part of journal was cut off to keep the archive small"]
+    assert call.warnings == ["the oldest part of journal was removed to keep the archive small"]
 
 
 def test_the_real_tools_of_this_machine(call):

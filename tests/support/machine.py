@@ -124,7 +124,7 @@ class Boot:
         self._process.wait()
 
     def pid(self, role: str) -> int:
-        """Of runner, front or link."""
+        """Of runner, front or heartbeat."""
         assert self._process is not None
         for pid in below(self._process.pid):
             if processes.title(pid) == f"agent-router: {role}":

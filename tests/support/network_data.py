@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from agent_router.ramdisk.network_plan import Plan
+from agent_router.ramdisk.network.plan import NetworkPlan
 
 DATA = Path(__file__).resolve().parents[1] / "data/network_data"
 MAC = "52:54:00:00:00:0{}"
@@ -23,11 +23,11 @@ def document(links: Any = (CARD,), networks: Any = (STATIC,), services: Any = ()
     return {"links": [*links], "networks": [*networks], "services": [*services]}
 
 
-def commands(made: Plan) -> list[str]:
+def commands(made: NetworkPlan) -> list[str]:
     """One string for each run of ip, in the order of work."""
     groups = ((i.make, i.tune, i.addresses, i.routes) for i in made.interfaces)
     return [" ".join(argv) for group in groups for argvs in group for argv in argvs]
 
 
-def work(made: Plan, interface: str) -> list[str]:
+def work(made: NetworkPlan, interface: str) -> list[str]:
     return [line for line in commands(made) if interface in line.split()]

@@ -1,5 +1,5 @@
 """Fixtures of the unit tests: ironic_api, an HTTP server that answers as Ironic was seen to; other_api, which is a
-second one; running, which starts the link; web servers; mounted file systems.
+second one; running, which starts the heartbeat process; web servers; mounted file systems.
 """
 
 import contextlib
@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.support.deployment import serve  # noqa: F401
-from tests.support.link import BEAT, LOOKUP, NODE, TOKEN, Running, node
+from tests.support.heartbeat import BEAT, LOOKUP, NODE, TOKEN, Running, node
 from tests.support.mounts import loop_file_system, mounted_tmpfs  # noqa: F401
 
 ROOT = {"name": "OpenStack Ironic API", "default_version": {"id": "v1", "min_version": "1.1", "version": "1.115"}}

@@ -78,7 +78,7 @@ def test_arguments_that_the_node_gives_are_not_asked_of_the_user(registry):
     "name",
     ["clean.get_deploy_steps", "clean.get_clean_step_", "deploy.write_image", "verify.get_verify_steps", "x.y"],
 )
-def test_other_names_are_no_step_commands(registry, name):
+def test_other_names_are_not_step_commands(registry, name):
     assert bridge.translate(registry, name, {}) is None
 
 
@@ -137,8 +137,8 @@ def test_a_changed_catalogue_is_a_mismatch_except_in_deploy(registry, tmp_path):
     [
         (None, "must be an object"),
         ({"interface": "deploy"}, "must be an object"),
-        ({"step": "first", "interface": "deploy"}, "step deploy.first; there are: raid.first, deploy.erase"),
-        ({"step": "write_image", "interface": "deploy"}, "no plugin of this ramdisk offers the clean step"),
+        ({"step": "first", "interface": "deploy"}, "step deploy.first; it offers: raid.first, deploy.erase"),
+        ({"step": "write_image", "interface": "deploy"}, "no plugin in this ramdisk offers the clean step"),
         ({"step": "erase", "interface": "deploy", "args": [1]}, "must be an object"),
     ],
 )

@@ -3,7 +3,7 @@
 import pytest
 
 from agent_router.conductor import dhcp
-from agent_router.conductor.plan import plan_of
+from agent_router.conductor.boot_parameters import boot_parameters
 
 FIRST, SECOND = "52:54:00:aa:00:01", "52:54:00:aa:00:02"
 
@@ -36,15 +36,15 @@ def waiting(net, monkeypatch):
         left, said, looks = list(steps), [], []
         monkeypatch.setattr(dhcp.time, "sleep", looks.append)
         monkeypatch.setattr(dhcp.time, "monotonic", lambda: sum(looks))
-        monkeypatch.setattr(dhcp.addresses, "interfaces", lambda: left.pop(0) if len(left) > 1 else left[0])
-        plan = plan_of(
+        monkeypatch.setattr(dhcp.global_addresses, "interfaces", lambda: left.pop(0) if len(left) > 1 else left[0])
+        parameters = boot_parameters(
             {
                 "ipa-api-url": "http://a",
                 "ipa-inspection-dhcp-wait-timeout": timeout,
                 **{key.replace("_", "-"): text for key, text in given.items()},
             }
         )
-        dhcp.wait(plan, said.append, net)
+        dhcp.wait(parameters, said.append, net)
         return len(left), said, sum(looks)
 
     return wait
@@ -55,14 +55,14 @@ def test_the_interface_that_was_booted_from_is_waited_for(waiting):
     assert (left, said) == (1, [])
 
 
-def test_all_that_have_a_link_and_are_no_part_of_another_are_waited_for(waiting):
+def test_all_interfaces_with_carrier_outside_bonds_are_waited_for(waiting):
     left, said, _ = waiting({"eth0"}, {"eth0", "eth1"}, set(), ipa_inspection_dhcp_all_interfaces="1", BOOTIF=FIRST)
     assert (left, said) == (1, []), "not for eth2 to eth4"
 
 
-def test_waiting_has_an_end_and_names_what_lacks(waiting):
+def test_the_wait_ends_and_names_what_is_missing(waiting):
     _, said, took_s = waiting({"eth0"}, timeout="60", ipa_inspection_dhcp_all_interfaces="1")
-    assert said == ["ironic: inspection goes on without an address of eth1"]
+    assert said == ["ironic: inspecting without an address on eth1"]
     assert 60 <= took_s < 62
 
 

@@ -11,7 +11,7 @@ import urllib.request
 
 import pytest
 
-from tests.support.link import BEAT, LOOKUP, NODE, TOKEN, node
+from tests.support.heartbeat import BEAT, LOOKUP, NODE, TOKEN, node
 from tests.support.waiting import HANG_S, wait_for
 
 MANIFEST = {

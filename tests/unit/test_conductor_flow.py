@@ -19,6 +19,6 @@ def test_what_has_not_the_form_is_left_to_the_schema(params):
 
 
 def test_no_flow_in_a_flow():
-    with pytest.raises(RequestError, match="cannot be part of a flow") as refused:
+    with pytest.raises(RequestError, match="cannot contain a flow") as refused:
         flow.expand({"flow": [{"a.b": {}}, {"flow.start_flow": {"flow": []}}]})
     assert refused.value.problems[0].path == "$.flow[1]"

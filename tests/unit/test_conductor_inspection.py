@@ -26,7 +26,7 @@ def test_what_all_collectors_found_is_posted_together():
     assert inspection.collect(found, found.__getitem__) == {**found["inspect.a"], **found["inspect.b"], "error": None}
 
 
-def test_a_collector_that_fails_is_told_and_does_not_hide_the_others():
+def test_a_failed_collector_is_reported_and_does_not_hide_the_others():
     def call(method):
         if method == "inspect.b":
             return {"data": [2]}

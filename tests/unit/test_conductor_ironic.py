@@ -81,7 +81,7 @@ def test_an_answer_with_an_error_is_an_answer(ironic_api):
 
 
 @pytest.mark.parametrize("urls", [[], [DEAD], [DEAD, "ftp://x/"], ["http://"], ["http://127.0.0.1:http"]])
-def test_no_answer_is_told_without_a_status(urls):
+def test_no_answer_has_no_status(urls):
     with pytest.raises(IronicError) as caught:
         Ironic(urls).lookup(MACS)
     assert caught.value.status == 0
@@ -91,17 +91,17 @@ def test_no_answer_is_told_without_a_status(urls):
 @pytest.mark.parametrize("body", [[], {}, {"node": None}, {"node": {}}, "text"])
 def test_a_lookup_without_a_node_is_an_error(ironic_api, body):
     ironic_api.answers["GET /v1/lookup"] = [(200, body)]
-    with pytest.raises(IronicError, match="has no node"):
+    with pytest.raises(IronicError, match="contains no node"):
         Ironic([ironic_api.url]).lookup(MACS)
 
 
-def test_an_answer_that_is_no_json_is_an_error(ironic_api):
+def test_an_answer_that_is_not_json_is_an_error(ironic_api):
     ironic_api.answers["GET /v1/lookup"] = [(200, b"<html>")]
     with pytest.raises(IronicError, match="not JSON"):
         Ironic([ironic_api.url]).lookup(MACS)
 
 
-def test_an_answer_that_stops_half_way_is_no_answer(ironic_api, monkeypatch):
+def test_a_truncated_answer_is_no_answer(ironic_api, monkeypatch):
     monkeypatch.setattr(ironic, "TIMEOUT_S", 0.2)
     ironic_api.answer = lambda asked: __import__("time").sleep(1)
     with pytest.raises(IronicError, match="does not answer"):

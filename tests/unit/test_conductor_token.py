@@ -1,9 +1,9 @@
-"""Ironic does not take the token any more: what the link asks, what it uses then, what it says, how often."""
+"""Ironic rejects the token: what the heartbeat process asks then, which token it uses, what it says, how often."""
 
 import json
 import time
 
-from tests.support.link import BEAT, LOCKED, LOOKUP, OTHER, TOKEN, node
+from tests.support.heartbeat import BEAT, LOCKED, LOOKUP, OTHER, TOKEN, node
 from tests.support.waiting import wait_for
 
 REFUSED = (400, {"error_message": json.dumps({"faultstring": "Invalid or missing agent token received."})})
@@ -35,7 +35,7 @@ def test_a_new_token_is_taken_and_kept(ironic_api, running):
     assert first["callback_url"] == last["callback_url"], "Ironic would refuse another one"
 
 
-def test_a_token_that_another_agent_got_is_told_once_and_tried_again_slowly(ironic_api, running):
+def test_a_token_given_to_another_agent_is_reported_once_and_retried_slowly(ironic_api, running):
     ironic_api.answers[LOOKUP] = [node(TOKEN), MASKED]
     ironic_api.answers[BEAT] = [REFUSED]
     began = time.monotonic()
@@ -43,10 +43,10 @@ def test_a_token_that_another_agent_got_is_told_once_and_tried_again_slowly(iron
     wait_for(lambda: len(ironic_api.at("POST")) == 6)
     assert time.monotonic() - began > 5 * 0.1, "not in the pace of a heartbeat that failed"
     assert abs(len(ironic_api.at("GET")) - 1 - len(ironic_api.at("POST"))) <= 1, "one lookup for each refusal"
-    assert one.said.read_text().count("to an agent before this one; power the node off and on") == 1
+    assert one.said.read_text().count("to an earlier agent; have Ironic power the node off and on") == 1
     assert held(one) == (TOKEN, TOKEN)
     ironic_api.answers[BEAT] = [(202, b"")]
-    wait_for(lambda: "heartbeats are sent" in one.said.read_text())
+    wait_for(lambda: "heartbeats accepted" in one.said.read_text())
 
 
 def test_tokens_that_are_never_good_make_no_storm(ironic_api, running):
@@ -59,12 +59,12 @@ def test_tokens_that_are_never_good_make_no_storm(ironic_api, running):
     assert len(ironic_api.at("POST")) - before <= 10
 
 
-def test_a_lookup_that_fails_then_is_told_and_the_heartbeats_go_on(ironic_api, running):
+def test_a_failed_lookup_is_reported_and_heartbeats_continue(ironic_api, running):
     ironic_api.answers[LOOKUP] = [node(TOKEN), LOCKED]
     ironic_api.answers[BEAT] = [REFUSED, REFUSED, (202, b"")]
     one = running()
-    wait_for(lambda: "heartbeats are sent" in one.said.read_text())
-    assert one.said.read_text().count("refuses the token") == 1
+    wait_for(lambda: "heartbeats accepted" in one.said.read_text())
+    assert one.said.read_text().count("rejects this agent's token") == 1
     assert "409 Node is locked" in one.said.read_text()
     assert tokens(ironic_api) == [TOKEN] * 3
 
@@ -82,7 +82,7 @@ def test_the_token_of_virtual_media_is_tried_again_when_a_newer_one_is_refused(i
     ironic_api.answers[LOOKUP] = [MASKED, node(THIRD), MASKED]
     ironic_api.answers[BEAT] = [REFUSED, REFUSED, (202, b"")]
     one = running(ipa_agent_token=OTHER)
-    wait_for(lambda: "heartbeats are sent" in one.said.read_text())
+    wait_for(lambda: "heartbeats accepted" in one.said.read_text())
     assert tokens(ironic_api) == [OTHER, THIRD, OTHER]
     assert held(one) == (OTHER, OTHER)
 
@@ -94,14 +94,14 @@ def test_another_refusal_asks_for_no_token(ironic_api, running):
     assert len(ironic_api.at("GET")) == 1
 
 
-def test_no_token_in_the_answer_is_told_apart_from_a_masked_one(ironic_api, running):
+def test_a_missing_token_is_distinguished_from_a_masked_one(ironic_api, running):
     ironic_api.answers[LOOKUP] = [node(None), node(TOKEN)]
     one = running()
     wait_for(lambda: ironic_api.at("POST"))
-    assert "brings no token: that API is older than version 1.62" in one.said.read_text()
+    assert "returned no token: the API is older than version 1.62" in one.said.read_text()
 
 
-def test_no_token_is_ever_said(ironic_api, running):
+def test_no_token_is_ever_printed(ironic_api, running):
     ironic_api.answers[LOOKUP] = [node(TOKEN), node(OTHER), MASKED]
     ironic_api.answers[BEAT] = [REFUSED]
     one = running()
@@ -131,7 +131,7 @@ def test_what_ironic_permits_of_images_is_kept_for_plugins(ironic_api, running):
     assert json.loads((one.state / "image-policy.json").read_text()) == {"permitted_image_formats": ["raw"]}
 
 
-def test_tls_as_ironic_wants_it_is_told_to_the_server_and_what_is_wrong_once(ironic_api, running):
+def test_ironics_tls_limits_reach_the_server_and_errors_are_reported_once(ironic_api, running):
     ironic_api.answers[LOOKUP] = [node(TOKEN, tls_min_version="1.3", tls_cipher_suites="NO-SUCH")]
     ironic_api.answers[BEAT] = [REFUSED]
     one = running(ipa_tls_min_version="1.2")

@@ -32,7 +32,7 @@ def test_the_highest_frequency_wins_over_the_present_one(tmp_path):
     assert machine(tmp_path, X86, cpu0__cpufreq__cpuinfo_max_freq="3700000")["frequency"] == "3700.0000"
 
 
-def test_arm_has_no_model_name_and_tells_sockets_in_sysfs(tmp_path):
+def test_arm_has_no_model_name_but_sockets_in_sysfs(tmp_path):
     found = machine(tmp_path, ARM, cpu0__topology__physical_package_id="0", cpu1__topology__physical_package_id="36")
     assert (found["model_name"], found["frequency"], found["count"]) == ("", "", 2)
     assert (found["socket_count"], found["flags"]) == (2, ["fp", "asimd"])

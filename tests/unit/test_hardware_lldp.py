@@ -114,15 +114,15 @@ def test_where_nothing_can_be_heard_the_answer_says_so(tmp_path, monkeypatch, er
 
     monkeypatch.setattr(socket, "socket", refuse)
     assert lldp.listen(600, links(tmp_path, eth0=1)) == {"eth0": []}
-    assert said == ["LLDP cannot be listened for: no such luck"]
+    assert said == ["cannot listen for LLDP: no such luck"]
 
 
-def test_an_interface_that_goes_meanwhile_costs_a_warning(monkeypatch):
+def test_an_interface_that_disappears_causes_a_warning(monkeypatch):
     said: list[str] = []
     monkeypatch.setattr(lldp.plugin, "warn", said.append)
     lldp.join(Ear(), ["no-such-interface"])
     assert len(said) == 1
-    assert said[0].startswith("LLDP may not be heard on no-such-interface: ")
+    assert said[0].startswith("LLDP may not be received on no-such-interface: ")
 
 
 def test_ethernet_only(tmp_path, monkeypatch):

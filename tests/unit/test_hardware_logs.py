@@ -27,7 +27,7 @@ def test_only_the_largest_is_cut():
 
 
 def test_what_can_never_fit_is_an_error():
-    with pytest.raises(Failed, match="do not fit into 10 bytes"):
+    with pytest.raises(Failed, match="do not fit in 10 bytes"):
         logs.fit({"a": b"x" * 5000}, 10)
 
 
@@ -55,7 +55,7 @@ def test_a_collector_that_does_not_end_keeps_what_it_said(tmp_path, monkeypatch)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(logs, "LIMIT_S", 0.2)
     files = logs._run("slow", ["/bin/sh", "-c", "echo first words; exec sleep 5"])
-    assert files == {"slow": b"first words\n", "slow.error": b"no end within 0.2 s\n"}
+    assert files == {"slow": b"first words\n", "slow.error": b"did not finish within 0.2 s\n"}
     assert list(tmp_path.iterdir()) == []
 
 

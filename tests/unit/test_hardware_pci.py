@@ -44,11 +44,11 @@ def test_what_is_not_known_is_null(tmp_path, files, key, value):
 
 
 @pytest.mark.parametrize("files", [{"vendor": None}, {"device": "1572"}, {"class": "0xno"}, {"vendor": ""}])
-def test_a_device_that_does_not_say_what_it_is_costs_a_warning(tmp_path, warnings, files):
+def test_an_unidentified_device_causes_a_warning(tmp_path, warnings, files):
     device(tmp_path, "0000:00:00.0", **files)
     device(tmp_path, "0000:00:01.0")
     assert [found["bus"] for found in pci.devices(tmp_path)] == ["0000:00:01.0"]
-    assert warnings == ["PCI device 0000:00:00.0 does not tell vendor, product and class, so it is left out"]
+    assert warnings == ["PCI device 0000:00:00.0 is skipped: vendor, product or class is missing"]
 
 
 def test_200_devices_come_in_the_order_of_their_addresses(tmp_path):

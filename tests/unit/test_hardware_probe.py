@@ -27,10 +27,10 @@ def test_the_answer(tool):
 
 
 @pytest.mark.parametrize(("script", "warning"), [
-    ("echo one >&2; echo two >&2; exit 3", "thing ended with 3: two"),
-    ("echo on stdout; exit 3", "thing ended with 3: on stdout"),
-    ("exit 3", "thing ended with 3: it said nothing"),
-    ("exec sleep 5", "thing gave no answer in 0.1 s, so some facts are missing"),
+    ("echo one >&2; echo two >&2; exit 3", "thing exited with status 3: two"),
+    ("echo on stdout; exit 3", "thing exited with status 3: on stdout"),
+    ("exit 3", "thing exited with status 3: no message"),
+    ("exec sleep 5", "thing did not answer within 0.1 s; some facts are missing"),
 ])  # fmt: skip
 def test_trouble_is_a_warning_and_no_answer(tool, script, warning):
     warnings = tool(script)
@@ -41,7 +41,7 @@ def test_trouble_is_a_warning_and_no_answer(tool, script, warning):
 def test_a_missing_tool(tool):
     warnings = tool("exit 0")
     assert probe.ask("no-such-tool-anywhere") is None
-    assert warnings == ["no-such-tool-anywhere is not installed, so some facts are missing"]
+    assert warnings == ["no-such-tool-anywhere is not installed; some facts are missing"]
 
 
 def test_quietly(tool):

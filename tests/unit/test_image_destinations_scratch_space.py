@@ -4,7 +4,7 @@ import pytest
 
 from agent_router import plugin
 from agent_router.image.destinations import scratch_space
-from agent_router.storage import loop
+from agent_router.storage import loop_device
 
 MIB = 1 << 20
 DISK = 100 * MIB
@@ -27,9 +27,9 @@ def test_no_room(size, image):
 
 
 def test_a_kernel_without_loop_devices(monkeypatch):
-    monkeypatch.setattr(loop, "CONTROL", "/nonexistent/loop-control")
+    monkeypatch.setattr(loop_device, "CONTROL", "/nonexistent/loop-control")
     with pytest.raises(plugin.Incompatible, match="load the module loop") as failed:
-        loop.LoopDevice(0, 0, MIB)
+        loop_device.LoopDevice(0, 0, MIB)
     assert failed.value.code == "tool_missing"
 
 

@@ -45,12 +45,12 @@ def test_output_that_is_no_text(tool):
 
 
 @pytest.mark.parametrize(("script", "message"), [
-    ("echo out; echo first >&2; echo 'the last' >&2; exit 3", "thing ended with 3: the last"),
-    ("echo 'only out'; exit 4", "thing ended with 4: only out"),
-    ("exit 5", "thing ended with 5: it said nothing"),
-    (r"printf 'bad \377\n\n' >&2; exit 1", "thing ended with 1: bad \ufffd"),
+    ("echo out; echo first >&2; echo 'the last' >&2; exit 3", "thing exited with status 3: the last"),
+    ("echo 'only out'; exit 4", "thing exited with status 4: only out"),
+    ("exit 5", "thing exited with status 5: no message"),
+    (r"printf 'bad \377\n\n' >&2; exit 1", "thing exited with status 1: bad \ufffd"),
 ])  # fmt: skip
-def test_a_failure_is_told_in_the_tools_last_words(tool, script, message):
+def test_a_failure_quotes_the_tools_last_line(tool, script, message):
     tool(script)
     error = failure("-x")
     assert (error.code, error.message, error.exit_status) == ("tool_failed", message, 1)
@@ -77,7 +77,7 @@ def test_a_missing_tool():
 def test_a_slow_tool(tool):
     tool("exec sleep 30")
     error = failure(timeout_s=0.2)
-    assert (error.code, error.message) == ("tool_slow", "thing did not end within 0.2 s")
+    assert (error.code, error.message) == ("tool_slow", "thing did not finish within 0.2 s")
 
 
 def test_a_large_output(tool):

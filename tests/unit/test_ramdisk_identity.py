@@ -81,7 +81,7 @@ def test_the_dates_are_in_the_certificate(tmp_path):
 
 def test_a_missing_openssl_is_named(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(identity.IdentityError, match="openssl program is missing"):
+    with pytest.raises(identity.IdentityError, match="openssl is not installed"):
         identity.certificate([], tmp_path, "ramdisk")
 
 

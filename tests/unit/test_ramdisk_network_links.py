@@ -1,6 +1,6 @@
 import pytest
 
-from agent_router.ramdisk.network_plan import dhcpcd_lines, plan
+from agent_router.ramdisk.network.plan import dhcpcd_lines, plan
 from tests.support.network_data import CARD, GOOD, GOOD_NET, MAC, PRESENT, STATIC, commands, document, work
 
 
@@ -52,32 +52,32 @@ def test_names_that_are_taken_or_too_long():
 
 
 @pytest.mark.parametrize("link, sentence", [
-    ({**CARD, "ethernet_mac_address": "52:54:00:00:00:77"}, "names the MAC 52:54:00:00:00:77, but the interfaces "),
-    ({**CARD, "ethernet_mac_address": "52:54"}, "has the ethernet_mac_address '52:54', which is none"),
-    ({"id": "l", "type": "phy"}, "has the ethernet_mac_address None"),
-    ({**CARD, "ethernet_mac_address": ["x"]}, "has the ethernet_mac_address"),
-    ({"id": "l", "type": "bond", "bond_links": ["g"], "bond_mode": "fast"}, "has the bond_mode 'fast'; known are "),
+    ({**CARD, "ethernet_mac_address": "52:54:00:00:00:77"}, "no interface has the MAC 52:54:00:00:00:77 (present: "),
+    ({**CARD, "ethernet_mac_address": "52:54"}, "ethernet_mac_address '52:54' is not a MAC address"),
+    ({"id": "l", "type": "phy"}, "ethernet_mac_address None"),
+    ({**CARD, "ethernet_mac_address": ["x"]}, "ethernet_mac_address"),
+    ({"id": "l", "type": "bond", "bond_links": ["g"], "bond_mode": "fast"}, "unknown bond_mode 'fast'; use one of "),
     ({"id": "l", "type": "bond", "bond_links": "g", "bond_mode": "1"}, "has no usable member"),
-    ({"id": "l", "type": "bond", "bond_links": ["x"], "bond_mode": "1"}, "Link x is mentioned but is not among"),
-    ({"id": "l", "type": "vlan", "vlan_link": "g", "vlan_id": 4095}, "has the vlan_id 4095, not a number from 1 to"),
-    ({"id": "l", "type": "vlan", "vlan_link": "g", "vlan_id": True}, "has the vlan_id True"),
-    ({"id": "l", "type": "vlan", "vlan_link": "nowhere", "vlan_id": 5}, "stands on link nowhere, which cannot be used"),
-    ({"id": "l", "type": "vlan", "vlan_link": "l", "vlan_id": 5}, "stands on link l, which cannot be used"),
+    ({"id": "l", "type": "bond", "bond_links": ["x"], "bond_mode": "1"}, "Link x is referenced but not listed in"),
+    ({"id": "l", "type": "vlan", "vlan_link": "g", "vlan_id": 4095}, "vlan_id 4095 is not a number from 1 to"),
+    ({"id": "l", "type": "vlan", "vlan_link": "g", "vlan_id": True}, "vlan_id True is not"),
+    ({"id": "l", "type": "vlan", "vlan_link": "nowhere", "vlan_id": 5}, "is skipped: its link nowhere cannot be used"),
+    ({"id": "l", "type": "vlan", "vlan_link": "l", "vlan_id": 5}, "Link l is skipped: its link l cannot be used"),
 ])  # fmt: skip
-def test_a_link_that_cannot_be_used_costs_only_itself(link, sentence):
+def test_an_unusable_link_affects_nothing_else(link, sentence):
     made = plan(document([link, GOOD], [STATIC, GOOD_NET]), PRESENT)
     assert sentence in "\n".join(made.problems)
-    assert "Network n is left out, because its link l cannot be used" in made.problems
+    assert "Network n is skipped: its link l cannot be used" in made.problems
     assert work(made, "203.0.113.5/24") == ["-4 address replace 203.0.113.5/24 broadcast + dev eth2"]
     assert "eth1" not in " ".join(dhcpcd_lines(made)), "the card without a network gets DHCP"
 
 
 @pytest.mark.parametrize("change, sentence", [
-    ({"mtu": "big"}, "Link l has the mtu 'big', no number from 68 to 65535"),
-    ({"mtu": 20}, "Link l has the mtu 20"),
-    ({"type": "infiniband"}, "Link l is of the unknown type 'infiniband'; taken for an Ethernet card"),
+    ({"mtu": "big"}, "Link l: mtu 'big' is not a number from 68 to 65535"),
+    ({"mtu": 20}, "Link l: mtu 20"),
+    ({"type": "infiniband"}, "Link l: unknown type 'infiniband'; treated as an Ethernet NIC"),
 ])  # fmt: skip
-def test_a_card_with_something_strange_is_used_all_the_same(change, sentence):
+def test_a_nic_with_an_unknown_attribute_is_still_used(change, sentence):
     made = plan(document([{**CARD, **change}]), PRESENT)
     assert sentence in made.problems[0]
     assert made.works()
@@ -88,7 +88,7 @@ def test_an_unknown_bond_option_is_left_out():
     bond = {"id": "b", "type": "bond", "bond_links": ["l"], "bond_mode": "1", **strange}
     made = plan(document([CARD, bond]), PRESENT)
     assert [problem.partition(";")[0] for problem in made.problems[:2]] == [
-        "Link b has the unknown bond option bond_colour='red'",
-        "Link b has the unknown bond option bond_miimon='1 2'",
+        "Link b: unknown bond option bond_colour='red'",
+        "Link b: unknown bond option bond_miimon='1 2'",
     ]
     assert made.interfaces[1].make[0][-4:] == ["mode", "active-backup", "miimon", "100"]

@@ -1,6 +1,6 @@
 import pytest
 
-from agent_router.ramdisk.network_plan import Plan, dhcpcd_lines, macs, plan
+from agent_router.ramdisk.network.plan import NetworkPlan, dhcpcd_lines, macs, plan
 from tests.support.network_data import (
     CARD,
     GOOD,
@@ -101,42 +101,42 @@ def test_a_route_without_gateway_goes_to_the_link():
 
 
 @pytest.mark.parametrize("change, sentence", [
-    ({"type": "ipv5"}, "Network n is of the unknown type 'ipv5'; known are ipv4, ipv6, ipv4_dhcp"),
-    ({"type": None}, "Network n is of the unknown type None"),
-    ({"type": ["ipv4"]}, "Network n is of the unknown type ['ipv4']"),
-    ({"link": "nowhere"}, "Link nowhere is mentioned but is not among the \"links\""),
-    ({"link": None}, "Network n is left out, because its link None cannot be used"),
-    ({"ip_address": "192.0.2.300"}, "Network n has no usable ip_address and netmask: '192.0.2.300/255.255.255.0'"),
-    ({"ip_address": None}, "Network n has no usable ip_address and netmask: 'None/"),
-    ({"ip_address": 5}, "Network n has no usable ip_address and netmask"),
-    ({"netmask": None}, "Network n has the address 192.0.2.10 and no netmask"),
-    ({"netmask": "255.0.255.0"}, "Network n has no usable ip_address and netmask"),
-    ({"type": "ipv6", "ip_address": "2001:db8::1", "netmask": "ffff::ffff"}, "ffff::ffff is no netmask"),
-    ({"ip_address": "2001:db8::1/64"}, "Network n is of type ipv4 and has the address 2001:db8::1/64"),
+    ({"type": "ipv5"}, "Network n: unknown type 'ipv5'; use one of ipv4, ipv6, ipv4_dhcp"),
+    ({"type": None}, "Network n: unknown type None"),
+    ({"type": ["ipv4"]}, "Network n: unknown type ['ipv4']"),
+    ({"link": "nowhere"}, "Link nowhere is referenced but not listed in \"links\""),
+    ({"link": None}, "Network n is skipped: its link None cannot be used"),
+    ({"ip_address": "192.0.2.300"}, "Network n: ip_address and netmask are not usable: '192.0.2.300/255.255.255.0'"),
+    ({"ip_address": None}, "Network n: ip_address and netmask are not usable: 'None/"),
+    ({"ip_address": 5}, "Network n: ip_address and netmask are not usable"),
+    ({"netmask": None}, "Network n: address 192.0.2.10 has no netmask"),
+    ({"netmask": "255.0.255.0"}, "Network n: ip_address and netmask are not usable"),
+    ({"type": "ipv6", "ip_address": "2001:db8::1", "netmask": "ffff::ffff"}, "ffff::ffff is not a netmask"),
+    ({"ip_address": "2001:db8::1/64"}, "Network n is of type ipv4 but has the address 2001:db8::1/64"),
 ])  # fmt: skip
-def test_a_network_that_cannot_be_used_costs_only_itself(change, sentence):
+def test_an_unusable_network_affects_nothing_else(change, sentence):
     made = plan(document([CARD, GOOD], [{**STATIC, **change}, GOOD_NET]), PRESENT)
     assert sentence in "\n".join(made.problems)
     assert work(made, "203.0.113.5/24") == ["-4 address replace 203.0.113.5/24 broadcast + dev eth2"]
     assert not any("192.0.2" in line for line in commands(made))
 
 
-def test_a_card_whose_only_network_is_wrong_gets_dhcp():
+def test_a_nic_whose_only_network_is_unusable_gets_dhcp():
     made = plan(document([CARD, GOOD], [{**STATIC, "ip_address": "x"}, GOOD_NET]), PRESENT)
     assert dhcpcd_lines(made) == ["denyinterfaces eth2"]
 
 
-def test_a_card_without_a_network_has_none_on_purpose():
+def test_a_nic_without_a_network_gets_none():
     assert dhcpcd_lines(plan(document([CARD, GOOD], [GOOD_NET]), PRESENT)) == ["denyinterfaces eth1 eth2"]
 
 
 @pytest.mark.parametrize("route, sentence", [
-    ({"network": "x", "netmask": "255.0.0.0", "gateway": "192.0.2.1"}, "has a route to x that cannot be used"),
-    ({"network": "0.0.0.0", "netmask": "0.0.0.0", "gateway": "192.0.2"}, "has a route to 0.0.0.0 that cannot be used"),
-    ({"network": "::", "netmask": "::", "gateway": "fe80::1"}, "is IPv4 and has a route to ::/0 by fe80::1"),
-    ("10.0.0.0/8", '"routes" holds a string where an object belongs'),
+    ({"network": "x", "netmask": "255.0.0.0", "gateway": "192.0.2.1"}, "the route to x is not usable"),
+    ({"network": "0.0.0.0", "netmask": "0.0.0.0", "gateway": "192.0.2"}, "the route to 0.0.0.0 is not usable"),
+    ({"network": "::", "netmask": "::", "gateway": "fe80::1"}, "is IPv4 but has a route to ::/0 via fe80::1"),
+    ("10.0.0.0/8", '"routes" contains a string, not an object'),
 ])  # fmt: skip
-def test_a_route_that_cannot_be_used_costs_only_itself(route, sentence):
+def test_an_unusable_route_affects_nothing_else(route, sentence):
     good = {"network": "198.51.100.0", "netmask": "255.255.255.0", "gateway": "192.0.2.2"}
     made = plan(document(networks=[{**STATIC, "routes": [route, good]}]), PRESENT)
     assert sentence in "\n".join(made.problems)
@@ -146,20 +146,20 @@ def test_a_route_that_cannot_be_used_costs_only_itself(route, sentence):
 def test_a_network_on_a_member_of_a_bond_is_refused():
     bond = {"id": "b", "type": "bond", "bond_links": ["l"], "bond_mode": "1"}
     made = plan(document([CARD, bond]), PRESENT)
-    assert "Network n lies on eth1, a member of bond0; name the bond as its link" in made.problems
+    assert "Network n uses eth1, a member of bond0; name the bond as its link" in made.problems
 
 
-def test_dns_servers_that_are_none():
+def test_invalid_dns_servers():
     services = [{"type": "dns", "address": "ns1"}, {"type": "ntp", "address": "192.0.2.7"}, {"type": "dns"}]
     made = plan(document(services=services), PRESENT)
     assert made.nameservers == []
-    assert made.problems == [f"The DNS server {bad} is not an IP address; it is left out" for bad in ("'ns1'", "None")]
+    assert made.problems == [f"The DNS server {bad} is not an IP address; ignored" for bad in ("'ns1'", "None")]
 
 
 @pytest.mark.parametrize("what", [[], "x", 5, None, True])
-def test_a_document_that_is_no_object(what):
+def test_a_document_that_is_not_an_object(what):
     made = plan(what, PRESENT)
-    assert "The network data are" in made.problems[0]
+    assert "The network data is" in made.problems[0]
     assert not made.works()
     assert macs(what) == set()
 
@@ -169,10 +169,10 @@ def test_a_document_that_is_no_object(what):
 ])  # fmt: skip
 def test_a_document_that_sets_up_nothing_says_so(what):
     made = plan(what, PRESENT)
-    assert made.problems[-1] == "No network of the network data can be set up"
+    assert made.problems[-1] == "No network in the network data can be set up"
     assert not made.works()
     assert macs(what) <= {MAC.format(1)}
 
 
-def test_an_empty_plan_works_for_nobody():
-    assert not Plan().works()
+def test_an_empty_plan_does_not_work():
+    assert not NetworkPlan().works()

@@ -78,7 +78,7 @@ def test_a_second_call_is_safe(root):
     assert (root / "etc/inittab").read_text() == before
 
 
-def test_a_password_that_is_none_yet_is_hashed(root):
+def test_a_plain_password_is_hashed(root):
     run = Recorder()
     finalize(root, run, "secret word", hashed=False)
     assert run.calls[0] == ("openssl", "passwd", "-6", "-stdin")
@@ -87,9 +87,9 @@ def test_a_password_that_is_none_yet_is_hashed(root):
 
 
 @pytest.mark.parametrize("password", ["plain", "$6$a:b$c", "$6$a\nroot:x$", "", "$6$", "$6 $a$b"])
-def test_what_is_no_hash_is_refused_before_anything_is_done(root, password):
+def test_an_invalid_hash_is_refused_before_anything_is_done(root, password):
     run = Recorder()
-    with pytest.raises(InvalidRequest, match="not a hash"):
+    with pytest.raises(InvalidRequest, match="not a crypt"):
         finalize(root, run, password)
     assert run.calls == []
 
@@ -119,4 +119,4 @@ def test_a_ramdisk_without_sudo_and_ssh_says_so(root, warned):
     (root / "usr/sbin/sshd").unlink()
     assert finalize(root, Recorder())["ssh"] is False
     assert "cannot become root" in warned[0]
-    assert "no ssh server" in warned[1]
+    assert "no SSH server" in warned[1]

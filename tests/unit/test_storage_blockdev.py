@@ -74,7 +74,7 @@ def test_uses_names_mounts_swap_and_holders_of_all_partitions(sys, proc):
         "sda1 is mounted at /mnt/a b",
         "loop0 is built on sda1",
         "sda2 is mounted at /",
-        "sda3 is used as swap",
+        "sda3 is in use as swap",
         "md0 is built on sda3",
     ]
     assert blockdev.uses("sda10", sys, proc) == []
@@ -86,7 +86,7 @@ def test_a_mount_is_found_by_its_source_too(sys, proc):
 
 
 def test_limits_of_a_partition_are_those_of_its_disk(sys):
-    expected = blockdev.Limits(
+    expected = blockdev.QueueLimits(
         logical_block=512,
         physical_block=4096,
         discard_max=1024,
@@ -102,7 +102,7 @@ def test_sysfs_spells_a_slash_as_an_exclamation_mark(sys):
 
 
 @pytest.mark.parametrize("path", ["/dev/null", "/etc/hostname", "/no/such/file"])
-def test_kernel_name_refuses_what_is_no_disk(path):
+def test_kernel_name_refuses_other_files(path):
     with pytest.raises(InvalidRequest) as failed:
         blockdev.kernel_name(path)
     assert failed.value.code == "not_a_block_device"

@@ -18,7 +18,9 @@ def test_choose(method, kind, discards, stages):
     assert erase.choose(method, secure_kind=kind, secure_reason="why", discards=discards) == stages
 
 
-@pytest.mark.parametrize(("method", "reason"), [("secure", "frozen; use method"), ("discard", "cannot discard")])
+@pytest.mark.parametrize(
+    ("method", "reason"), [("secure", "frozen; use method"), ("discard", "does not support discard")]
+)
 def test_choose_says_why_not(method, reason):
     with pytest.raises(Failed, match=reason) as failed:
         erase.choose(method, secure_kind=None, secure_reason="frozen", discards=False)
@@ -34,14 +36,14 @@ def test_samples_lie_on_the_disk_and_reach_its_ends(size):
 
 
 @pytest.mark.parametrize("where", [0, 3 << 20, (8 << 20) - 1])
-def test_a_disk_that_keeps_its_data_is_found_out(tmp_path, where):
+def test_a_disk_that_keeps_its_data_is_detected(tmp_path, where):
     path = tmp_path / "disk"
     path.write_bytes(bytes(8 << 20))
     fd = os.open(path, os.O_RDWR)
     erase._verify(fd, "/dev/x", 8 << 20)
     # A disk that kept one block may be missed; one that kept the tail, the head or most of it is not.
     os.pwrite(fd, b"\xff" * (8 << 20), 0) if where == 3 << 20 else os.pwrite(fd, b"\xff", where)
-    with pytest.raises(Failed, match="other data is at byte"):
+    with pytest.raises(Failed, match="data other than zeros at byte"):
         erase._verify(fd, "/dev/x", 8 << 20)
     os.close(fd)
 
@@ -57,7 +59,7 @@ def test_auto_falls_back_to_zeros_when_the_disk_fails_to_erase_itself(monkeypatc
     monkeypatch.setattr(erase, "_choose", lambda *args: ["discard", "zero"])
     monkeypatch.setattr(erase.blockdev, "size_bytes", lambda name: 4096)
     monkeypatch.setattr(erase.blockdev, "open_exclusive", lambda device: os.open("/dev/null", os.O_RDONLY))
-    monkeypatch.setattr(erase.secure, "run", fail)
+    monkeypatch.setattr(erase.secure_erase, "run", fail)
     monkeypatch.setattr(erase, "_sweep", lambda device, stage, size, passes: swept.append(stage))
     monkeypatch.setattr(erase.plugin, "warn", warned.append)
     assert erase.erase({"device": "/dev/x"})["stages"] == swept == ["discard", "zero"]

@@ -3,8 +3,8 @@ from types import SimpleNamespace
 import pytest
 
 from agent_router.plugin import Failed, Refused
-from agent_router.storage import erasable, erase_steps, secure
-from agent_router.storage.erasable import Knobs, knobs, shared
+from agent_router.storage import erase_steps, erase_targets, secure_erase
+from agent_router.storage.erase_targets import EraseOptions, erase_options, shared
 
 
 def ignore(*args):
@@ -21,8 +21,8 @@ def drive(monkeypatch):
         if facts.error:
             raise facts.error
 
-    monkeypatch.setattr(secure, "ability", lambda name: facts.ability)
-    monkeypatch.setattr(secure, "run", run)
+    monkeypatch.setattr(secure_erase, "ability", lambda name: facts.ability)
+    monkeypatch.setattr(secure_erase, "run", run)
     monkeypatch.setattr(erase_steps.blockdev, "open_exclusive", lambda device: 99)
     monkeypatch.setattr(erase_steps.os, "close", ignore)
     monkeypatch.setattr(erase_steps.plugin, "warn", facts.warnings.append)
@@ -30,7 +30,7 @@ def drive(monkeypatch):
 
 
 def by_itself(name="sda", wanted=None, fall_back=False):
-    return erase_steps._by_itself(name, wanted or Knobs(), ignore, fall_back=fall_back)
+    return erase_steps._securely(name, wanted or EraseOptions(), ignore, fall_back=fall_back)
 
 
 def test_a_disk_that_can_erases_itself(drive):
@@ -38,7 +38,9 @@ def test_a_disk_that_can_erases_itself(drive):
     assert drive.runs == [("ata", "sda")]
 
 
-@pytest.mark.parametrize(("name", "wanted"), [("sda", Knobs(ata_secure=False)), ("nvme0n1", Knobs(nvme_secure=False))])
+@pytest.mark.parametrize(
+    ("name", "wanted"), [("sda", EraseOptions(ata_secure=False)), ("nvme0n1", EraseOptions(nvme_secure=False))]
+)
 def test_it_is_not_asked_where_the_conductor_forbids_it(drive, name, wanted):
     assert not by_itself(name, wanted)
     assert drive.runs == []
@@ -50,8 +52,8 @@ def test_one_that_cannot_is_overwritten_without_asking(drive):
     assert drive.warnings == []
 
 
-@pytest.mark.parametrize("reason", [secure.FROZEN, secure.LOCKED])
-def test_one_that_could_but_is_frozen_is_a_failure_unless_told_to_go_on(drive, reason):
+@pytest.mark.parametrize("reason", [secure_erase.FROZEN, secure_erase.LOCKED])
+def test_a_frozen_disk_is_a_failure_unless_configured_otherwise(drive, reason):
     drive.ability = (None, reason)
     with pytest.raises(Failed, match="agent_continue_if_secure_erase_failed") as failed:
         by_itself()
@@ -60,7 +62,7 @@ def test_one_that_could_but_is_frozen_is_a_failure_unless_told_to_go_on(drive, r
     assert reason in drive.warnings[0]
 
 
-def test_one_that_failed_is_a_failure_unless_told_to_go_on(drive):
+def test_a_failed_erase_is_a_failure_unless_configured_otherwise(drive):
     drive.error = Failed("tool_failed", "hdparm said no")
     with pytest.raises(Failed, match="hdparm said no"):
         by_itself()
@@ -73,15 +75,15 @@ def test_one_that_is_in_use_is_never_overwritten_instead(drive):
         by_itself(fall_back=True)
 
 
-def test_the_knobs_and_their_older_names():
-    assert knobs({}) == Knobs()
-    assert knobs({"agent_continue_if_ata_erase_failed": True}).go_on
+def test_the_options_and_their_older_names():
+    assert erase_options({}) == EraseOptions()
+    assert erase_options({"agent_continue_if_ata_erase_failed": True}).go_on
     both = {"agent_continue_if_ata_erase_failed": True, "agent_continue_if_secure_erase_failed": False}
-    assert not knobs(both).go_on
-    assert knobs({"agent_erase_devices_iterations": 0}).random_passes == 0
-    assert knobs({"agent_erase_devices_iterations": None}).random_passes == 1
-    assert not knobs({"agent_enable_nvme_secure_erase": False}).nvme_secure
-    assert knobs({"disk_erasure_concurrency": 4}).concurrency == 4
+    assert not erase_options(both).go_on
+    assert erase_options({"agent_erase_devices_iterations": 0}).random_passes == 0
+    assert erase_options({"agent_erase_devices_iterations": None}).random_passes == 1
+    assert not erase_options({"agent_enable_nvme_secure_erase": False}).nvme_secure
+    assert erase_options({"disk_erasure_concurrency": 4}).concurrency == 4
 
 
 def test_cluster_file_systems_are_found_at_any_depth():
@@ -99,38 +101,38 @@ def test_cluster_file_systems_are_found_at_any_depth():
 
 
 def test_members_of_an_array_are_left_to_it(monkeypatch):
-    monkeypatch.setattr(erasable.blockdev, "partitions", lambda name: ["sda1"])
-    monkeypatch.setattr(erasable.blockdev, "holders", lambda name: {"sda1": ["md127"]}.get(name, []))
+    monkeypatch.setattr(erase_targets.blockdev, "partitions", lambda name: ["sda1"])
+    monkeypatch.setattr(erase_targets.blockdev, "holders", lambda name: {"sda1": ["md127"]}.get(name, []))
     disk = {"name": "/dev/sda", "size": 1, "rotational": False, "read_only": False}
-    assert "member of md127" in erasable._skip(disk, "sda", [])
+    assert "member of md127" in erase_targets._skip(disk, "sda", [])
 
 
 def test_ironics_virtual_medium_is_left_out(monkeypatch):
-    monkeypatch.setattr(erasable.os.path, "realpath", lambda path: "/dev/sr9" if "ir-vfd-dev" in path else path)
+    monkeypatch.setattr(erase_targets.os.path, "realpath", lambda path: "/dev/sr9" if "ir-vfd-dev" in path else path)
     disk = {"name": "/dev/sr9", "size": 1, "rotational": False, "read_only": False}
-    assert "virtual medium" in erasable._skip(disk, "sr9", [])
+    assert "virtual medium" in erase_targets._skip(disk, "sr9", [])
 
 
 def test_mappings_are_taken_down_from_the_top(monkeypatch):
     holders = {"sda2": ["dm-0"], "dm-0": ["dm-1", "dm-2"]}
     removed = []
-    monkeypatch.setattr(erasable.blockdev, "partitions", lambda name: ["sda1", "sda2"] if name == "sda" else [])
-    monkeypatch.setattr(erasable.blockdev, "holders", lambda name: holders.get(name, []))
-    monkeypatch.setattr(erasable.plugin, "tool", lambda *argv: removed.append(argv))
-    erasable.release("sda")
+    monkeypatch.setattr(erase_targets.blockdev, "partitions", lambda name: ["sda1", "sda2"] if name == "sda" else [])
+    monkeypatch.setattr(erase_targets.blockdev, "holders", lambda name: holders.get(name, []))
+    monkeypatch.setattr(erase_targets.plugin, "tool", lambda *argv: removed.append(argv))
+    erase_targets.release("sda")
     assert removed == [("dmsetup", "remove", f"/dev/{name}") for name in ("dm-1", "dm-2", "dm-0")]
 
 
 def test_a_mapping_that_is_mounted_is_in_use(monkeypatch):
-    monkeypatch.setattr(erasable.devices, "refusal", lambda name, patterns: "")
-    monkeypatch.setattr(erasable.blockdev, "partitions", lambda name, *more: [])
-    monkeypatch.setattr(erasable.blockdev, "holders", lambda name, *more: {"sda": ["dm-0"]}.get(name, []))
-    monkeypatch.setattr(erasable.blockdev, "mountpoints", lambda name, *more: ["/data"] if name == "dm-0" else [])
-    monkeypatch.setattr(erasable.lsblk, "tree", lambda device: [])
+    monkeypatch.setattr(erase_targets.devices, "refusal", lambda name, patterns: "")
+    monkeypatch.setattr(erase_targets.blockdev, "partitions", lambda name, *more: [])
+    monkeypatch.setattr(erase_targets.blockdev, "holders", lambda name, *more: {"sda": ["dm-0"]}.get(name, []))
+    monkeypatch.setattr(erase_targets.blockdev, "mountpoints", lambda name, *more: ["/data"] if name == "dm-0" else [])
+    monkeypatch.setattr(erase_targets.lsblk, "tree", lambda device: [])
     disk = {"name": "/dev/sda", "read_only": False}
-    assert erasable._refusals(disk, "sda", [], Knobs()) == ["/dev/sda is in use: dm-0 is mounted at /data"]
-    monkeypatch.setattr(erasable.blockdev, "mountpoints", lambda name, *more: [])
-    assert erasable._refusals(disk, "sda", [], Knobs()) == []
+    assert erase_targets._refusals(disk, "sda", [], EraseOptions()) == ["/dev/sda is in use: dm-0 is mounted at /data"]
+    monkeypatch.setattr(erase_targets.blockdev, "mountpoints", lambda name, *more: [])
+    assert erase_targets._refusals(disk, "sda", [], EraseOptions()) == []
 
 
 def test_the_meter_is_the_mean(monkeypatch):
@@ -152,7 +154,7 @@ def test_progress_never_goes_back_between_stages(monkeypatch):
     monkeypatch.setattr(erase_steps.erase, "sweep", sweep)
     monkeypatch.setattr(erase_steps.blockdev, "size_bytes", lambda name: 100)
     monkeypatch.setattr(erase_steps.table, "tell_kernel", ignore)
-    wanted = Knobs(ata_secure=False, random_passes=1)
+    wanted = EraseOptions(ata_secure=False, random_passes=1)
     stages = erase_steps._whole("sda", wanted, None, lambda done, total, *rest: said.append(done / total))
     assert stages == ["random", "zero"]
     assert said == [0, 0.25, 0.5, 0.5, 0.75, 1]

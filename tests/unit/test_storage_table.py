@@ -4,7 +4,7 @@ import pytest
 
 from agent_router.plugin import Failed
 from agent_router.storage import table
-from agent_router.storage.table import MIB, Partition, Table, find_esp, msdos_place, parse
+from agent_router.storage.table import MIB, Partition, PartitionTable, find_esp, msdos_place, parse
 
 TIB = 1 << 40
 # sfdisk 2.38.1 --json
@@ -30,23 +30,23 @@ def test_reads_what_sfdisk_prints():
 
 
 def test_the_esp_on_msdos():
-    assert find_esp(Table("dos", 512, [part(1, 1, 1), part(2, 2, 1, "ef")])).number == 2
-    assert find_esp(Table("dos", 512, [part(1, 1, 1)])) is None
+    assert find_esp(PartitionTable("dos", 512, [part(1, 1, 1), part(2, 2, 1, "ef")])).number == 2
+    assert find_esp(PartitionTable("dos", 512, [part(1, 1, 1)])) is None
 
 
 def test_a_new_msdos_partition_lies_at_the_end():
-    assert msdos_place(Table("dos", 512, [part(1, 1, 10)]), 64 * MIB, 100 * MIB + 300) == 36 * MIB
+    assert msdos_place(PartitionTable("dos", 512, [part(1, 1, 10)]), 64 * MIB, 100 * MIB + 300) == 36 * MIB
 
 
 @pytest.mark.parametrize(("sector", "start"), [(512, 2 * TIB - 65 * MIB), (4096, 3 * TIB - 64 * MIB)])
 def test_it_lies_below_what_the_table_can_address(sector, start):
     """2 TiB with sectors of 512 bytes, 16 TiB with those of 4096."""
-    assert msdos_place(Table("dos", sector, [part(1, 1, 10)]), 64 * MIB, 3 * TIB) == start
+    assert msdos_place(PartitionTable("dos", sector, [part(1, 1, 10)]), 64 * MIB, 3 * TIB) == start
 
 
 def test_logical_partitions_take_no_slot():
     found = [part(1, 1, 5), part(2, 6, 5), part(3, 11, 10, "5"), part(5, 12, 4), part(6, 16, 4)]
-    assert msdos_place(Table("dos", 512, found), 64 * MIB, 100 * MIB) == 36 * MIB
+    assert msdos_place(PartitionTable("dos", 512, found), 64 * MIB, 100 * MIB) == 36 * MIB
 
 
 @pytest.mark.parametrize(("partitions", "code"), [
@@ -55,16 +55,16 @@ def test_logical_partitions_take_no_slot():
 ])  # fmt: skip
 def test_a_disk_without_room(partitions, code):
     with pytest.raises(Failed) as failed:
-        msdos_place(Table("dos", 512, partitions), 64 * MIB, 100 * MIB)
+        msdos_place(PartitionTable("dos", 512, partitions), 64 * MIB, 100 * MIB)
     assert failed.value.code == code
 
 
 def test_a_disk_smaller_than_the_partition():
     with pytest.raises(Failed):
-        msdos_place(Table("dos", 512), 64 * MIB, 64 * MIB)
+        msdos_place(PartitionTable("dos", 512), 64 * MIB, 64 * MIB)
 
 
-def test_other_errors_of_sfdisk_are_no_missing_table(monkeypatch):
+def test_other_sfdisk_errors_do_not_mean_a_missing_table(monkeypatch):
     def broken(*argv):
         raise Failed("tool_failed", "sfdisk ended with 1: cannot open /dev/sda: Input/output error")
 

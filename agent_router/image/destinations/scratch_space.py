@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from agent_router import plugin
-from agent_router.storage.loop import LoopDevice
+from agent_router.storage.loop_device import LoopDevice
 
 ALIGNED = 1 << 20
 CURE = "add an http source after it"

@@ -1,0 +1,1 @@
+"""Plugins packed into an archive that a boot loader adds to the ramdisk: content -> check -> archive (cpio)."""

@@ -1,0 +1,148 @@
+"""Which disks do Ironic's erase steps erase? Decided for all disks before the first byte is written.
+
+Skipped, with the reason in the response: disks on the node's skip list, virtual media, members of an active RAID array
+(the array itself is erased) and, if the conductor says so, write-protected disks. Every other disk must be erasable,
+or nothing is done: a disk that the agent may not touch, that is in use, or that holds a cluster file system is a
+reason to refuse, not to report success.
+"""
+
+import contextlib
+import os
+from dataclasses import dataclass, field
+from typing import Any
+
+from agent_router import plugin
+from agent_router.plugin import devices
+from agent_router.storage import blockdev, lsblk, root_device
+
+VIRTUAL_MEDIA = "/dev/disk/by-label/ir-vfd-dev"  # Ironic's label for the medium with boot parameters
+# Shared by several machines: erasing them here would destroy data of the others.
+SHARED_TYPES = {
+    "37affc90-ef7d-4e96-91c3-2d7ae055b174": "IBM GPFS", "aa31e02a-400f-11db-9590-000c2911d1b8": "VMware VMFS",
+    "0xfb": "VMware VMFS",
+}  # fmt: skip
+SHARED_FILE_SYSTEMS = {"gfs2": "Red Hat GFS2", "vmfs_volume_member": "VMware VMFS", "ocfs2": "Oracle OCFS2"}
+
+
+@dataclass(frozen=True)
+class EraseOptions:
+    """The erase options in node.driver_internal_info; the defaults are those of ironic-python-agent."""
+
+    random_passes: int = 1
+    zeroes: bool = True
+    ata_secure: bool = True
+    nvme_secure: bool = True
+    go_on: bool = False
+    skip_read_only: bool = False
+    wipe_shared: bool = False
+    concurrency: int = 1
+
+
+def erase_options(info: dict[str, Any]) -> EraseOptions:
+    go_on = info.get("agent_continue_if_secure_erase_failed")
+    if go_on is None:
+        go_on = info.get("agent_continue_if_ata_erase_failed")
+    passes = info.get("agent_erase_devices_iterations")
+    zeroes = info.get("agent_erase_devices_zeroize")
+    return EraseOptions(
+        random_passes=1 if passes is None else max(0, int(passes)),
+        zeroes=True if zeroes is None else bool(zeroes),
+        ata_secure=info.get("agent_enable_ata_secure_erase") is not False,
+        nvme_secure=info.get("agent_enable_nvme_secure_erase") is not False,
+        go_on=bool(go_on),
+        skip_read_only=bool(info.get("agent_erase_skip_read_only")),
+        wipe_shared=bool(info.get("wipe_special_filesystems")),
+        concurrency=max(1, int(info.get("disk_erasure_concurrency") or 1)),
+    )
+
+
+@dataclass
+class EraseTargets:
+    """`names`: kernel names of the disks to erase; `skipped`: reasons by device path."""
+
+    names: list[str] = field(default_factory=list)
+    skipped: dict[str, str] = field(default_factory=dict)
+
+
+def choose(request: dict[str, Any], wanted: EraseOptions, *, read_only_is_skipped: bool = False) -> EraseTargets:
+    """Check every disk, writing nothing; raises Refused with everything that is in the way."""
+    chosen, refusals = EraseTargets(), []
+    allowed = devices.patterns_of(os.environ.get("AGENT_DEVICES", ""))
+    found = root_device.disks()
+    for disk in found:
+        name = os.path.basename(disk["name"])
+        reason = _skip(disk, name, request.get("skip_block_devices") or [])
+        if not reason and disk["read_only"] and (read_only_is_skipped or wanted.skip_read_only):
+            reason = "it is write-protected"
+        if reason:
+            chosen.skipped[disk["name"]] = reason
+            plugin.warn(f"{disk['name']} was not erased: {reason}")
+            continue
+        refusals += _refusals(disk, name, allowed, wanted)
+        chosen.names.append(name)
+    if refusals:
+        message = "; ".join(refusals)
+        message += ". Nothing was erased; to skip disks, list them in the node's properties.skip_block_devices"
+        raise plugin.Refused("not_erasable", message, details={"refused": refusals})
+    if not chosen.names:
+        plugin.warn("there is no disk to erase" + ("" if found else ": this machine has no disks"))
+    return chosen
+
+
+def _skip(disk: dict[str, Any], name: str, skip: list[dict[str, Any]]) -> str:
+    """Why a disk is skipped, or ""."""
+    if root_device.skipped(disk, skip):
+        return "it is in the node's properties.skip_block_devices"
+    if os.path.realpath(VIRTUAL_MEDIA) == disk["name"]:
+        return "it is the virtual medium that the machine was booted from"
+    arrays = [holder for part in [name, *blockdev.partitions(name)] for holder in blockdev.holders(part)]
+    if any(holder.startswith("md") for holder in arrays):
+        return f"it is a member of {', '.join(sorted(set(arrays)))}, which is erased as a whole"
+    return ""
+
+
+def _refusals(disk: dict[str, Any], name: str, allowed: list[str], wanted: EraseOptions) -> list[str]:
+    device = disk["name"]
+    refusal = devices.refusal(device, allowed)
+    if refusal:
+        return [refusal]
+    found = [f"{device} is write-protected"] if disk["read_only"] else []
+    # LVM volumes and mappings of a previous system do not count as use: release() removes them.
+    in_use = [use for use in blockdev.uses(name) if not use.startswith("dm-")]
+    in_use += [f"{up} is mounted at {place}" for up in mappings(name) for place in blockdev.mountpoints(up)]
+    found += [f"{device} is in use: {'; '.join(in_use)}"] if in_use else []
+    if not wanted.wipe_shared:
+        found += [f"{device} holds {what}, which other machines may be using" for what in shared(lsblk.tree(device))]
+    return found
+
+
+def shared(nodes: list[dict[str, Any]]) -> list[str]:
+    """Names of the cluster file systems on a disk and its partitions, from lsblk's tree."""
+    found = []
+    for node in nodes:
+        found += [SHARED_TYPES[key] for key in _types(node) if key in SHARED_TYPES]
+        kind = (node.get("fstype") or "").lower()
+        found += [SHARED_FILE_SYSTEMS[kind]] if kind in SHARED_FILE_SYSTEMS else []
+        found += shared(node.get("children") or [])
+    return list(dict.fromkeys(found))
+
+
+def _types(node: dict[str, Any]) -> list[str]:
+    return [(node.get(key) or "").lower() for key in ("parttype", "uuid", "ptuuid", "partuuid")]
+
+
+def mappings(name: str) -> list[str]:
+    """Device mapper devices (LVM, LUKS) on a disk, its partitions and each other, topmost first."""
+    found = []
+    for part in [name, *blockdev.partitions(name)]:
+        for holder in blockdev.holders(part):
+            if holder.startswith("dm-"):
+                found += [*mappings(holder), holder]
+    return list(dict.fromkeys(found))
+
+
+def release(name: str) -> None:
+    """Remove the mappings on a disk. One that is in use stays, and is detected when the disk is opened."""
+    for holder in mappings(name):
+        with contextlib.suppress(plugin.Failed):
+            plugin.tool("dmsetup", "remove", f"/dev/{holder}")

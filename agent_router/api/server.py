@@ -17,7 +17,7 @@ from agent_router.linux import libc
 WORKER_TIMEOUT_S = 60
 
 
-class Server(BaseApplication):
+class GunicornServer(BaseApplication):
     def __init__(self, settings: Settings, listener: int, started_at: float, translate: Translate) -> None:
         self._settings = settings
         self._translate = translate
@@ -61,4 +61,4 @@ def run(settings: Settings, listener: int, started_at: float, translate: Transla
     """
     # The front is stateless: when the supervisor dies it goes too, and frees the port for the next.
     libc.prctl(libc.PR_SET_PDEATHSIG, signal.SIGTERM)
-    Server(settings, listener, started_at, translate).run()
+    GunicornServer(settings, listener, started_at, translate).run()

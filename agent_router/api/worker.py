@@ -79,7 +79,7 @@ class LoopWorker(Worker):
         self.state = settings.state
         self.max_body = int(settings.max_request_mib * (1 << 20))
         make = partial(gunicorn_sock.ssl_context, self.cfg)
-        self.tls = tls.Server(make, settings.state, self.log.warning) if self.cfg.is_ssl else None
+        self.tls = tls.TlsWrapper(make, settings.state, self.log.warning) if self.cfg.is_ssl else None
         self.clients: dict[int, Client] = {}
         self.most = min(MAX_CONNECTIONS, _descriptors() - 100)
         self.address = self.sockets[0].getsockname()

@@ -6,12 +6,14 @@ import pytest
 
 from tests.support.disk_content import MIB, assert_boots_nothing, content, digest
 from tests.support.plugin import PluginFailed
+from tests.support.waiting import HANG_S
 
 NOBODY = "http://127.0.0.1:1/disk.raw"
 
 
 def write(call, disk, image, *sources, **more):
-    return call("image.write", device=disk, sources=list(sources), digest=digest(image), patience_s=0.5, **more)
+    given = [{"url": NOBODY, "patience_s": 0.5} if source == NOBODY else source for source in sources]
+    return call("image.write", device=disk, sources=given, digest=digest(image), patience_s=HANG_S, **more)
 
 
 @pytest.mark.root

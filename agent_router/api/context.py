@@ -16,6 +16,7 @@ KEY = "agent_router"
 class Context:
     dispatcher: Dispatcher
     ask: Ask  # how a view reaches the runner where no server parks it
+    status: bytes  # the body of GET /v1/status
 
 
 def context() -> Context:

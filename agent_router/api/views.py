@@ -174,7 +174,7 @@ def openapi_document() -> Response:
 
 
 def status() -> Response:
-    return _json({"started_at": context().dispatcher.started_at, "version": __version__})
+    return _json(context().status)
 
 
 def root() -> Response:

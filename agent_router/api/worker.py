@@ -29,7 +29,7 @@ from agent_router.api.later import Computed, Followed, Parked
 from agent_router.api.request_buffer import Refused, RequestBuffer
 from agent_router.api.runner_connection import RunnerConnection
 from agent_router.api.threads import Threads
-from agent_router.api.wsgi import NO_REQUEST, BadRequest, Environ, environ, head, response
+from agent_router.api.wsgi import NO_REQUEST, BadRequest, Environ, ParserSettings, environ, head, response
 from agent_router.config import tls
 from agent_router.ipc import spool
 from agent_router.ipc.loop import Loop
@@ -80,6 +80,7 @@ class LoopWorker(Worker):
         self.state = settings.state
         self.max_body = int(settings.max_request_mib * (1 << 20))
         make = partial(gunicorn_sock.ssl_context, self.cfg)
+        self.parser_settings = ParserSettings(self.cfg)
         self.tls = tls.TlsWrapper(make, settings.state, self.log.warning) if self.cfg.is_ssl else None
         self.clients: dict[int, Client] = {}
         self.most = min(MAX_CONNECTIONS, _descriptors() - 100)
@@ -171,7 +172,7 @@ class LoopWorker(Worker):
         client.state = "waiting"
         client.until = time.monotonic() + 1.0
         try:
-            client.environ = environ(client.request, client.addr, self.address, self.cfg)
+            client.environ = environ(client.request, client.addr, self.address, self.parser_settings)
         except BadRequest as error:
             return self._answer(client, error_response(RequestError(400, "http_invalid", str(error))))
         self._answer(client, self.wsgi)

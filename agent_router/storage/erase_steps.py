@@ -63,6 +63,7 @@ def _one(name: str, wanted: EraseOptions, stop: StopRequest, meter: "Meter", wor
     started = time.monotonic()
     if stop.asked:
         raise plugin.Failed("stopped", "stopped before it was started; it is unchanged")
+    secure_erase.unlock(name)
     stages = work(name, wanted, stop, meter.of(name))
     return {"stages": stages, "seconds": round(time.monotonic() - started, 3)}
 
@@ -101,9 +102,11 @@ def _securely(name: str, wanted: EraseOptions, report: erase.Report, *, fall_bac
             os.close(blockdev.open_exclusive(f"/dev/{name}"))  # only to check that it is not in use
             secure_erase.run(kind, name, report)
             return True
-        if reason in (secure_erase.FROZEN, secure_erase.LOCKED):
+        if reason in (secure_erase.FROZEN, secure_erase.EXPIRED):
             raise plugin.Failed("secure_failed", reason)
     except plugin.Failed as error:
+        if error.code == "locked":  # nor can it be overwritten
+            raise
         if not fall_back or isinstance(error, plugin.Refused):
             cure = "set agent_continue_if_secure_erase_failed to overwrite it instead"
             raise plugin.Failed("secure_failed", f"secure erase failed: {error.message}; {cure}") from None

@@ -52,7 +52,7 @@ def test_one_that_cannot_is_overwritten_without_asking(drive):
     assert drive.warnings == []
 
 
-@pytest.mark.parametrize("reason", [secure_erase.FROZEN, secure_erase.LOCKED])
+@pytest.mark.parametrize("reason", [secure_erase.FROZEN, secure_erase.EXPIRED])
 def test_a_frozen_disk_is_a_failure_unless_configured_otherwise(drive, reason):
     drive.ability = (None, reason)
     with pytest.raises(Failed, match="agent_continue_if_secure_erase_failed") as failed:
@@ -60,6 +60,12 @@ def test_a_frozen_disk_is_a_failure_unless_configured_otherwise(drive, reason):
     assert failed.value.code == "secure_failed"
     assert not by_itself(fall_back=True)
     assert reason in drive.warnings[0]
+
+
+def test_a_locked_disk_is_never_overwritten_instead(drive):
+    drive.error = Failed("locked", "a password is set")
+    with pytest.raises(Failed, match=r"^a password is set$"):
+        by_itself(fall_back=True)
 
 
 def test_a_failed_erase_is_a_failure_unless_configured_otherwise(drive):

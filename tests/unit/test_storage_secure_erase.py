@@ -142,9 +142,7 @@ def test_an_erase_that_was_cut_off_is_begun_again(monkeypatch, password, locked)
 @pytest.mark.parametrize("locked", [True, False])
 def test_the_password_of_somebody_else_is_named_with_what_is_left_to_do(monkeypatch, locked):
     drive = Drive("tenant's", locked)
-    with pytest.raises(
-        Failed, match="neither this agent.s nor empty; remove it"
-    ) as failed:
+    with pytest.raises(Failed, match=r"neither this agent.s nor empty; remove it") as failed:
         erased(monkeypatch, drive)
     assert failed.value.code == "locked"
     assert len(drive.calls) == 2, "a disk allows five attempts"

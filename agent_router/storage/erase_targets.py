@@ -16,7 +16,7 @@ from agent_router import plugin
 from agent_router.plugin import devices
 from agent_router.storage import disks, lsblk, protected, stacks
 
-VIRTUAL_MEDIUM = "ir-vfd-dev"  # Ironic's label for the medium with boot parameters, in any case
+VIRTUAL_MEDIA = {"ir-vfd-dev", "vmedia_boot_iso"}  # Ironic's labels: the boot parameters, the ramdisk itself
 MEDIUM_MAX = 4 << 30  # a label protects no system disk, because a tenant can write one
 # Shared by several machines: erasing them here would destroy data of the others.
 SHARED_TYPES = {
@@ -96,7 +96,7 @@ def choose(request: dict[str, Any], wanted: EraseOptions, *, read_only_is_skippe
 
 def _medium(disk: disks.Disk) -> str:
     """Why a disk is skipped as one of Ironic's virtual media, or ""."""
-    labelled = VIRTUAL_MEDIUM in (label.lower() for label in disk["labels"])
+    labelled = not VIRTUAL_MEDIA.isdisjoint(label.lower() for label in disk["labels"])
     if labelled and disk["tran"] == "usb" and disk["size"] < MEDIUM_MAX:
         return "it is the virtual medium that the machine was booted with"
     return ""

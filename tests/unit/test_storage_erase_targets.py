@@ -70,7 +70,7 @@ def test_what_the_device_list_excludes_protects_the_disks_below_it(monkeypatch, 
         choose(described("sda"))
 
 
-@pytest.mark.parametrize("label", ["ir-vfd-dev", "IR-VFD-DEV"])
+@pytest.mark.parametrize("label", ["ir-vfd-dev", "IR-VFD-DEV", "VMEDIA_BOOT_ISO"])
 def test_ironics_virtual_medium_is_left_out(monkeypatch, choose, label):
     Stack(monkeypatch, {})
     medium = described("sdz", 0.001, labels=[label], tran="usb")

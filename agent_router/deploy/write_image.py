@@ -11,7 +11,7 @@ from agent_router.image.engine.attempts import Attempts
 from agent_router.image.engine.transfer import WantedImage
 from agent_router.image.sources import Spec
 from agent_router.storage import blockdev, root_device, table
-from agent_router.storage.erase_targets import release
+from agent_router.storage.stacks import release
 
 
 def write_image(request: dict[str, Any]) -> dict[str, Any]:

@@ -87,8 +87,9 @@ class ScratchSpace(Protocol):
 class Destination(Sink, Protocol):
     """What an image is written to: a disk (destinations/disk.py) or a directory tree (destinations/tree.py).
 
-    begin() comes before the first write() and after everything that can be refused; flush() after the last write();
-    then finish() or abandon(). After abandon() it may be begun again; `abandoned` says in what state it is then.
+    begin() comes before the first write() and after everything that can be refused; `image` is how many bytes the
+    unpacked image has, as far as known. flush() comes after the last write(); then finish() or abandon(). After
+    abandon() it may be begun again; `abandoned` says in what state it is then.
     """
 
     source: str  # name of the source, for messages
@@ -102,7 +103,7 @@ class Destination(Sink, Protocol):
     def refuse_start(self, start: Buffer) -> None:
         """Raise for an image whose first bytes show that it is not for this destination."""
 
-    def begin(self) -> None: ...
+    def begin(self, image: int = 0) -> None: ...
     def scratch_space(self, size: int, image: int) -> ScratchSpace: ...
     def flush(self) -> None: ...
     def finish(self) -> None: ...
@@ -116,7 +117,7 @@ class DiskDestination(Protocol):
 
     device: str
 
-    def begin(self) -> None: ...
+    def begin(self, image: int = 0) -> None: ...
     def zero(self, offset: int, length: int) -> None: ...
 
     def settle(self) -> None:

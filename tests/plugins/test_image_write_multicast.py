@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from tests.support.disk_content import MIB, SHA, assert_boots_nothing, content, digest
+from tests.support.disk_content import MIB, SHA, assert_boots_nothing, content, digest, noise
 from tests.support.lan import PORTBASE, inside, lan, run  # noqa: F401
 from tests.support.plugin import PluginFailed
 from tests.support.waiting import HANG_S, wait_for
@@ -18,7 +18,7 @@ FEC = ["--async", "--fec", "8x8/128", "--autostart", 4, "--rexmit-hello-interval
 
 @pytest.fixture
 def image():
-    return os.urandom(8 * MIB + 4321)
+    return noise(8 * MIB + 4608)
 
 
 def start(call, node, disk, sources=URL, **more):

@@ -41,7 +41,7 @@ class Tree:
     def refuse_start(self, start: Buffer) -> None:
         """Every archive may be unpacked; the members are judged one by one."""
 
-    def begin(self) -> None:
+    def begin(self, image: int = 0) -> None:
         self.begun = True
         (self.path / MARKER).touch()
         self._untar = Untar(str(self.path), self.source, self._allow_devices)

@@ -30,6 +30,8 @@ class WantedImage:
     size_bytes: int | None = None  # as published
     # Between decoder and destination, e.g. a block map's; called for each attempt.
     filter: Callable[[Sink], Filter] | None = None
+    # At the destination, when all is verified and flushed and nothing is released yet; may raise Failed.
+    last_look: Callable[[Destination], None] | None = None
 
 
 def transfer(source: Source, destination: Destination, image: WantedImage) -> dict[str, str]:
@@ -59,6 +61,8 @@ def transfer(source: Source, destination: Destination, image: WantedImage) -> di
     _check_size(source, source.offset, "gave", image)
     digests.judge(source.name)
     sink.flush()
+    if image.last_look is not None:
+        image.last_look(destination)
     return digests.found()
 
 
@@ -138,20 +142,23 @@ class GuardedSink:
     def write(self, offset: int, data: Buffer) -> None:
         if offset == 0:
             self._destination.refuse_start(data)
-        if not self._destination.begun:
-            self._destination.begin()
+        self._begin()
         self._destination.write(offset, data)
 
     def zero(self, offset: int, length: int) -> None:
-        if not self._destination.begun:
-            self._destination.begin()
+        self._begin()
         self._destination.zero(offset, length)
+
+    def _begin(self) -> None:
+        if not self._destination.begun:
+            self._destination.begin(self._expected)
 
     def flush(self) -> None:
         """The image is over: what it announced and did not bring is zeros."""
         destination = self._destination
-        if not destination.begun:
+        if not self._expected and not destination.begun:
             raise plugin.Failed("empty", f"{self._source_name} unpacks to nothing")
+        self._begin()  # nothing but zeros, and not one of them was given
         missing = self._expected - destination.written
         if missing > 0:
             destination.zero(destination.written, missing)

@@ -4,7 +4,7 @@ import pytest
 
 from agent_router.image.destinations import disk as disk_module
 from agent_router.image.destinations import writeback
-from agent_router.image.destinations.disk import MIB, Disk, refuse_sectors, split
+from agent_router.image.destinations.disk import MIB, Disk, refuse_part_sector, refuse_sectors, split
 from agent_router.plugin import Failed, Incompatible
 
 
@@ -250,3 +250,15 @@ def test_sectors(start, sector, refused):
             refuse_sectors(start, sector, "x")
     else:
         refuse_sectors(start, sector, "x")
+
+
+@pytest.mark.parametrize("size", [1, 17, 511, 513, MIB + 1])
+def test_what_is_not_whole_sectors_is_no_disk(size):
+    with pytest.raises(Failed, match=rf"x has {size} bytes.*truncate --size=%512") as failed:
+        refuse_part_sector(size, "x")
+    assert failed.value.code == "wrong_size"
+
+
+@pytest.mark.parametrize("size", [0, 512, 2048, MIB + 512])
+def test_whole_sectors_may_be_one(size):
+    refuse_part_sector(size, "x")

@@ -13,7 +13,7 @@ from agent_router.plugin.cancel import Cancelled
 class Source:
     """A source that does as its URL says: /ok, or /CODE to fail with that code."""
 
-    in_order_only = False
+    cannot_wait = False
 
     def __init__(self, spec):
         self.name, self.code = spec.url, spec.url[1:]

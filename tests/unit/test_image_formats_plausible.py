@@ -3,23 +3,10 @@ import subprocess
 
 import pytest
 
-from agent_router.image.formats.plausible import LOOK, content, refuse_part_sector
-from agent_router.plugin import Failed
+from agent_router.image.formats.plausible import LOOK, content
 from tests.support.disks import partitions
 
 MIB = 1 << 20
-
-
-@pytest.mark.parametrize("size", [1, 17, 511, 513, MIB + 1])
-def test_what_is_not_whole_sectors_is_no_disk(size):
-    with pytest.raises(Failed, match=rf"x has {size} bytes.*truncate --size=%512") as failed:
-        refuse_part_sector(size, "x")
-    assert failed.value.code == "wrong_size"
-
-
-@pytest.mark.parametrize("size", [0, 512, 2048, MIB + 512])
-def test_whole_sectors_may_be_one(size):
-    refuse_part_sector(size, "x")
 
 
 @pytest.mark.parametrize(("argv", "name"), [

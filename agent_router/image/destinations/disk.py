@@ -16,11 +16,11 @@ from agent_router.image.destinations import zeros
 from agent_router.image.destinations.extents import Extents
 from agent_router.image.destinations.scratch_space import DiskScratchSpace, fit, no_room
 from agent_router.image.destinations.writeback import Flusher
-from agent_router.image.formats.plausible import refuse_part_sector
 from agent_router.image.protocols import Buffer
 from agent_router.storage import blockdev
 
 MIB = 1 << 20
+SECTOR = 512
 GPT_SIGNATURE = b"EFI PART"  # at the start of logical block 1 (UEFI Specification, 5.3.2)
 LOOK = 4096 + len(GPT_SIGNATURE)  # bytes; the largest logical block in use has 4096
 BLKRRPART = 0x125F  # linux/fs.h: re-read the partition table
@@ -95,8 +95,10 @@ class Disk:
             zeros.discard(self.fd, self.size)
             self._wipe_ends()
 
-    def scratch_space(self, size: int, image: int) -> DiskScratchSpace:
+    def scratch_space(self, size: int | None, image: int) -> DiskScratchSpace:
         """Begin, and lend `size` bytes of the disk after an image of `image` bytes or more, until it is closed.
+
+        If `size` is unknown, all that there is.
 
         Raises Failed("no_room") before anything is touched; so does a write() later, if the image is larger.
         """
@@ -242,6 +244,16 @@ class Disk:
         if self.limit < self.size:
             room, details = f"max_size_bytes allows {self.limit}", {**details, "max_size_bytes": self.limit}
         return plugin.Failed("too_large", f"{what}, {room}", details=details)
+
+
+def refuse_part_sector(size: int, name: str) -> None:
+    """Raise Failed("wrong_size") for a disk image, unpacked, of `size` bytes that are not whole sectors."""
+    if size % SECTOR:
+        message = (
+            f"{name} has {size} bytes, unpacked, and a disk image has whole sectors of {SECTOR} bytes: check what the "
+            "URL returns, or pad the image with truncate --size=%512"
+        )
+        raise plugin.Failed("wrong_size", message, details={"found": size, "sector": SECTOR})
 
 
 def refuse_sectors(start: bytes, sector: int, name: str) -> None:

@@ -75,20 +75,20 @@ class Attempts:
         image = self.image
         if not image.wanted and spec.digest is not None:
             image = dataclasses.replace(image, wanted=dict([spec.digest]))
-        digests = transfer(source, self.destination, image)
+        done = transfer(source, self.destination, image)
         # From here on it is an image: a cancel that comes now is too late.
         ignore_sigterm()
         self.destination.finish()
         self._written = True
         verdict = "written and verified" if image.wanted else "written"
         plugin.progress(source.offset, source.offset, "bytes", verdict)
-        stats = source.stats()
+        stats = {**source.stats(), **done.stats}
         failed = self.failed + stats.pop("failed", [])
         if isinstance(source, Lingers):
             _linger(source)
         source.close()
         return Outcome(
-            source.name, spec.transport, source.offset, source.resumed, image.wanted, digests, failed, stats
+            source.name, spec.transport, source.offset, source.resumed, image.wanted, done.digests, failed, stats
         )  # fmt: skip
 
     def _clean_up(self, error: BaseException) -> plugin.Failed:

@@ -3,7 +3,7 @@
 A raw disk image has no magic of its own, so everything that people publish by mistake as one is
 listed here by name, and any text is one of them. An ISO 9660 file is the exception: a hybrid one boots from a disk as
 it is. A fixed-size VHD looks like a raw image at its beginning; its magic is at the end. What is on the list is refused
-at once; what a disk must be, whatever it begins with, is in plausible.py.
+at once; what tells that it is a disk is in plausible.py.
 """
 
 import codecs

@@ -1,10 +1,8 @@
-"""Can this be a disk? Whole sectors always; and something that firmware or a kernel knows in its first MiB."""
+"""Can this be a disk? It has something in its first MiB that firmware or a kernel knows."""
 
-from agent_router import plugin
 from agent_router.image.formats.magic import BOOT_RECORD
 from agent_router.image.protocols import Buffer
 
-SECTOR = 512
 LOOK = 1 << 20  # bytes for content(); less is enough for all but a few file systems
 # (offset, bytes, name) of what may begin a disk: libblkid knows the same by the same bytes.
 _KNOWN = (
@@ -20,16 +18,6 @@ _KNOWN = (
     (0, b"ER", "Apple partition map"), (512, b"PM\0\0", "Apple partition map"), (0, b"RDSK", "Amiga disk label"),
     (0x20000, b"\x0c\xb1\xba\0", "ZFS"), (0x21000, b"\x0c\xb1\xba\0", "ZFS"),
 )  # fmt: skip
-
-
-def refuse_part_sector(size: int, name: str) -> None:
-    """Raise Failed("wrong_size") for a disk image, unpacked, of `size` bytes that are not whole sectors."""
-    if size % SECTOR:
-        message = (
-            f"{name} has {size} bytes, unpacked, and a disk image has whole sectors of {SECTOR} bytes: check what the "
-            "URL returns, or pad the image with truncate --size=%512"
-        )
-        raise plugin.Failed("wrong_size", message, details={"found": size, "sector": SECTOR})
 
 
 def content(first: Buffer) -> str | None:

@@ -37,7 +37,7 @@ WORTH = 100
 class HttpSource:
     """One image. A Source."""
 
-    in_order_only = False
+    cannot_wait = False
 
     def __init__(self, spec: Spec, offset: int = 0, size: int | None = None, again: bool = True) -> None:
         """With `offset`, continue where another server left off: only if a digest verifies in the end that they agree.

@@ -72,6 +72,7 @@ def _spec(one: str | dict[str, Any], request: dict[str, Any], digest_known: bool
         url,
         digest_known=digest_known,
         size_bytes=request.get("size_bytes"),
+        packed=request.get("format", "raw").rpartition(".")[2],
         device=request.get("device"),
         proxies={"http": proxy, "https": proxy} if proxy else {},
         extras=extras,

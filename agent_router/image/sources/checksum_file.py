@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from agent_router import plugin
 from agent_router.image.formats import magic
+from agent_router.image.formats.clear_signed import without_signature
 from agent_router.image.sources import Spec, shown
-from agent_router.image.sources.clear_signed import without_signature
 from agent_router.image.sources.fetch import fetch
 
 LIMIT = 1 << 20

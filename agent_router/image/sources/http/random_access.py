@@ -5,8 +5,9 @@ import http.client
 from agent_router import plugin
 from agent_router.image.protocols import InOrderOnly
 from agent_router.image.sources.http import errors
-from agent_router.image.sources.http.client import Body, Exchange, HttpClient, Location, refuse_encoding
+from agent_router.image.sources.http.client import Body, Exchange, HttpClient, Location
 from agent_router.image.sources.http.connection import ErrorStatus
+from agent_router.image.sources.http.encoding import refuse_encoding
 from agent_router.image.sources.http.ranges import CannotResume, NoRange, Version, check_part
 from agent_router.image.sources.http.retry_budget import RetryBudget
 from agent_router.image.sources.spec import Spec
@@ -73,7 +74,7 @@ class RandomAccess:
     def _take(self, exchange: Exchange, buffer: memoryview, offset: int) -> int:
         response, url = exchange.response, exchange.location.url
         span = check_part(response, url, self._first, offset, self._size)
-        refuse_encoding(response, url, self._spec.name)
+        refuse_encoding(response, url, self._spec)
         length = span.end - offset + 1
         if length > len(buffer):
             raise CannotResume(f"the server gave {length} bytes, asked was for {len(buffer)}")

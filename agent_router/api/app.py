@@ -14,6 +14,7 @@ from agent_router.api.context import KEY, Context
 from agent_router.api.errors import error_response, failure_response
 from agent_router.api.later import Ask, Runner
 from agent_router.commands.dispatch import Dispatcher
+from agent_router.commands.judge_process import BlockingJudge
 from agent_router.config.settings import Settings
 from agent_router.schema.problems import RequestError
 
@@ -57,7 +58,9 @@ class AgentApp(Flask):
 def create_app(dispatcher: Dispatcher, ask: Ask | None = None) -> AgentApp:
     """The application for the agent of a dispatcher; `ask` is how views reach the runner where no server parks them."""
     app = AgentApp(dispatcher.settings)
-    app.extensions[KEY] = Context(dispatcher, ask or Runner(dispatcher.settings.state).ask)
+    app.extensions[KEY] = Context(
+        dispatcher, ask or Runner(dispatcher.settings.state).ask, BlockingJudge(dispatcher).run
+    )
     for method, path, view in views.ROUTES:
         for rule in (path,) if path in views.ROOTS else (path, "/v1" + path):
             app.add_url_rule(rule, f"{view.__name__} {rule}", view, methods=[method], strict_slashes=False)

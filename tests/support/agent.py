@@ -126,11 +126,16 @@ class Agent:
         found: dict[str, int] = {}
         for pid in processes.marked(MARK, str(self.root)):
             title, above = processes.title(pid), processes.title(processes.parent(pid))
-            if title == "agent-router: front":
-                found["worker" if above == title else "master"] = pid
-            elif title.startswith("agent-router: ") and above != title:  # else a fork that has no title yet
-                found[title.removeprefix("agent-router: ")] = pid
+            if title.startswith("agent-router: ") and above != title:  # else a fork: the worker, or without a title yet
+                found[title.removeprefix("agent-router: ").replace("front", "master")] = pid
+        found.pop("judge", None)  # it comes and goes
+        for pid in processes.children(found.get("master", 0)):
+            found["worker"] = pid
         return found
+
+    @property
+    def judges(self) -> list[int]:
+        return processes.children(self.pids["worker"])
 
     def kill(self, *roles: str) -> None:
         """SIGKILL these roles at the same moment, as far as that goes."""

@@ -15,6 +15,7 @@ from agent_router.api.context import KEY, Context
 from agent_router.api.errors import error_response, failure_response
 from agent_router.api.later import Ask, BlockingRunner
 from agent_router.commands.dispatch import Dispatcher
+from agent_router.commands.judge_process import BlockingJudge
 from agent_router.config.settings import Settings
 from agent_router.schema.jsontext import dumps
 from agent_router.schema.problems import RequestError
@@ -81,7 +82,7 @@ def create_app(dispatcher: Dispatcher, ask: Ask | None = None) -> AgentApp:
     app = AgentApp(dispatcher.settings)
     ask = ask or BlockingRunner(dispatcher.settings.state).ask
     status = dumps({"started_at": dispatcher.started_at, "version": __version__})
-    app.extensions[KEY] = Context(dispatcher, ask, status)
+    app.extensions[KEY] = Context(dispatcher, ask, BlockingJudge(dispatcher).run, status)
     for method, path, view in views.ROUTES:
         for rule in (path,) if path in views.ROOTS else (path, "/v1" + path):
             app.add_url_rule(rule, f"{view.__name__} {rule}", view, methods=[method], strict_slashes=False)

@@ -1,4 +1,4 @@
-"""The Flask application: every route, one error handler, the token check."""
+"""The Flask application: every route, one error handler, who is let in."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from flask import Flask, Request, Response, request
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import MapAdapter
 
-from agent_router.api import auth, views
+from agent_router.api import auth, query, views, web_pages
 from agent_router.api.context import KEY, Context
 from agent_router.api.errors import error_response, failure_response
-from agent_router.api.later import Ask, Runner
+from agent_router.api.later import KNOWN, Ask, Runner
 from agent_router.commands.dispatch import Dispatcher
 from agent_router.config.settings import Settings
 from agent_router.schema.problems import RequestError
@@ -27,11 +27,28 @@ class AgentApp(Flask):
         super().__init__("agent_router", static_folder=None)
         self.url_map.merge_slashes = False  # which would answer with a redirect
         self._token = auth.Token(settings)
+        self.queries: dict[str, tuple[str, ...]] = {}  # endpoint: names of its query parameters
+
+    def admit(self, environ: dict[str, Any], body: bool) -> None:
+        """RequestError unless the header of a request opens; `body`: whether one follows. Our worker asks this first.
+
+        What needs no token has no body: nobody without one fills the state directory.
+        """
+        if environ["PATH_INFO"] in auth.PUBLIC and not body:
+            return
+        if self._token.now():
+            auth.check(self._token.now(), environ["QUERY_STRING"], environ.get("HTTP_AUTHORIZATION", ""))
+        else:
+            web_pages.refuse(environ)
 
     def preprocess_request(self) -> None:
-        """The token is asked for before anything else is done."""
+        """Nothing else is done before it is clear who asks, and that the query is understood."""
         environ = request.environ
-        self._token.check(environ["PATH_INFO"], environ.get("QUERY_STRING", ""), environ.get("HTTP_AUTHORIZATION", ""))
+        if KNOWN not in environ:
+            self.admit(environ, environ.get("CONTENT_LENGTH", "0") not in ("", "0"))
+        if request.url_rule is not None:
+            names = self.queries[request.url_rule.endpoint]
+            environ[views.QUERY] = query.parsed(environ["QUERY_STRING"], (*names, auth.IN_QUERY))
 
     # There are no hooks, sessions, coroutines or hosts here. Flask would look for them in every request, which
     # takes as long as everything else that it does for GET /v1/status.
@@ -58,9 +75,11 @@ def create_app(dispatcher: Dispatcher, ask: Ask | None = None) -> AgentApp:
     """The application for the agent of a dispatcher; `ask` is how views reach the runner where no server parks them."""
     app = AgentApp(dispatcher.settings)
     app.extensions[KEY] = Context(dispatcher, ask or Runner(dispatcher.settings.state).ask)
-    for method, path, view in views.ROUTES:
+    for method, path, view, names in views.ROUTES:
         for rule in (path,) if path in views.ROOTS else (path, "/v1" + path):
-            app.add_url_rule(rule, f"{view.__name__} {rule}", view, methods=[method], strict_slashes=False)
+            endpoint = f"{view.__name__} {rule}"
+            app.queries[endpoint] = names
+            app.add_url_rule(rule, endpoint, view, methods=[method], strict_slashes=False)
     app.register_error_handler(RequestError, error_response)
     app.register_error_handler(HTTPException, _http_error)
     app.register_error_handler(Exception, _defect)

@@ -97,6 +97,27 @@ def test_the_query_is_judged_before_the_body(client, path):
     assert (answer.status_code, answer.json["code"]) == (400, "query_invalid")
 
 
+@pytest.mark.parametrize("query", ["plan", "Plan=true", "dry_run=true", "plan=true&plan=false", "plan=true;wait=true"])
+@pytest.mark.parametrize("path", ["/v1/commands/", "/commands/", "/v1/methods/work.sh", "/methods/work.sh/"])
+def test_whoever_may_want_a_plan_gets_no_run(client, runner, path, query):
+    answer = client.post(f"{path}?{query}", json={"name": "work.sh", "params": {}})
+    assert (answer.status_code, answer.json["code"]) == (400, "query_invalid")
+    assert runner.asked == []
+
+
+def test_the_query_parameters_are_those_of_the_openapi_document(client):
+    document = client.get("/openapi.json").json
+    paths, shared = document["paths"], document["components"]["parameters"]
+    for method, path, _, names in views.ROUTES:
+        path = path.replace("<", "{").replace(">", "}")
+        path = path if path in (*views.ROOTS, "/openapi.json") else "/v1" + path
+        if (method, path) == ("POST", "/v1/methods/{name}"):  # one path for each method there
+            path = "/v1/methods/test.echo"
+        stated = paths[path][method.lower()].get("parameters", ())
+        stated = [shared[one["$ref"].rpartition("/")[2]] if "$ref" in one else one for one in stated]
+        assert {one["name"] for one in stated if one["in"] == "query"} == set(names), (method, path)
+
+
 def test_a_method_answers_with_the_result_alone(client, runner):
     answer = client.post("/v1/methods/work.sh", json={"n": 2, "runs": "x"})
     assert (answer.status_code, answer.json) == (200, {"x": 1})

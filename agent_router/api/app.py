@@ -12,7 +12,7 @@ from werkzeug.routing import MapAdapter
 from agent_router.api import auth, query, views, web_pages
 from agent_router.api.context import KEY, Context
 from agent_router.api.errors import error_response, failure_response
-from agent_router.api.later import KNOWN, Ask, Runner
+from agent_router.api.later import KNOWN, Ask, BlockingRunner
 from agent_router.commands.dispatch import Dispatcher
 from agent_router.config.settings import Settings
 from agent_router.schema.problems import RequestError
@@ -74,7 +74,7 @@ class AgentApp(Flask):
 def create_app(dispatcher: Dispatcher, ask: Ask | None = None) -> AgentApp:
     """The application for the agent of a dispatcher; `ask` is how views reach the runner where no server parks them."""
     app = AgentApp(dispatcher.settings)
-    app.extensions[KEY] = Context(dispatcher, ask or Runner(dispatcher.settings.state).ask)
+    app.extensions[KEY] = Context(dispatcher, ask or BlockingRunner(dispatcher.settings.state).ask)
     for method, path, view, names in views.ROUTES:
         for rule in (path,) if path in views.ROOTS else (path, "/v1" + path):
             endpoint = f"{view.__name__} {rule}"

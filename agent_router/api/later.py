@@ -132,7 +132,7 @@ def guarded(make: Callable[[], Response]) -> Response:
         return failure_response(error)
 
 
-class Runner:
+class BlockingRunner:
     """Blocking questions to the runner, a connection for each thread."""
 
     def __init__(self, state: str) -> None:

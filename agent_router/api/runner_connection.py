@@ -21,7 +21,6 @@ from agent_router.commands.dispatch import Dispatcher
 from agent_router.ipc.connection import Connection
 from agent_router.ipc.loop import Loop
 from agent_router.ipc.messages import End, Question
-from agent_router.linux import proc
 from agent_router.schema.problems import RequestError
 
 RECONNECT_S = 0.02
@@ -176,11 +175,9 @@ class RunnerConnection:
         if self._waiting and time.monotonic() < self._end_at:
             self._loop.later(RECONNECT_S, self._end_serving)
             return
-        # This is the worker; gunicorn's master is its parent, and the supervisor the parent of that.
-        above = proc.stat_fields(os.getppid())[1:2]
         with contextlib.suppress(OSError), open(self._dispatcher.settings.state + "/supervisor.pid") as file:
-            if above == [file.read().strip().encode()]:
-                os.kill(int(above[0]), signal.SIGUSR1)
+            if file.read().strip() == str(os.getppid()):
+                os.kill(os.getppid(), signal.SIGUSR1)
 
 
 def _waits(message: Question) -> bool:

@@ -1,56 +1,33 @@
-"""gunicorn, configured: one worker with one loop, no control socket, the application preloaded."""
+"""The front process: gunicorn's parser, TLS and worker protocol around one loop, without gunicorn's master.
+
+The supervisor does what a master would: it holds the port, and starts the front again when it is gone.
+"""
 
 from __future__ import annotations
 
-import gc
-import signal
+import os
+import socket
 from typing import Any
 
-from gunicorn.app.base import BaseApplication
+from gunicorn.config import Config
 
 from agent_router.api.app import AgentApp, create_app
+from agent_router.api.worker import LoopWorker
 from agent_router.commands.calls import Translate
 from agent_router.commands.dispatch import Dispatcher
 from agent_router.config.settings import Settings
-from agent_router.linux import libc
 
-WORKER_TIMEOUT_S = 60
+HANG_S = 60
 
 
-class Server(BaseApplication):
-    def __init__(self, settings: Settings, listener: int, started_at: float, translate: Translate) -> None:
-        self._settings = settings
-        self._translate = translate
-        self._started_at = started_at
-        self._listener = listener
-        super().__init__()
+class Application:
+    """What gunicorn's worker asks for the WSGI application."""
 
-    def load_config(self) -> None:
-        options: dict[str, Any] = {
-            "bind": f"fd://{self._listener}",
-            "worker_class": "agent_router.api.worker.LoopWorker",
-            "workers": 1,
-            "timeout": WORKER_TIMEOUT_S,
-            "graceful_timeout": 2,
-            "preload_app": True,
-            "control_socket_disable": True,
-            "loglevel": "warning",
-            "certfile": self._settings.cert or None,
-            "keyfile": self._settings.key or None,
-            "limit_request_line": 8190,
-        }
-        for name, value in options.items():
-            self.cfg.set(name, value)
+    def __init__(self, app: AgentApp) -> None:
+        self._app = app
 
-    def load(self) -> AgentApp:
-        app = create_app(Dispatcher(self._settings, self._started_at, self._translate))
-        # What is written to now is shared with the worker later: the bytecode that the interpreter specializes as it
-        # runs, and the marks of the garbage collector.
-        for _ in range(20):
-            app.test_client().get("/v1/status")
-        gc.collect()
-        gc.freeze()
-        return app
+    def wsgi(self) -> AgentApp:
+        return self._app
 
 
 def run(settings: Settings, listener: int, started_at: float, translate: Translate) -> None:
@@ -59,6 +36,20 @@ def run(settings: Settings, listener: int, started_at: float, translate: Transla
     `started_at` is when the agent started: a front may be started again. `translate` knows the names of another
     vocabulary.
     """
-    # The front is stateless: when the supervisor dies it goes too, and frees the port for the next.
-    libc.prctl(libc.PR_SET_PDEATHSIG, signal.SIGTERM)
-    Server(settings, listener, started_at, translate).run()
+    config = _config(settings)
+    app = Application(create_app(Dispatcher(settings, started_at, translate)))
+    sockets = [socket.socket(fileno=listener)]
+    LoopWorker(0, os.getppid(), sockets, app, HANG_S, config, config.logger_class(config)).init_process()
+
+
+def _config(settings: Settings) -> Any:
+    config = Config()
+    options = {
+        "loglevel": "warning",
+        "certfile": settings.cert or None,
+        "keyfile": settings.key or None,
+        "limit_request_line": 8190,
+    }
+    for name, value in options.items():
+        config.set(name, value)
+    return config

@@ -72,7 +72,8 @@ class LoopWorker(Worker):
     """gunicorn's worker protocol around the loop."""
 
     def run(self) -> None:
-        libc.prctl(libc.PR_SET_PDEATHSIG, signal.SIGKILL)  # two workers must not share the port
+        # It is stateless: when the supervisor dies it goes too, and frees the port for the next.
+        libc.prctl(libc.PR_SET_PDEATHSIG, signal.SIGKILL)
         libc.return_large_memory()
         sys.setswitchinterval(0.001)  # a thread with a large document must not hold the loop up
         dispatcher = self.wsgi.extensions[KEY].dispatcher
@@ -85,7 +86,7 @@ class LoopWorker(Worker):
         self.state = settings.state
         self.max_body = int(settings.max_request_mib * (1 << 20))
         make = partial(gunicorn_sock.ssl_context, self.cfg)
-        self.tls = tls.Server(make, settings.state, self.log.warning) if self.cfg.is_ssl else None
+        self.tls = tls.TlsWrapper(make, settings.state, self.log.warning) if self.cfg.is_ssl else None
         self.clients: dict[int, Client] = {}
         self.most = min(MAX_CONNECTIONS, _descriptors() - 100)
         self.address = self.sockets[0].getsockname()
@@ -101,7 +102,7 @@ class LoopWorker(Worker):
         os.read(self.PIPE[0], 64)
 
     def _beat(self) -> None:
-        self.notify()
+        signal.alarm(self.timeout)  # whose signal ends a loop that hangs, and the supervisor starts the next
         now = time.monotonic()
         for client in [item for item in self.clients.values() if item.until < now]:
             self._late(client)

@@ -5,7 +5,7 @@ import os
 import re
 from dataclasses import dataclass, field
 
-from agent_router.catalogue import requirements as hardware
+from agent_router.catalogue import requirements
 from agent_router.catalogue.manifest import Manifest, ManifestError, load
 from agent_router.catalogue.trust import distrust
 from agent_router.schema.problems import RequestError
@@ -119,10 +119,10 @@ class Method:
         return self._fits_machine(self.manifest, executable, search_path)
 
     def _fits_machine(self, manifest: Manifest, executable: str, search_path: str) -> tuple[str, str]:
-        reason = hardware.unmatched(manifest.data.get("match", []))
+        reason = requirements.unmatched(manifest.data.get("match", []))
         if reason:
             return "not_for_this_hardware", reason
-        reason = missing_interpreter(executable) or hardware.missing(manifest.data.get("needs", {}), search_path)
+        reason = missing_interpreter(executable) or requirements.missing(manifest.data.get("needs", {}), search_path)
         return ("unavailable", reason) if reason else (READY, "")
 
 

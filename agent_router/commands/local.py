@@ -19,7 +19,7 @@ from agent_router.ipc.client import Client, RunnerGone
 START_S = 60.0
 
 
-class Judge(threading.Thread):
+class JudgeThread(threading.Thread):
     """Gives the verdict on every command that ends in the runner of `dispatcher`'s state directory."""
 
     def __init__(self, dispatcher: Dispatcher) -> None:
@@ -45,7 +45,7 @@ class LocalAgent:
         self.dispatcher = Dispatcher(settings, translate=translate)
         self._state = settings.state
         self._runner: subprocess.Popen[bytes] | None = None
-        self._judge: Judge | None = None
+        self._judge: JudgeThread | None = None
 
     def __enter__(self) -> "LocalAgent":
         return self
@@ -59,7 +59,7 @@ class LocalAgent:
             self._runner = subprocess.Popen(argv, start_new_session=True, stdin=subprocess.DEVNULL, env=base)
         if self._judge is None:
             self._wait_for(self._runner)
-            self._judge = Judge(self.dispatcher)
+            self._judge = JudgeThread(self.dispatcher)
             self._judge.start()
 
     def _wait_for(self, runner: "subprocess.Popen[bytes]") -> None:

@@ -36,7 +36,7 @@ def checked(minimum: Any, ciphers: Any) -> tuple[Limits, list[str]]:
     return found, wrong
 
 
-class Server:
+class TlsWrapper:
     """Wraps new connections by the limits as they are now; `make` gives a context with the certificate.
 
     A connection that is open keeps the context that it began with.

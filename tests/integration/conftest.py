@@ -56,7 +56,7 @@ def shared_agent(memory_dir: Path, test_plugins: tuple[str, str]) -> Iterator[Ag
 def agent(shared_agent: Agent) -> Iterator[Agent]:
     """The shared agent. Whatever a test did to it, the same processes are there afterwards, and idle."""
     before = shared_agent.pids
-    assert set(before) == {"supervisor", "runner", "master", "worker"}
+    assert set(before) == {"supervisor", "runner", "front"}
     yield shared_agent
     for command in shared_agent.commands():
         if command["command_status"] == "RUNNING":

@@ -71,7 +71,7 @@ def test_the_token_is_taken_as_header_or_query_and_never_written(guarded: Agent)
     assert guarded.request("GET", f"/commands?agent_token={PLAIN}").status == 200
     guarded.raw(f"GET /v1/methods?agent_token={PLAIN} HTTP/9\r\n\r\n".encode())
     guarded.raw(f"GET /{'x' * 40000}?agent_token={PLAIN} HTTP/1.1\r\n\r\n".encode())
-    guarded.kill("worker")
+    guarded.kill("front")
     assert PLAIN.encode() not in written(guarded)
 
 

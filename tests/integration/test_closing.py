@@ -93,7 +93,7 @@ def test_what_else_comes_in_the_last_moment_is_refused(closing):
     rests(agent)
 
 
-@pytest.mark.parametrize("victims", [("worker",), ("master",), ("runner",), ("runner", "worker")])
+@pytest.mark.parametrize("victims", [("front",), ("runner",), ("runner", "front")])
 def test_killed_after_the_verdict_it_ends_all_the_same(closing, victims):
     agent = closing()
     agent.post("test.closes")
@@ -113,7 +113,7 @@ def test_a_front_killed_before_the_verdict_lets_the_repeated_request_have_its_an
     agent = closing(LATE_END.format(gate=gate))
     pids = agent.pids
     send_and_leave(agent)
-    processes.kill(pids["worker"], signal.SIGKILL)
+    processes.kill(pids["front"], signal.SIGKILL)
     gate.release()
     command = agent.post_until_answered("test.closes", id="one")
     assert command["command_status"] == "SUCCEEDED"

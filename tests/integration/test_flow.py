@@ -101,7 +101,7 @@ def test_a_critical_section_is_waited_for(agent: Agent, gate: Gate):
     gate.release()
     assert agent.ended(id)["command_error"]["type"] == "Cancelled"
     critical = next(one for one in agent.commands() if one["name"] == "stop.critical")
-    assert critical["command_result"] == {"flashed": True}
+    assert agent.ended(critical["id"])["command_result"] == {"flashed": True}  # its verdict may come after the flow's
 
 
 def test_progress_is_that_of_the_running_command_and_cancel_stops_it(agent: Agent, note: Path):
@@ -143,9 +143,9 @@ def test_it_goes_on_while_the_agents_processes_are_killed(fresh_agent: FreshAgen
     runs = ("work.sh", {"runs": str(tmp_path / "runs"), "n": 3, "until": str(gate)})
     id = agent.post(FLOW, flow(runs, runs, runs), wait=False)["id"]
     wait_for((tmp_path / "runs").exists, "the first command has begun")
-    for role in ("worker", "runner", "master"):
+    for role in ("front", "runner", "front"):
         agent.kill(role)
-        wait_for(lambda: len(agent.pids) == 4, "all processes are there again")
+        wait_for(lambda: len(agent.pids) == 3, "all processes are there again")
         gate.release(1)
     command = agent.ended(id)
     assert command["command_error"] is None, command["command_error"]

@@ -248,7 +248,7 @@ def test_none_of_this_grows_the_front(agent: Agent):
         for garbage in GARBAGE:
             with agent.connect() as sock:
                 sock.sendall(garbage)
-    worker = agent.pids["worker"]
+    worker = agent.pids["front"]
     before = processes.rss_kib(worker)
     for _ in range(20):
         for garbage in GARBAGE:

@@ -56,7 +56,7 @@ def crowd() -> Iterator[ExitStack]:
 
 
 def test_slow_senders_are_ended_by_time_and_disturb_nobody(impatient: Agent, crowd: ExitStack):
-    worker = impatient.pids["worker"]
+    worker = impatient.pids["front"]
     before = open_sockets(worker)
     begun = b"POST /v1/commands/ HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n{"
     silent, stalled, slow = ([crowd.enter_context(impatient.connect()) for _ in range(30)] for _ in range(3))
@@ -90,7 +90,7 @@ def test_slow_senders_are_ended_by_time_and_disturb_nobody(impatient: Agent, cro
 def test_a_client_that_does_not_read_its_answer(impatient: Agent, crowd: ExitStack):
     """The answer is larger than all buffers in between; others are served, and the connection ends."""
     big = impatient.post("test.echo", {"data": "x" * 7_000_000})["id"]
-    worker = impatient.pids["worker"]
+    worker = impatient.pids["front"]
     before = open_sockets(worker)
     for path in (f"/v1/commands/{big}", "/v1/commands/", f"/v1/commands/{big}?wait=true"):
         for _ in range(2):
@@ -103,7 +103,7 @@ def test_a_client_that_does_not_read_its_answer(impatient: Agent, crowd: ExitSta
 
 
 def test_a_client_that_goes_away_does_not_stop_its_command(agent: Agent, tmp_path: Path, gate: Gate):
-    worker = agent.pids["worker"]
+    worker = agent.pids["front"]
     before = open_sockets(worker)
     runs = tmp_path / "runs"
     ids = [f"leaves-{number}-{os.getpid()}" for number in range(12)]
@@ -178,7 +178,7 @@ def test_many_waiting_clients_starve_nobody(agent: Agent, crowd: ExitStack, gate
         sock = crowd.enter_context(agent.connect())
         sock.sendall(request.encode())
         waiting.append(sock)
-    threads = Path(f"/proc/{agent.pids['worker']}/task")
+    threads = Path(f"/proc/{agent.pids['front']}/task")
     for path in ("/", "/v1/", "/v1/status", "/v1/commands/", f"/v1/commands/{id}", "/v1/methods", "/v1/steps"):
         agent.get(path)
     assert agent.request("GET", "/openapi.json").status == 200
@@ -220,9 +220,9 @@ def test_more_clients_than_descriptors(fresh_agent: FreshAgent, crowd: ExitStack
         crowd.enter_context(agent.connect())
     for path in ("/v1/status", "/v1/commands/", "/v1/methods"):
         assert agent.request("GET", path).status == 200
-    cpu = [int(text) for text in processes.stat(agent.pids["worker"])[11:13]]
+    cpu = [int(text) for text in processes.stat(agent.pids["front"])[11:13]]
     time.sleep(0.5)  # nothing happens
-    spent = sum(int(text) for text in processes.stat(agent.pids["worker"])[11:13]) - sum(cpu)
+    spent = sum(int(text) for text in processes.stat(agent.pids["front"])[11:13]) - sum(cpu)
     assert spent < 30, "it spins"
 
 

@@ -104,7 +104,7 @@ def test_a_refused_request_does_not_repeat_its_secret(agent: Agent):
 def test_a_secret_is_masked_over_a_restart(fresh_agent, tmp_path: Path):
     agent = fresh_agent()
     params = {"password": "hunter2-swordfish", "user": "carol"}
-    for victims in (("runner",), ("worker",), ("runner", "master")):
+    for victims in (("runner",), ("front",), ("runner", "front")):
         ended = agent.post("test.secret", params)
         agent.kill(*victims)
         assert agent.ended(ended["id"]) == ended

@@ -108,7 +108,7 @@ def test_who_stops_following_costs_nothing(agent: Agent, gate: Gate):
         follow(agent, f"/v1/commands/{id}/log?follow=true").close()
     gate.release(3)
     assert agent.command(id, wait=True)["command_status"] == "SUCCEEDED"
-    threads = Path(f"/proc/{agent.pids['worker']}/task")
+    threads = Path(f"/proc/{agent.pids['front']}/task")
     wait_for(lambda: len(list(threads.iterdir())) < 5, "the threads of those who left are over")
 
 

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 import threading
 import uuid
 from collections.abc import Callable
@@ -49,7 +50,7 @@ def assert_right(command: dict, n: int) -> None:
     assert command["command_result"] == {"square": n * n}
 
 
-@pytest.mark.parametrize("victims", [("worker",), ("master",), ("runner",), ("runner", "master"), ("worker", "runner")])
+@pytest.mark.parametrize("victims", [("front",), ("runner",), ("runner", "front")])
 def test_a_plugin_outlives_the_agents_processes(fresh_agent: FreshAgent, runs: Path, gate: Gate, victims):
     agent = fresh_agent()
     before = agent.pids
@@ -89,7 +90,7 @@ def test_a_plugin_outlives_the_supervisor_and_the_next_agent_has_its_result(fres
     for name in LANGUAGES:
         assert_right(agent.ended(name.replace(".", "-")), 9)
     assert len(runs.read_text().split()) == 3
-    wait_for(lambda: set(agent.pids) == {"supervisor", "runner", "master", "worker"}, "one agent, complete")
+    wait_for(lambda: set(agent.pids) == {"supervisor", "runner", "front"}, "one agent, complete")
     assert_right(agent.post("work.bash", {"n": 2, "runs": str(runs)}), 2)
 
 
@@ -245,3 +246,33 @@ def test_history_and_results_are_there_after_a_restart(fresh_agent: FreshAgent, 
     assert [agent.command(item["id"]) for item in (done, failed)] == [done, failed]
     assert agent.commands() == [done, failed]
     assert runs.read_text().split() == [done["id"]]
+
+
+HANGS = """
+import sys
+from agent_router.api import server
+from agent_router.commands import objects
+
+def hang(*_):
+    while True:
+        pass
+
+server.HANG_S, objects.call_from_body = 2, hang
+sys.argv = ["agent-router", *sys.argv[4:]]
+from agent_router.cli import main
+main()
+"""
+
+
+def test_a_front_that_hangs_is_ended_by_its_own_alarm(fresh_agent: FreshAgent, gate: Gate):
+    agent = fresh_agent(start=False)
+    agent.prefix = (sys.executable, "-c", HANGS)
+    agent.start()
+    before = agent.pids
+    reply = agent.request("POST", "/v1/methods/stop.never?wait=false", b'{"until": "%s"}' % bytes(gate.path))
+    with agent.connect() as sock:
+        sock.sendall(b"POST /v1/commands/ HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}")
+        wait_for(lambda: agent.pids.get("front", before["front"]) != before["front"], "another front is there")
+    gate.release()
+    assert agent.command(reply.json["id"], wait=True)["command_status"] == "SUCCEEDED"
+    assert agent.pids | {"front": 0} == before | {"front": 0}, "and nothing else was disturbed"

@@ -15,7 +15,7 @@ from tests.support.waiting import HANG_S, wait_for
 
 SEED = 20_250_707
 KILLS, COMMANDS, CLIENTS = 10, 40, 8
-VICTIMS = (("worker",), ("worker",), ("master",), ("runner",), ("runner",), ("runner", "worker"), ("runner", "master"))
+VICTIMS = (("front",), ("front",), ("runner",), ("runner",), ("runner", "front"))
 
 
 class Killer(threading.Thread):
@@ -28,7 +28,7 @@ class Killer(threading.Thread):
     def run(self) -> None:
         for _ in range(KILLS):
             time.sleep(self.dice.uniform(0.0, 0.15))  # any moment
-            wait_for(lambda: {"runner", "master", "worker"} <= set(self.agent.pids), "all are there to be killed")
+            wait_for(lambda: {"runner", "front"} <= set(self.agent.pids), "all are there to be killed")
             self.agent.kill(*self.dice.choice(VICTIMS))
 
 
@@ -104,7 +104,7 @@ def test_thousands_of_commands_leave_memory_and_disk_flat(fresh_agent: FreshAgen
             list(pool.map(lambda n: agent.post("work.python", {"n": n, "runs": "/dev/null"}), range(count)))
 
     run(350)
-    before = {role: processes.rss_kib(agent.pids[role]) for role in ("supervisor", "runner", "worker")}
+    before = {role: processes.rss_kib(agent.pids[role]) for role in ("supervisor", "runner", "front")}
     run(650)
     for role, kib in before.items():
         assert processes.rss_kib(agent.pids[role]) - kib < 1500, f"{role} grows"
@@ -113,7 +113,7 @@ def test_thousands_of_commands_leave_memory_and_disk_flat(fresh_agent: FreshAgen
     sizes = {path.name: path.stat().st_size for path in agent.state.iterdir() if path.is_file()}
     assert all(size < 4 << 20 for size in sizes.values()), sizes
     assert len(list(Path(f"/proc/{agent.pids['runner']}/fd").iterdir())) < 40
-    assert len(list(Path(f"/proc/{agent.pids['worker']}/fd").iterdir())) < 60
+    assert len(list(Path(f"/proc/{agent.pids['front']}/fd").iterdir())) < 60
 
 
 def test_journal_and_history_are_compacted_and_survive_it(fresh_agent: FreshAgent, tmp_path: Path, gate: Gate):
@@ -127,7 +127,7 @@ def test_journal_and_history_are_compacted_and_survive_it(fresh_agent: FreshAgen
     journal = agent.state / "journal"
     wait_for(lambda: journal.stat().st_size < 1 << 20, "the journal is compacted")
     assert running["id"] in journal.read_text()
-    for victims in (("runner",), ("runner", "master")):
+    for victims in (("runner",), ("runner", "front")):
         agent.kill(*victims)
         wait_for(lambda: agent.answers(f"/v1/commands/{ids[-1]}"), "it is back")
     shown = agent.commands()

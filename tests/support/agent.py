@@ -122,13 +122,11 @@ class Agent:
 
     @property
     def pids(self) -> dict[str, int]:
-        """Role to pid: supervisor, runner, master and worker of the front; those that are there."""
+        """Role to pid: supervisor, runner, front; those that are there."""
         found: dict[str, int] = {}
         for pid in processes.marked(MARK, str(self.root)):
             title, above = processes.title(pid), processes.title(processes.parent(pid))
-            if title == "agent-router: front":
-                found["worker" if above == title else "master"] = pid
-            elif title.startswith("agent-router: ") and above != title:  # else a fork that has no title yet
+            if title.startswith("agent-router: ") and above != title:  # else a fork that has no title yet
                 found[title.removeprefix("agent-router: ")] = pid
         return found
 

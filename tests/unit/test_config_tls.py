@@ -22,7 +22,7 @@ class Box:
         self.path = directory / tls.PLACE
         self.said = []
         pair = identity.certificate(["127.0.0.1"], directory / "tls", "test")
-        self.server = tls.Server(partial(context, *pair), str(directory), self.said.append)
+        self.server = tls.TlsWrapper(partial(context, *pair), str(directory), self.said.append)
 
     def tell(self, text):
         new = self.path.with_suffix(".new")

@@ -147,6 +147,9 @@ class LoopWorker(Worker):
             return
         except (OSError, ValueError):
             self._close(client)
+        except Exception:  # a defect of ours costs this client its connection, and nobody else anything
+            self.log.exception("Error handling a connection")
+            self._close(client)
 
     def _read(self, client: Client) -> bool:
         """Read once; whether it makes sense to read again."""

@@ -13,7 +13,8 @@ import uuid
 from collections import OrderedDict
 from typing import Any
 
-from agent_router.catalogue.manifest import TEMPLATE, Manifest
+from agent_router.catalogue.manifest import Manifest
+from agent_router.catalogue.manifest_rules import TEMPLATE
 from agent_router.catalogue.registry import Registry
 from agent_router.commands import batch, end_of_service, execspec, scrub
 from agent_router.commands.calls import Answer, Batch, Call, Translate, Translated

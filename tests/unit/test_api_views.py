@@ -11,6 +11,7 @@ from agent_router.api.app import create_app
 from agent_router.api.later import KNOWN, Parked
 from agent_router.commands.dispatch import Dispatcher
 from agent_router.config.settings import Settings
+from agent_router.schema import subschemas
 
 ROOT = Path(__file__).parents[2]
 RECORD = (
@@ -116,6 +117,14 @@ def test_the_query_parameters_are_those_of_the_openapi_document(client):
         stated = paths[path][method.lower()].get("parameters", ())
         stated = [shared[one["$ref"].rpartition("/")[2]] if "$ref" in one else one for one in stated]
         assert {one["name"] for one in stated if one["in"] == "query"} == set(names), (method, path)
+
+
+def test_a_schema_stands_in_the_document_as_the_plugin_wrote_it():
+    """Only references move, and only where they are some."""
+    moved = subschemas.moved(
+        {"$schema": "x", "$ref": "#/$defs/a", "const": {"$ref": "#/b"}, "properties": {"$ref": {"$schema": 1}}}, "#/x"
+    )
+    assert moved == {"$ref": "#/x/$defs/a", "const": {"$ref": "#/b"}, "properties": {"$ref": {}}}
 
 
 def test_a_method_answers_with_the_result_alone(client, runner):

@@ -11,6 +11,7 @@ import sys
 import time
 import uuid
 from collections import OrderedDict
+from decimal import Decimal
 from typing import Any
 
 from agent_router.catalogue.manifest import Manifest
@@ -281,10 +282,19 @@ def _locks(templates: list[str], request: dict[str, Any]) -> list[str]:
 
 
 def _lock_value(value: Any) -> str:
+    if isinstance(value, float | Decimal) and value == int(value):
+        value = int(value)
     text = str(value)
-    device = text if text.startswith("/dev/") else devices.mounted_at(text) if text.startswith("/") else ""
+    if not text.startswith("/"):
+        return text
+    if "\0" in text:
+        raise RequestError(400, "request_invalid", f"{text!r} contains a zero byte, which no path can hold")
     # One lock for a disk, however it is called, and for what is mounted from it.
-    return devices.whole_disk(os.path.realpath(device)) if device else text
+    real = os.path.realpath("/" + text.lstrip("/"))  # POSIX leaves two slashes at the beginning as they are
+    device = devices.whole_disk(real)
+    if device == real and not real.startswith("/dev/") and (mounted := devices.mounted_at(real)):
+        return devices.whole_disk(os.path.realpath(mounted))
+    return device
 
 
 def _param_variables(manifest: Manifest, request: dict[str, Any]) -> dict[str, str]:

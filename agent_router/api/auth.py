@@ -4,6 +4,7 @@ import hmac
 import logging
 import os
 import re
+import stat
 from urllib.parse import unquote_plus
 
 from agent_router.config.settings import Settings, SettingsError, token_in, token_warning
@@ -41,6 +42,8 @@ class Token:
             info = os.stat(self._path)
         except OSError:
             return  # it was there when the agent started: that one goes on to hold
+        if not stat.S_ISREG(info.st_mode):
+            return  # nobody writes a token into a pipe for us
         key = info.st_mtime_ns, info.st_ino, info.st_size
         if key != self._key:
             self._key = key

@@ -85,6 +85,16 @@ def test_a_file_that_is_filled_within_one_tick_of_the_clock_is_read_again(tmp_pa
     auth.check(token.now(), "", "Bearer the second token of all")
 
 
+def test_a_file_that_becomes_a_pipe_or_a_directory_keeps_nobody_waiting(tmp_path):
+    path = tmp_path / "token"
+    path.write_text(TOKEN)
+    token = auth.Token(Settings(token=TOKEN, token_file=str(path)))
+    for make in (os.mkfifo, os.mkdir):
+        path.unlink(missing_ok=True)
+        make(path)
+        assert token.now() == TOKEN
+
+
 def test_an_empty_file_lets_nobody_in(tmp_path):
     path = tmp_path / "token"
     path.write_text("")

@@ -1,4 +1,4 @@
-"""The Flask application: every route, one error handler, the token check."""
+"""The Flask application: every route, one error handler, who is let in."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.routing import Map, MapAdapter, Rule
 
 from agent_router import __version__
-from agent_router.api import auth, views
+from agent_router.api import auth, query, views, web_pages
 from agent_router.api.context import KEY, Context
 from agent_router.api.errors import error_response, failure_response
-from agent_router.api.later import Ask, BlockingRunner
+from agent_router.api.later import KNOWN, Ask, BlockingRunner
 from agent_router.commands.dispatch import Dispatcher
 from agent_router.commands.judge_process import BlockingJudge
 from agent_router.config.settings import Settings
@@ -42,11 +42,28 @@ class AgentApp(Flask):
         self.url_map.merge_slashes = False  # which would answer with a redirect
         self._token = auth.Token(settings)
         self._fixed: dict[tuple[str, str], FixedPath] = {}
+        self.queries: dict[str, tuple[str, ...]] = {}  # endpoint: names of its query parameters
+
+    def admit(self, environ: dict[str, Any], body: bool) -> None:
+        """RequestError unless the header of a request opens; `body`: whether one follows. Our worker asks this first.
+
+        What needs no token has no body: nobody without one fills the state directory.
+        """
+        if environ["PATH_INFO"] in auth.PUBLIC and not body:
+            return
+        if self._token.now():
+            auth.check(self._token.now(), environ["QUERY_STRING"], environ.get("HTTP_AUTHORIZATION", ""))
+        else:
+            web_pages.refuse(environ)
 
     def preprocess_request(self) -> None:
-        """The token is asked for before anything else is done."""
+        """Nothing else is done before it is clear who asks, and that the query is understood."""
         environ = request.environ
-        self._token.check(environ["PATH_INFO"], environ.get("QUERY_STRING", ""), environ.get("HTTP_AUTHORIZATION", ""))
+        if KNOWN not in environ:
+            self.admit(environ, environ.get("CONTENT_LENGTH", "0") not in ("", "0"))
+        if request.url_rule is not None:
+            names = self.queries[request.url_rule.endpoint]
+            environ[views.QUERY] = query.parsed(environ["QUERY_STRING"], (*names, auth.IN_QUERY))
 
     # There are no hooks, sessions, coroutines or hosts here. Flask would look for them in every request, which
     # takes as long as everything else that it does for GET /v1/status.
@@ -83,9 +100,11 @@ def create_app(dispatcher: Dispatcher, ask: Ask | None = None) -> AgentApp:
     ask = ask or BlockingRunner(dispatcher.settings.state).ask
     status = dumps({"started_at": dispatcher.started_at, "version": __version__})
     app.extensions[KEY] = Context(dispatcher, ask, BlockingJudge(dispatcher).run, status)
-    for method, path, view in views.ROUTES:
+    for method, path, view, names in views.ROUTES:
         for rule in (path,) if path in views.ROOTS else (path, "/v1" + path):
-            app.add_url_rule(rule, f"{view.__name__} {rule}", view, methods=[method], strict_slashes=False)
+            endpoint = f"{view.__name__} {rule}"
+            app.queries[endpoint] = names
+            app.add_url_rule(rule, endpoint, view, methods=[method], strict_slashes=False)
     app.routes_are_complete()
     app.register_error_handler(RequestError, error_response)
     app.register_error_handler(HTTPException, _http_error)

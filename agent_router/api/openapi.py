@@ -10,6 +10,7 @@ from typing import Any
 from agent_router import __version__
 from agent_router.catalogue.manifest import Manifest
 from agent_router.catalogue.registry import Registry
+from agent_router.schema.subschemas import moved
 
 
 @lru_cache(1)
@@ -32,7 +33,7 @@ def _add(shown: dict[str, Any], name: str, manifest: Manifest) -> None:
     schemas = shown["components"]["schemas"]
     for side in ("request", "response"):
         place = f"{name}.{side}"
-        schemas[place] = _moved(getattr(manifest, side).schema, f"#/components/schemas/{place}")
+        schemas[place] = moved(getattr(manifest, side).schema, f"#/components/schemas/{place}")
     data = manifest.data
     errors = "".join(f"\n- `{code}`: {text}" for code, text in data.get("errors", {}).items())
     operation: dict[str, Any] = {
@@ -54,16 +55,3 @@ def _add(shown: dict[str, Any], name: str, manifest: Manifest) -> None:
 
 def _content(name: str) -> dict[str, Any]:
     return {"application/json": {"schema": {"$ref": f"#/components/schemas/{name}"}}}
-
-
-def _moved(node: Any, root: str) -> Any:
-    """A schema with its internal references pointing at its new place."""
-    if isinstance(node, list):
-        return [_moved(item, root) for item in node]
-    if not isinstance(node, dict):
-        return node
-    return {
-        key: root + value[1:] if key in ("$ref", "$dynamicRef") and isinstance(value, str) else _moved(value, root)
-        for key, value in node.items()
-        if key != "$schema"
-    }

@@ -1,42 +1,64 @@
-"""Query parameters."""
+"""Query parameters. A name or value that nobody understands is refused: it may have been meant to prevent a run."""
 
-from urllib.parse import parse_qs
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from urllib.parse import parse_qsl
 
 from agent_router.schema.problems import RequestError
 
 TRUE, FALSE = ("true", "1", "yes"), ("false", "0", "no")
 
+Query = dict[str, str]
 
-def flag(query: str, name: str) -> bool | None:
+
+def parsed(text: str, known: Iterable[str]) -> Query:
+    """Name to value; RequestError 400 for a name that the route does not know, twice the same, or without a value."""
+    found: Query = {}
+    for name, value in parse_qsl(text, keep_blank_values=True) if text else ():
+        if name not in known:
+            raise _wrong(f"The query parameter {name[:40]!r} is unknown here{_hint(name, known)}")
+        if name in found:
+            raise _wrong(f"The query parameter {name} is given twice; give it once")
+        if not value:
+            raise _wrong(f"The query parameter {name} has no value; write {name}=VALUE or leave it out")
+        found[name] = value
+    return found
+
+
+def flag(query: Query, name: str) -> bool | None:
     """A boolean; None if it is not there."""
-    if name + "=" not in query:
+    if name not in query:
         return None
-    values = parse_qs(query, keep_blank_values=True).get(name)
-    if not values:
-        return None
-    text = values[-1].lower()
+    text = query[name].lower()
     if text not in TRUE + FALSE:
-        raise RequestError(400, "query_invalid", f"{name} must be true or false, not {values[-1][:40]!r}")
+        raise _wrong(f"{name} must be true or false, not {query[name][:40]!r}")
     return text in TRUE
 
 
-def value(query: str, name: str) -> str:
-    """A text; "" if it is not there."""
-    if name + "=" not in query:
-        return ""
-    return parse_qs(query).get(name, [""])[-1]
-
-
-def call_options(query: str) -> dict[str, str | float]:
+def call_options(query: Query) -> dict[str, str | float]:
     """id, plan and timeout_s as arguments of Dispatcher.prepare."""
-    if not query:
-        return {}
-    options: dict[str, str | float] = {"id": value(query, "id")}
+    options: dict[str, str | float] = {}
+    if "id" in query:
+        options["id"] = query["id"]
     if flag(query, "plan"):
         options["action"] = "plan"
-    if text := value(query, "timeout_s"):
+    if "timeout_s" in query:
         try:
-            options["timeout_s"] = float(text)
+            options["timeout_s"] = float(query["timeout_s"])
         except ValueError:
-            raise RequestError(400, "timeout_invalid", f"timeout_s is not a number: {text[:40]!r}") from None
+            text = f"timeout_s is not a number: {query['timeout_s'][:40]!r}"
+            raise RequestError(400, "timeout_invalid", text) from None
     return options
+
+
+def _hint(name: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(name.lower()[:40], known, n=1)
+    if near:
+        return f"; did you mean {near[0]}?"
+    return f"; this call takes {', '.join(known)}"
+
+
+def _wrong(message: str) -> RequestError:
+    return RequestError(400, "query_invalid", message)

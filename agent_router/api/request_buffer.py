@@ -6,6 +6,7 @@ No thread waits for a slow sender, no byte is looked at twice, and a large body 
 from __future__ import annotations
 
 from agent_router.ipc.spool import LARGE, Spooled
+from agent_router.schema.problems import RequestError
 
 MAX_HEADER = 32 << 10
 MAX_CHUNK_LINE = 256
@@ -14,15 +15,6 @@ MIB = 1 << 20
 
 HEADER_END = b"\r\n\r\n"
 TLS_HELLO = b"\x16"
-
-
-class Refused(Exception):
-    """The request cannot be taken: `status` and `code` of the answer, str() is the sentence."""
-
-    def __init__(self, status: int, code: str, message: str) -> None:
-        super().__init__(message)
-        self.status = status
-        self.code = code
 
 
 class RequestBuffer:
@@ -48,25 +40,33 @@ class RequestBuffer:
         return bool(self.header or self._waiting)
 
     @property
+    def has_body(self) -> bool:
+        """Whether the header says that one follows."""
+        return self._chunked or self._left + self.length > 0
+
+    @property
     def body(self) -> bytes:
         """The whole body, unless it is spooled."""
         return bytes(self._kept)
 
     def feed(self, data: bytes) -> bool:
-        """Take in data; True when the request is complete. Refused as soon as it cannot be."""
+        """Take in data; True when the request is complete. RequestError as soon as it cannot be."""
         if not self.header:
+            seen = max(0, len(self._waiting) - len(HEADER_END))
             self._waiting += data
-            if not self._take_header():
+            if not self._take_header(seen):
                 return False
             data, self._waiting = bytes(self._waiting[len(self.header) :]), bytearray()
         return self._take_chunks(data) if self._chunked else self._take_body(data)
 
-    def _take_header(self) -> bool:
+    def _take_header(self, seen: int) -> bool:
         if self._waiting[:1] == TLS_HELLO:
-            raise Refused(400, "http_invalid", "Not an HTTP request: it begins like TLS; this port speaks plain HTTP")
-        end = self._waiting.find(HEADER_END)
+            raise RequestError(
+                400, "http_invalid", "Not an HTTP request: it begins like TLS; this port speaks plain HTTP"
+            )
+        end = self._waiting.find(HEADER_END, seen)
         if (len(self._waiting) if end < 0 else end) > MAX_HEADER:
-            raise Refused(431, "request_too_large", f"The headers are larger than {MAX_HEADER >> 10} KiB")
+            raise RequestError(431, "request_too_large", f"The headers are larger than {MAX_HEADER >> 10} KiB")
         if end < 0:
             return False
         self.header = bytes(self._waiting[: end + len(HEADER_END)])
@@ -94,7 +94,7 @@ class RequestBuffer:
             end = data.find(b"\n", at)
             self._waiting += data[at : end + 1 or len(data)]
             if len(self._waiting) > MAX_CHUNK_LINE:
-                raise Refused(400, "http_invalid", "Not an HTTP request: a line between two chunks has no end")
+                raise RequestError(400, "http_invalid", "Not an HTTP request: a line between two chunks has no end")
             if end < 0:
                 return False
             at = end + 1
@@ -107,17 +107,17 @@ class RequestBuffer:
         """A line that is not of a chunk's content; whether it is the last one."""
         self._lines += 1
         if self._lines > MIN_LINES + self.length // BYTES_PER_LINE:  # each costs more than its content
-            raise Refused(400, "http_invalid", "The body comes in too many small chunks")
+            raise RequestError(400, "http_invalid", "The body comes in too many small chunks")
         if self._trailer:
             return not line and self._flush()
         if self._chunk_ended:
             if line:
-                raise Refused(400, "http_invalid", "Not an HTTP request: a chunk is longer than its size")
+                raise RequestError(400, "http_invalid", "Not an HTTP request: a chunk is longer than its size")
             self._chunk_ended = False
             return False
         size = line.split(b";")[0].strip()
         if not size or len(size) > 16 or size.strip(b"0123456789abcdefABCDEF"):
-            raise Refused(400, "http_invalid", f"Not an HTTP request: {size[:20]!r} is not the size of a chunk")
+            raise RequestError(400, "http_invalid", f"Not an HTTP request: {size[:20]!r} is not the size of a chunk")
         self._left = int(size, 16)
         self._limit(self.length + self._left)
         self._trailer = self._left == 0
@@ -143,13 +143,13 @@ class RequestBuffer:
             self.spooled.write(self._kept)
         except OSError as error:
             text = f"The body does not fit in the state directory: {error.strerror}"
-            raise Refused(503, "state_full", text) from None
+            raise RequestError(503, "state_full", text) from None
         self._kept = bytearray()
 
     def _limit(self, length: int) -> None:
         if length > self._max_body:
             text = f"The body is larger than {self._max_body / MIB:g} MiB (setting max_request_mib)"
-            raise Refused(413, "request_too_large", text)
+            raise RequestError(413, "request_too_large", text)
 
 
 def _content_length(header: bytes) -> int:

@@ -25,6 +25,7 @@ from agent_router.schema.validation import TakesLong
 
 # Parsing more than this would be noticed by others.
 LARGE = 128 << 10
+QUERY = "agent.query"  # in a WSGI environment: the query, parsed
 
 
 def _json(body: bytes | Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
@@ -38,8 +39,9 @@ def _body() -> bytes | Spooled:
     return spooled or request.get_data(cache=False)
 
 
-def _query() -> str:
-    return str(request.environ.get("QUERY_STRING", ""))
+def _query() -> query.Query:
+    found: query.Query = request.environ[QUERY]
+    return found
 
 
 def _checked(
@@ -87,8 +89,8 @@ def _park(agent: Context, message: Question, finish: Callable[[Any, bytes], Resp
 
 
 def run_command() -> Response:
-    agent, text, body = context(), _query(), _body()
-    wait, options = query.flag(text, "wait"), query.call_options(text)
+    agent, asked, body = context(), _query(), _body()
+    wait, options = query.flag(asked, "wait"), query.call_options(asked)
 
     def run(call: Call) -> Response:
         return _run(agent, call, wait, lambda record: _json(record))
@@ -97,8 +99,8 @@ def run_command() -> Response:
 
 
 def call_method(name: str) -> Response:
-    agent, text, body = context(), _query(), _body()
-    wait, options = query.flag(text, "wait"), query.call_options(text)
+    agent, asked, body = context(), _query(), _body()
+    wait, options = query.flag(asked, "wait"), query.call_options(asked)
 
     def run(call: Call) -> Response:
         return _run(agent, call, wait is not False, lambda record: _method_answer(call.id, record))
@@ -260,19 +262,21 @@ def v1() -> Response:
 
 # As in IPA, every path but these works with /v1 and without.
 ROOTS = ("/", "/v1/")
-ROUTES: tuple[tuple[str, str, Callable[..., Response]], ...] = (
-    ("POST", "/commands/", run_command),
-    ("GET", "/commands/", list_commands),
-    ("GET", "/commands/<id>", get_command),
-    ("DELETE", "/commands/<id>", cancel_command),
-    ("GET", "/commands/<id>/log", command_log),
-    ("GET", "/commands/<id>/events", command_events),
-    ("GET", "/methods", list_methods),
-    ("GET", "/methods/<name>", get_method),
-    ("POST", "/methods/<name>", call_method),
-    ("GET", "/steps", list_steps),
-    ("GET", "/status", status),
-    ("GET", "/openapi.json", openapi_document),
-    ("GET", "/v1/", v1),
-    ("GET", "/", root),
+CALL = ("wait", "plan", "id", "timeout_s")
+# The last column: the names of the query parameters. Any other is refused; agent_token goes everywhere.
+ROUTES: tuple[tuple[str, str, Callable[..., Response], tuple[str, ...]], ...] = (
+    ("POST", "/commands/", run_command, CALL),
+    ("GET", "/commands/", list_commands, ()),
+    ("GET", "/commands/<id>", get_command, ("wait",)),
+    ("DELETE", "/commands/<id>", cancel_command, ("wait",)),
+    ("GET", "/commands/<id>/log", command_log, ("follow",)),
+    ("GET", "/commands/<id>/events", command_events, ()),
+    ("GET", "/methods", list_methods, ()),
+    ("GET", "/methods/<name>", get_method, ()),
+    ("POST", "/methods/<name>", call_method, CALL),
+    ("GET", "/steps", list_steps, ()),
+    ("GET", "/status", status, ()),
+    ("GET", "/openapi.json", openapi_document, ()),
+    ("GET", "/v1/", v1, ()),
+    ("GET", "/", root, ()),
 )

@@ -14,6 +14,7 @@ import select
 import signal
 import socket
 import ssl
+import sys
 import time
 from functools import partial
 from typing import Any
@@ -26,9 +27,18 @@ from agent_router.api.errors import error_response
 from agent_router.api.followers import Followers
 from agent_router.api.judging import Job, Judging, Outcome
 from agent_router.api.later import Computed, Followed, Parked
-from agent_router.api.request_buffer import Refused, RequestBuffer
+from agent_router.api.request_buffer import RequestBuffer
 from agent_router.api.runner_connection import RunnerConnection
-from agent_router.api.wsgi import NO_REQUEST, BadRequest, Environ, ParserSettings, environ, head, response
+from agent_router.api.wsgi import (
+    NO_REQUEST,
+    BadRequest,
+    Environ,
+    ParserSettings,
+    add_body,
+    environ,
+    head,
+    response,
+)
 from agent_router.config import tls
 from agent_router.ipc import spool
 from agent_router.ipc.loop import Loop
@@ -40,13 +50,16 @@ MAX_CONNECTIONS = 4000
 ARRIVAL_S, LINGER_S, SEND_S = 20.0, 2.0, 30.0
 BYTES_PER_S = 64 << 10  # a large body may take this much longer, in either direction
 ACCEPTS = 64
+GONE = select.EPOLLHUP | select.EPOLLERR
+PROBE_EVERY_S, PROBES = 10, 6
 
 
 class Client:
     """One client: sending its request, waiting for the answer, or being answered."""
 
     __slots__ = (
-        "sock", "addr", "request", "until", "tls_done", "unsent", "question", "job", "fd", "state", "environ", "more"
+        "sock", "addr", "request", "until", "tls_done", "unsent", "question", "job", "fd", "state", "environ", "more",
+        "follower",
     )  # fmt: skip
 
     def __init__(self, sock: socket.socket, addr: Any, request: RequestBuffer, tls: bool) -> None:
@@ -59,7 +72,8 @@ class Client:
         self.unsent: list[memoryview] = []
         self.question = 0  # its number at the runner's connection
         self.job: Job | None = None  # what the judge does for it
-        self.environ: Environ = {**NO_REQUEST}
+        self.environ: Environ = NO_REQUEST  # until the header is here
+        self.follower: Any = None
         self.more: Any = None  # called when everything is sent, instead of closing
         self.state = "reading"
 
@@ -109,7 +123,7 @@ class LoopWorker(Worker):
         """Over its time: a slow sender is told, one that waits is only watched for leaving."""
         if client.state == "waiting":
             client.until = float("inf")
-            self.loop.watch(client.fd, lambda _: self._close(client), select.EPOLLRDHUP)
+            self._watch_for(client, select.EPOLLRDHUP)
         elif client.state == "reading" and client.tls_done and client.request.begun:
             self._refuse(client, RequestError(408, "request_slow", "The request did not arrive in time"))
         else:
@@ -143,6 +157,9 @@ class LoopWorker(Worker):
             return
         except (OSError, ValueError):
             self._close(client)
+        except Exception:  # a defect of ours costs this client its connection, and nobody else anything
+            self.log.exception("Error handling a connection")
+            self._close(client)
 
     def _read(self, client: Client) -> bool:
         """Read once; whether it makes sense to read again."""
@@ -154,18 +171,31 @@ class LoopWorker(Worker):
         if client.state == "lingering":
             return True
         try:
-            if not client.request.feed(data):
-                if client.request.expects_continue:
-                    client.request.expects_continue = False
-                    client.sock.send(b"HTTP/1.1 100 Continue\r\n\r\n")
-                client.until += len(data) / BYTES_PER_S
-                return self.tls is not None
-        except Refused as error:
-            self._refuse(client, RequestError(error.status, error.code, str(error)))
+            complete = client.request.feed(data)
+            if not complete and client.request.header:
+                self._admit(client)
+        except RequestError as error:
+            self._refuse(client, error)
             return False
-        self.loop.unwatch(client.fd)
-        self._handle(client)
-        return False
+        if complete:
+            self.loop.unwatch(client.fd)
+            self._handle(client)
+            return False
+        if client.request.expects_continue:
+            client.request.expects_continue = False
+            client.sock.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+        client.until += len(data) / BYTES_PER_S
+        return self.tls is not None
+
+    def _admit(self, client: Client) -> None:
+        """RequestError unless the header opens: nobody without a token has a body kept here."""
+        if client.environ is not NO_REQUEST:
+            return
+        try:
+            client.environ = environ(client.request.header, client.addr, self.address, self.parser_settings)
+        except BadRequest as error:
+            raise RequestError(400, "http_invalid", str(error)) from None
+        self.wsgi.admit(client.environ, client.request.has_body)
 
     # ---- answering
 
@@ -173,9 +203,10 @@ class LoopWorker(Worker):
         client.state = "waiting"
         client.until = time.monotonic() + 1.0
         try:
-            client.environ = environ(client.request, client.addr, self.address, self.parser_settings)
-        except BadRequest as error:
-            return self._answer(client, error_response(RequestError(400, "http_invalid", str(error))))
+            self._admit(client)
+        except RequestError as error:
+            return self._answer(client, error_response(error))
+        add_body(client.environ, client.request)
         self._answer(client, self.wsgi)
 
     def _answer(self, client: Client, application: Any) -> None:
@@ -239,7 +270,15 @@ class LoopWorker(Worker):
         if events == select.EPOLLOUT:
             self.loop.watch(client.fd, lambda _: self._send(client), events)
         elif events:
-            self.loop.watch(client.fd, lambda _: self._close(client), events)
+            self.loop.watch(client.fd, partial(self._left, client), events)
+
+    def _left(self, client: Client, events: int) -> None:
+        """It is gone, or only sends no more and wants its answer: the kernel finds out in about a minute."""
+        if events & GONE:
+            return self._close(client)
+        probe(client.sock)
+        client.until = sys.float_info.max  # where room is needed it goes before those that surely wait
+        self.loop.change(client.fd, GONE)
 
     def _follow(self, client: Client, followed: Followed) -> None:
         """Send lines as they come; the command's end is asked for like everything else."""
@@ -267,7 +306,7 @@ class LoopWorker(Worker):
             lambda _, record: follower.end(record),
             lambda error: self._close(client),
         )
-        client.environ["agent.follower"] = follower
+        client.follower = follower
         self._send(client)
 
     def _refuse(self, client: Client, error: RequestError) -> None:
@@ -288,8 +327,8 @@ class LoopWorker(Worker):
         del self.clients[client.fd]
         self.runner.forget(client.question)
         self.judging.forget(client.job)
-        if follower := client.environ.get("agent.follower"):
-            self.followers.remove(follower)
+        if client.follower is not None:
+            self.followers.remove(client.follower)
         self.loop.unwatch(client.fd)
         hang_up(client.sock)
 
@@ -300,6 +339,16 @@ def _descriptors() -> int:
     most = 2 * MAX_CONNECTIONS if hard == resource.RLIM_INFINITY else min(hard, 2 * MAX_CONNECTIONS)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
     return most
+
+
+def probe(sock: socket.socket) -> None:
+    """Let the kernel ask whether the other end still exists, until it does not answer."""
+    with contextlib.suppress(OSError):
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for option, value in (
+            (socket.TCP_KEEPIDLE, PROBE_EVERY_S), (socket.TCP_KEEPINTVL, PROBE_EVERY_S), (socket.TCP_KEEPCNT, PROBES),
+        ):  # fmt: skip
+            sock.setsockopt(socket.IPPROTO_TCP, option, value)
 
 
 def hang_up(sock: socket.socket) -> None:

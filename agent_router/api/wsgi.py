@@ -38,10 +38,10 @@ class BadRequest(Exception):
     """str() says what is wrong with the HTTP of a request."""
 
 
-def environ(request: RequestBuffer, peer: Any, server: Any, settings: ParserSettings) -> Environ:
-    """The WSGI environment; gunicorn's parser reads the header, the body is in the buffer."""
+def environ(header: bytes, peer: Any, server: Any, settings: ParserSettings) -> Environ:
+    """The WSGI environment of a header, which gunicorn's parser reads; `add_body` completes it."""
     try:
-        parsed = next(gunicorn_http.get_parser(settings, iter([request.header]), peer))
+        parsed = next(gunicorn_http.get_parser(settings, iter([header]), peer))
         parsed._expected_100_continue = False
     except (ParseException, StopIteration, OSError, ValueError) as error:
         raise BadRequest(f"Not an HTTP request: {error}") from None
@@ -55,10 +55,8 @@ def environ(request: RequestBuffer, peer: Any, server: Any, settings: ParserSett
         "SERVER_PORT": str(server[1]),
         "SERVER_PROTOCOL": "HTTP/1.1",
         "REMOTE_ADDR": peer[0] if isinstance(peer, tuple) else "",
-        "CONTENT_LENGTH": str(request.length),
         "wsgi.version": (1, 0),
         "wsgi.url_scheme": "https" if settings.is_ssl else "http",
-        "wsgi.input": io.BytesIO(b"" if request.spooled else request.body),
         "wsgi.input_terminated": True,
         "wsgi.errors": sys.stderr,
         "wsgi.multithread": False,
@@ -70,11 +68,18 @@ def environ(request: RequestBuffer, peer: Any, server: Any, settings: ParserSett
         key = f"HTTP_{name.replace('-', '_')}"
         if key == "HTTP_CONTENT_TYPE":
             made["CONTENT_TYPE"] = value
+        elif key == "HTTP_HOST" and key in made:  # RFC 9112, 3.2
+            raise BadRequest("Not an HTTP request: the header Host is given twice")
         elif key != "HTTP_CONTENT_LENGTH":
             made[key] = f"{made[key]},{value}" if key in made else value
+    return made
+
+
+def add_body(made: Environ, request: RequestBuffer) -> None:
+    made["CONTENT_LENGTH"] = str(request.length)
+    made["wsgi.input"] = io.BytesIO(b"" if request.spooled else request.body)
     if request.spooled is not None:
         made["agent.spooled"] = request.spooled
-    return made
 
 
 def response(application: Any, environ: Environ) -> tuple[str, list[tuple[str, str]], Any]:

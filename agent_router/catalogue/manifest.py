@@ -5,20 +5,21 @@ docs/plugin-protocol.md raises ManifestError with every reason.
 """
 
 import hashlib
-import re
 from collections import deque
+from decimal import Decimal
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 from weakref import WeakValueDictionary
 
+from agent_router.catalogue import manifest_rules
 from agent_router.schema import annotations
 from agent_router.schema.jsontext import BadJSON, parse
 from agent_router.schema.problems import Problem
 from agent_router.schema.validation import Validator, schema_problems
 
 MAX_BYTES = 4 << 20
-TEMPLATE = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
+SCHEMAS = ("request", "response", "$defs", "examples", "exec")  # numbers in these stay exact
 
 
 class ManifestError(Exception):
@@ -106,77 +107,33 @@ def _checked(raw: bytes) -> dict[str, Any]:
         data = parse(raw)
     except BadJSON as error:
         raise ManifestError([Problem("$", str(error))]) from None
-    problems = _meta_validator().problems(data)
+    meta = _meta_validator()
+    problems = manifest_rules.unknown_keys(data, meta.schema)
+    if problems:  # about the others
+        data = {key: value for key, value in data.items() if key in meta.schema["properties"]}
+    problems += meta.problems(data)
     if not problems:
-        for side in ("request", "response"):
-            problems += schema_problems(_with_defs(data, side), f"$.{side}")
-        problems += _own_rules(data)
+        data = {key: value if key in SCHEMAS else _plain(value) for key, value in data.items()}
+        schemas = {side: _with_defs(data, side) for side in ("request", "response")}
+        for side, schema in schemas.items():
+            problems += schema_problems(schema, f"$.{side}")
+        problems = problems or manifest_rules.problems(data, schemas)
     if problems:
         raise ManifestError(problems)
     assert isinstance(data, dict)
     return data
 
 
+def _plain(value: Any) -> Any:
+    """Without Decimals: what no schema is made of is calculated with, and goes into messages."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    return float(value) if isinstance(value, Decimal) else value
+
+
 def _with_defs(data: dict[str, Any], side: str) -> dict[str, Any]:
     schema: dict[str, Any] = data[side]
     shared = data.get("$defs")
     return {**schema, "$defs": {**shared, **schema.get("$defs", {})}} if shared else schema
-
-
-def _own_rules(data: dict[str, Any]) -> list[Problem]:
-    """What the meta-schema cannot say."""
-    problems = []
-    if data["request"].get("type") != "object":
-        problems.append(Problem("$.request.type", 'must be "object": a request is always a JSON object'))
-    known, always = _request_keys(data["request"])
-    for lock in data.get("locks", ()):
-        problems += [
-            Problem("$.locks", f"{lock!r} needs {key!r}, which the request schema must require")
-            for key in TEMPLATE.findall(lock)
-            if key not in always
-        ]
-    if "closes" in data and "plan" in data.get("supports", ()):
-        problems.append(Problem("$.closes", "goes with no plan: a plan that succeeded would end the serving too"))
-    if "exec" in data:
-        problems += _exec_rules(data["exec"], known, always)
-        problems += [
-            Problem("$.exec.argv", f"{key!r} is writeOnly, and arguments are no secret (ps shows them); use stdin")
-            for key in TEMPLATE.findall(str(data["exec"]["argv"]))
-            if annotations.marked(_with_defs(data, "request"), {key: ""}, "writeOnly", True)
-        ]
-    return problems
-
-
-def _request_keys(schema: dict[str, Any]) -> tuple[set[str], set[str]]:
-    """Names of the properties, and of those whose value is always there (required or default)."""
-    properties = schema.get("properties", {})
-    defaults = {name for name, part in properties.items() if isinstance(part, dict) and "default" in part}
-    return set(properties), set(schema.get("required", ())) | defaults
-
-
-def _exec_rules(spec: dict[str, Any], known: set[str], always: set[str]) -> list[Problem]:
-    problems = []
-    for element in spec["argv"]:
-        conditional = isinstance(element, dict)
-        if conditional and element["when"] not in known:
-            problems.append(Problem("$.exec.argv", f"no request property is called {element['when']!r}"))
-        allowed = always | ({element["when"]} if conditional else set())
-        for text in element["argv"] if conditional else [element]:
-            problems += [
-                Problem("$.exec.argv", f"{text!r} needs {key!r}: require it, give it a default, or use when")
-                for key in TEMPLATE.findall(text)
-                if key not in allowed
-            ]
-    if (spec.get("stdout") == "regex") != ("regex" in spec):
-        problems.append(Problem("$.exec.regex", "goes together with stdout: regex"))
-    if "regex" in spec:
-        try:
-            if not re.compile(spec["regex"]).groupindex:
-                problems.append(Problem("$.exec.regex", "has no named group such as (?P<version>...)"))
-        except re.error as error:
-            problems.append(Problem("$.exec.regex", f"not a regular expression: {error}"))
-    if "success" in spec:
-        problems += schema_problems(spec["success"], "$.exec.success")
-        if not problems and not Validator(spec["success"]).problems({}):
-            problems.append(Problem("$.exec.success", "accepts {}: it could never tell a failure"))
-    return problems

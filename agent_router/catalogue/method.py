@@ -1,6 +1,7 @@
 """One method: a name, the two files that make it, and its state with the reason."""
 
 import hashlib
+import logging
 import os
 import re
 from dataclasses import dataclass, field
@@ -21,6 +22,11 @@ STATUS = {
 }  # fmt: skip
 
 FileKey = tuple[int, ...]
+
+# Of files with programs; a method name may end so, but hardly ever does.
+SUFFIXES = ("sh", "bash", "py", "pl", "rb", "js", "lua", "exe", "bin")
+
+log = logging.getLogger("agent_router")
 
 
 def good_name(name: str) -> bool:
@@ -60,7 +66,12 @@ class Method:
             return
         self.keys = keys
         self.rival = False
-        self.state, self.reason = self._judge(search_path)
+        try:
+            self.state, self.reason = self._judge(search_path)
+        except Exception as error:  # a defect of ours is this method's fault as far as the others are concerned
+            log.exception("Error looking at %s", self.name)
+            self.manifest = None
+            self.state, self.reason = "invalid", f"the agent failed to read it: {type(error).__name__}: {error}"
 
     def refuse(self, reason: str) -> None:
         """Invalid because of another method, until the next look."""
@@ -103,7 +114,8 @@ class Method:
         if not self.executables:
             return "incomplete", f"there is {self.manifests[0]} but no executable {self.name}"
         if not self.manifests:
-            return "incomplete", f"there is {self.executables[0]} but no manifest {self.name}.json"
+            reason = f"there is {self.executables[0]} but no manifest {self.name}.json"
+            return "incomplete", reason + _suffix_hint(self.name)
         executable = self.executables[0]
         try:
             reason = distrust(executable) or distrust(self.manifests[0])
@@ -114,8 +126,8 @@ class Method:
             return "invalid", f"{self.manifests[0]}: {error}"
         except OSError as error:
             return "invalid", f"{error.filename}: {error.strerror}"
-        if not os.access(executable, os.X_OK):
-            return "invalid", f"{executable} is not executable; chmod 755 {executable}"
+        if reason := not_startable(executable):
+            return "invalid", reason
         return self._fits_machine(self.manifest, executable, search_path)
 
     def _fits_machine(self, manifest: Manifest, executable: str, search_path: str) -> tuple[str, str]:
@@ -124,6 +136,25 @@ class Method:
             return "not_for_this_hardware", reason
         reason = missing_interpreter(executable) or requirements.missing(manifest.data.get("needs", {}), search_path)
         return ("unavailable", reason) if reason else (READY, "")
+
+
+def _suffix_hint(name: str) -> str:
+    """For who gave the executable the suffix that such files have elsewhere."""
+    meant, _, suffix = name.rpartition(".")
+    if suffix not in SUFFIXES or not good_name(meant):
+        return ""
+    return f"; the file name is the method name, without a suffix: if {meant} is meant, rename it to {meant}"
+
+
+def not_startable(executable: str) -> str:
+    """What is wrong with the file itself, or ""."""
+    if not os.access(executable, os.X_OK):
+        return f"{executable} is not executable; chmod 755 {executable}"
+    with open(executable, "rb") as file:
+        line = file.readline(256)
+    if not (line.startswith(b"#!") and line.endswith(b"\r\n")):
+        return ""
+    return f"the lines of {executable} end as on Windows, with CR LF; convert it: sed -i 's/\\r$//' {executable}"
 
 
 def missing_interpreter(executable: str) -> str:

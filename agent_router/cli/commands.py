@@ -92,7 +92,7 @@ def agent(options: dict[str, Any], url: str = "") -> Iterator[Transport]:
 
 def _settings(options: dict[str, Any]) -> Settings:
     # Nothing listens here, so the listening settings need not be valid, or even readable.
-    flags: dict[str, Any] = {"host": "127.0.0.1", "token": "", "token_file": "", "cert": "", "key": ""}
+    flags: dict[str, Any] = {"host": "127.0.0.1", "token": None, "token_file": None, "cert": None, "key": None}
     flags |= {name: list(options[name]) for name in ("plugins", "schemas", "devices") if options.get(name)}
     if options.get("no_bundled"):
         flags["bundled"] = False

@@ -12,9 +12,11 @@ import time
 import uuid
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
+from decimal import Decimal
 from typing import Any
 
-from agent_router.catalogue.manifest import TEMPLATE, Manifest
+from agent_router.catalogue.manifest import Manifest
+from agent_router.catalogue.manifest_rules import TEMPLATE
 from agent_router.catalogue.registry import Registry
 from agent_router.commands import batch, end_of_service, execspec, scrub
 from agent_router.commands.calls import Answer, Batch, Call, Translate, Translated
@@ -342,10 +344,19 @@ def _locks(templates: list[str], request: dict[str, Any]) -> list[str]:
 
 
 def _lock_value(value: Any) -> str:
+    if isinstance(value, float | Decimal) and value == int(value):
+        value = int(value)
     text = str(value)
-    device = text if text.startswith("/dev/") else devices.mounted_at(text) if text.startswith("/") else ""
+    if not text.startswith("/"):
+        return text
+    if "\0" in text:
+        raise RequestError(400, "request_invalid", f"{text!r} contains a zero byte, which no path can hold")
     # One lock for a disk, however it is called, and for what is mounted from it.
-    return devices.whole_disk(os.path.realpath(device)) if device else text
+    real = os.path.realpath("/" + text.lstrip("/"))  # POSIX leaves two slashes at the beginning as they are
+    device = devices.whole_disk(real)
+    if device == real and not real.startswith("/dev/") and (mounted := devices.mounted_at(real)):
+        return devices.whole_disk(os.path.realpath(mounted))
+    return device
 
 
 def _param_variables(manifest: Manifest, request: dict[str, Any]) -> dict[str, str]:

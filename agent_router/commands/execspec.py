@@ -7,7 +7,7 @@ import json
 import re
 from typing import Any
 
-from agent_router.catalogue.manifest import TEMPLATE
+from agent_router.catalogue.manifest_rules import TEMPLATE
 from agent_router.schema.jsontext import BadJSON, dumps, parse
 from agent_router.schema.pointer import resolve
 from agent_router.schema.problems import Problem, RequestError

@@ -4,6 +4,7 @@ The runner keeps bytes; this decides what they mean, by the outcome table of
 docs/plugin-protocol.md, and makes the command object that clients and Ironic read.
 """
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,6 +20,9 @@ from agent_router.schema.problems import Problem
 BY_STATUS = {64: ("InvalidRequest", 400), 69: ("Incompatible", 501), 75: ("Retry", 503), 77: ("Refused", 403)}
 BY_OUTCOME = {"invalid": 64, "incompatible": 69, "retry": 75, "refused": 77, "failed": 1}
 EXCERPT = 500
+SHOWN = 60  # characters of a text that is quoted in a sentence
+PLACE = re.compile(r"at line (\d+) column (\d+)")
+FAILED_LINE = re.compile(r"<3>((?:\S+, )?line \d+: .*)")
 
 BY_REASON = {
     "timeout": ("Timeout", 504, "it did not finish within {timeout_s:g} s"),
@@ -84,7 +88,8 @@ def _judge_answer(
     try:
         answer = read()
     except (BadJSON, ValueError) as error:
-        return _failure("InvalidJSON", 500, f"its output is not one JSON value: {error}", _excerpt(ended))
+        text = f"its output is not one JSON value: {error}{_what_stands_there(ended.out, str(error))}"
+        return _failure("InvalidJSON", 500, text, _excerpt(ended))
     if isinstance(answer, dict) and isinstance(answer.get("error"), dict) and "message" in answer["error"]:
         return _error_object(ended, answer, "PluginFailed", 500, "")
     success = manifest.success
@@ -127,7 +132,12 @@ def _by_status(ended: Ended, status: int, shown: int | None = None, words: str =
         return _error_object(ended, answer, type, code, how)
     if words:  # the program's own sentence; its output would only say it again
         return _failure(type, code, f"{words} ({how})")
-    words = _last_words(_log(ended)) or _last_words(_output(ended)[:EXCERPT])
+    log, line = _failed_line(_log(ended))
+    words = _last_words(log)
+    if line and words in line:
+        words, line = line, ""
+    words = words or _last_words(_output(ended)[:EXCERPT])
+    how = f"{line}; {how}" if line else how
     message = f"{words} ({how})" if words else f"it ended with {how} and said nothing"
     return _failure(type, code, message, _excerpt(ended))
 
@@ -199,6 +209,32 @@ def _log(ended: Ended) -> str:
 
 def _problem_list(problems: list[Problem]) -> str:
     return "\n".join(map(str, problems))
+
+
+def _what_stands_there(out: bytes, error: str) -> str:
+    """The text at the place that the error names: a banner before the JSON, a second value after it."""
+    place = PLACE.search(error)
+    lines = out.decode(errors="replace").split("\n")
+    if place is None or int(place[1]) > len(lines):
+        return ""
+    found = lines[int(place[1]) - 1][int(place[2]) - 1 :].strip()[:SHOWN]
+    return found and f", where {found!r} stands; what is no response belongs on standard error"
+
+
+def _failed_line(log: str) -> tuple[str, str]:
+    """What plugin.sh says at the end of the log when a command ends the plugin, and the log before that.
+
+    It may say it several times, for a command in a subshell first. What a tool itself said of its failure stands
+    before, if anything: lines that a plugin marked as information do not count as such.
+    """
+    lines = log.rstrip().split("\n")
+    where = ""
+    while lines and (found := FAILED_LINE.fullmatch(lines[-1].strip())):
+        where = found[1]
+        del lines[-1]
+    if where:
+        lines = [line for line in lines if not line.startswith(("<5>", "<6>", "<7>"))]
+    return "\n".join(lines), where
 
 
 def _last_words(text: str) -> str:

@@ -9,7 +9,7 @@ MIB = 1 << 20
 MAX_REQUEST_MIB = 512  # a request is held in memory several times
 # sun_path has 108 bytes with the null at its end (unix(7)); the longest name below the directory is /runner.sock.
 STATE_MAX_BYTES = 107 - len("/runner.sock")
-LEAST_TOKEN = 16  # characters
+LEAST_TOKEN, MOST_TOKEN = 16, 4096  # characters
 GOOD_TOKEN = "`openssl rand -hex 24` makes a good one"
 
 
@@ -100,11 +100,13 @@ def token_in(path: str, host: str) -> str:
     """What stands in the file `path`, checked; nothing is a mistake there, since it would let everybody in."""
     try:
         with open(path) as file:
-            found = file.read().strip()
+            found = file.read(MOST_TOKEN + 1).strip()
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"token_file {path} cannot be read: {error}; give the path of a text file") from None
     if not found:
         raise SettingsError(f"token_file {path} is empty; {GOOD_TOKEN}")
+    if len(found) > MOST_TOKEN:
+        raise SettingsError(f"token_file {path} holds more than {MOST_TOKEN} characters; {GOOD_TOKEN}")
     check_token(found, host, f"the token in {path}")
     return found
 
@@ -151,10 +153,12 @@ def bundled_dir(kind: str) -> Path:
 
 
 def load(flags: Mapping[str, Any], environ: Mapping[str, str], config: str = "") -> Settings:
-    """Merge the sources; `flags` holds only what was given on the command line."""
+    """Merge the sources; `flags` holds only what was given on the command line, None for what must not be set."""
     config = config or environ.get("AGENT_ROUTER_CONFIG", "")
     merged = {**(_from_file(config) if config else {}), **_from_environ(environ), **flags}
-    settings = Settings(**merged)
+    if merged.get("token_file") == "":  # --token-file "$FILE" where nothing has set FILE
+        raise SettingsError("token_file is empty, which would let everybody in; name a file, or leave the setting out")
+    settings = Settings(**{name: value for name, value in merged.items() if value is not None})
     settings.check()
     return settings
 

@@ -72,15 +72,18 @@ def patterns_of(text: str) -> list[str]:
 
 
 def whole_disk(real: str) -> str:
-    """/dev/sda for /dev/sda1; anything that is not a partition is returned unchanged."""
+    """/dev/sda for /dev/sda1, and for any other node of that disk; what is no block device is returned unchanged."""
     try:
-        device = os.stat(real).st_rdev
+        info = os.stat(real)
     except (OSError, ValueError):
         return real
-    place = os.path.realpath(f"{SYS_BLOCK}/{os.major(device)}:{os.minor(device)}")
-    if os.path.exists(place + "/partition"):
-        return "/dev/" + os.path.basename(os.path.dirname(place)).replace("!", "/")
-    return real
+    if not stat.S_ISBLK(info.st_mode):
+        return real
+    place = os.path.realpath(f"{SYS_BLOCK}/{os.major(info.st_rdev)}:{os.minor(info.st_rdev)}")
+    if place.startswith(SYS_BLOCK):  # sysfs does not know it
+        return real
+    disk = os.path.dirname(place) if os.path.exists(place + "/partition") else place
+    return "/dev/" + os.path.basename(disk).replace("!", "/")
 
 
 def mounts(directory: str) -> dict[str, str]:

@@ -4,8 +4,17 @@
 #                              null (no value), array (of strings, takes all that follows)
 #   fail CODE MESSAGE          print an error and exit 1; refuse: exit 77, retry: 75, incompatible: 69
 #   progress DONE [TOTAL [UNIT [MESSAGE]]]; warn TEXT; critical on|off; log TEXT
-# Call fail outside $( ): inside, its answer would be captured instead of printed.
-set -euo pipefail
+# Inside $( ), fail ends only the substitution, and its message goes to the log; the plugin then ends by set -e.
+# A command that ends the plugin by set -e is named in the log, with its line.
+set -Eeuo pipefail
+trap '_failed "$LINENO" "$BASH_COMMAND" "${BASH_SOURCE[0]-}"' ERR
+
+_failed() { # on standard error only: in a subshell the trap is called there and outside
+    [[ $- == *e* ]] || return 0
+    local file=''
+    [[ -z $3 || $3 == "$0" ]] || file="${3##*/}, "
+    printf '<3>%sline %s: %.200s\n' "$file" "$1" "${2%%$'\n'*}" >&2
+}
 
 json_string() { # sets REPLY to the JSON text of $1; pure bash, because jq costs 25 ms a call
     local s=$1 i c
@@ -48,7 +57,9 @@ reply() {
             null) REPLY=null ;;
             array) json_array "$@" && set -- ;;
             string) json_string "${1?reply: $key has no value}" && shift ;;
-            number | bool | json) REPLY=${1?reply: $key has no value} && shift ;;
+            number) _matching '^-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?$' "${@:1:1}" && shift ;;
+            bool) _matching '^(true|false)$' "${@:1:1}" && shift ;;
+            json) REPLY=${1?reply: $key has no value} && shift ;;
             *) echo "reply: unknown type $type of $key" >&2 && exit 70 ;;
         esac
         local value=$REPLY
@@ -58,7 +69,13 @@ reply() {
     printf '{%s}\n' "$out"
 }
 
+_matching() { # REGEX VALUE: sets REPLY to the value; for reply, whose key and type it names
+    REPLY=${2?reply: $key has no value}
+    [[ $REPLY =~ $1 ]] || { echo "reply: '$REPLY' is no $type, which $key must be" >&2 && exit 70; }
+}
+
 _error() { # STATUS CODE MESSAGE
+    ((BASH_SUBSHELL == 0)) || printf '<3>%s\n' "${3:-$2}" >&2
     json_string "$2"
     local code=$REPLY
     json_string "${3:-$2}"

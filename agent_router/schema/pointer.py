@@ -1,6 +1,9 @@
 """JSON Pointers (RFC 6901)."""
 
+import re
 from typing import Any
+
+_INDEX = re.compile("0|[1-9][0-9]{0,8}")
 
 
 def resolve(root: Any, pointer: str) -> Any:
@@ -10,7 +13,7 @@ def resolve(root: Any, pointer: str) -> Any:
         part = part.replace("~1", "/").replace("~0", "~")
         if isinstance(node, dict) and part in node:
             node = node[part]
-        elif isinstance(node, list) and part.isdigit() and int(part) < len(node):
+        elif isinstance(node, list) and _INDEX.fullmatch(part) and int(part) < len(node):
             node = node[int(part)]
         else:
             return None

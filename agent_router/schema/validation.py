@@ -22,6 +22,7 @@ QUICK = 4 << 20  # schemas times bytes: a tenth of a second at the worst, as a r
 Schema = dict[str, Any]
 
 _DECIMAL = re.compile(r"Decimal\('([^']*)'\)")
+_INDEX = re.compile("0|[1-9][0-9]{0,8}")
 _SCHEMA_MAPS = ("properties", "patternProperties", "$defs", "dependentSchemas")
 
 
@@ -80,13 +81,17 @@ def shorten(text: str) -> str:
 
 def schema_problems(schema: Schema, at: str) -> list[Problem]:
     """Why `schema` (which stands at JSON path `at`) is not a self-contained JSON Schema 2020-12."""
-    found = list(_own_problems(schema, schema, at)) or list(cost.problems(schema, at))
-    if not found and not ((rs := fast_library()) is not None and rs.meta.is_valid(schema)):
-        import jsonschema
+    # The standard first: whoever walks through the schema later relies on it.
+    return _standard_problems(schema, at) or list(_own_problems(schema, schema, at)) or list(cost.problems(schema, at))
 
-        meta = jsonschema.Draft202012Validator(jsonschema.Draft202012Validator.META_SCHEMA)
-        found = [Problem(at + error.json_path[1:], shorten(error.message)) for error in meta.iter_errors(schema)]
-    return found
+
+def _standard_problems(schema: Schema, at: str) -> list[Problem]:
+    if (rs := fast_library()) is not None and rs.meta.is_valid(schema):
+        return []
+    import jsonschema
+
+    meta = jsonschema.Draft202012Validator(jsonschema.Draft202012Validator.META_SCHEMA)
+    return [Problem(at + error.json_path[1:], shorten(error.message)) for error in meta.iter_errors(schema)]
 
 
 def _own_problems(node: Any, root: Schema, at: str) -> Iterator[Problem]:
@@ -111,7 +116,9 @@ def _own_problems(node: Any, root: Schema, at: str) -> Iterator[Problem]:
 
 def _word_problems(key: str, text: str, root: Schema, at: str) -> Iterator[Problem]:
     if key in ("$ref", "$dynamicRef"):
-        if not text.startswith("#") or not isinstance(resolve(root, text[1:]), dict | bool):
+        if "%" in text:  # decoded by some
+            yield Problem(at, f"{text!r} holds a %; give that definition a name without one")
+        elif not text.startswith("#") or not isinstance(resolve(root, text[1:]), dict | bool):
             yield Problem(at, f"{text!r} points at no schema in this one; put it into $defs")
     elif key == "$id" or (key == "$schema" and text.rstrip("#") != "https://json-schema.org/draft/2020-12/schema"):
         yield Problem(at, "not needed: every schema here is a local one of draft 2020-12")
@@ -122,5 +129,5 @@ def _word_problems(key: str, text: str, root: Schema, at: str) -> Iterator[Probl
 def _regex_problems(pattern: str, at: str) -> Iterator[Problem]:
     try:
         re.compile(python_regex(pattern))
-    except re.error as error:
+    except (re.error, OverflowError, RecursionError) as error:
         yield Problem(at, f"{pattern!r} is not a regular expression: {error}")

@@ -75,6 +75,20 @@ def test_the_token_is_taken_as_header_or_query_and_never_written(guarded: Agent)
     assert PLAIN.encode() not in written(guarded)
 
 
+@pytest.mark.parametrize("head", [
+    b"POST /v1/commands/ HTTP/1.1\r\nHost: x\r\nContent-Length: 4000000\r\nExpect: 100-continue\r\n\r\n",
+    b"POST /v1/methods/test.echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n7f0000\r\n",
+    b"POST /v1/status HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n",
+    b"POST / HTTP/1.1\r\nContent-Length: 1\r\n\r\n",
+])  # fmt: skip
+def test_nobody_without_the_token_is_asked_for_a_body(guarded: Agent, head):
+    with guarded.connect() as sock:
+        sock.sendall(head)
+        answer = b"".join(iter(lambda: sock.recv(65536), b""))
+    assert answer.startswith(b"HTTP/1.1 401 ")
+    assert b'"code":"token_invalid"' in answer
+
+
 def test_status_and_root_need_no_token(guarded: Agent):
     for path in ("/", "/v1/", "/v1/status", "/status"):
         assert guarded.request("GET", path).status == 200
@@ -86,6 +100,35 @@ def test_a_token_may_come_from_the_environment(fresh_agent: FreshAgent, monkeypa
     agent = fresh_agent()
     assert agent.request("GET", "/v1/methods").status == 401
     assert agent.request("GET", f"/v1/methods?agent_token={QUOTED}").status == 200
+
+
+# ---- no token: web pages
+
+PAGES = [
+    {"Origin": "http://evil.example", "Content-Type": "text/plain", "Sec-Fetch-Site": "cross-site"},
+    {"Origin": "null", "Content-Type": "application/x-www-form-urlencoded"},
+    {"Host": "evil.example:9999", "Origin": "http://evil.example:9999", "Content-Type": "application/json"},
+    {"Host": "evil.example:9999", "Content-Type": "application/json"},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("headers", PAGES)
+@pytest.mark.parametrize(("path", "body"), [
+    ("/v1/methods/lock.none", b"{}"), ("/v1/commands/?wait=true", b'{"name": "lock.none", "params": {}}'),
+])  # fmt: skip
+def test_no_web_page_runs_anything(agent: Agent, headers, path, body):
+    before = agent.commands()
+    reply = agent.request("POST", path, body, **headers)
+    assert (reply.status, reply.problem["code"]) in ((403, "origin_foreign"), (403, "host_unknown"))
+    assert agent.commands() == before
+    assert agent.request("DELETE", "/v1/commands/x", None, **headers).status == 403
+
+
+def test_a_token_is_all_that_counts_where_there_is_one(guarded: Agent):
+    """A page does not know it; a proxy or a tool in a browser may send what it likes."""
+    for headers in PAGES:
+        reply = guarded.request("POST", "/v1/methods/lock.none", b"{}", Authorization=f"Bearer {PLAIN}", **headers)
+        assert reply.status == 200
 
 
 # ---- TLS

@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import socket
+import struct
 import sys
 import time
 from collections.abc import Iterator
@@ -112,7 +113,6 @@ def test_a_client_that_goes_away_does_not_stop_its_command(agent: Agent, tmp_pat
         with agent.connect() as sock:
             head = f"POST /v1/commands/?wait=true&id={id} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n"
             sock.sendall(head.encode() + body)
-    wait_for(lambda: open_sockets(worker) <= before, "nothing is parked for those who left")
     wait_for(lambda: runs.exists() and len(runs.read_text().split()) == len(ids), "all have begun")
     for id in ids[3:]:
         assert agent.request("DELETE", f"/v1/commands/{id}?wait=true").json["command_error"]["type"] == "Cancelled"
@@ -120,6 +120,44 @@ def test_a_client_that_goes_away_does_not_stop_its_command(agent: Agent, tmp_pat
     for number, id in enumerate(ids[:3]):
         assert agent.command(id, wait=True)["command_result"] == {"square": number * number}
     assert sorted(runs.read_text().split()) == sorted(ids)
+    wait_for(lambda: open_sockets(worker) <= before, "nothing is parked for those who left")
+
+
+def test_a_client_whose_connection_breaks_is_forgotten_at_once(agent: Agent, gate: Gate):
+    worker, id = agent.pids["worker"], agent.post("stop.never", {"until": str(gate)}, wait=False)["id"]
+    before = open_sockets(worker)
+    for path in (f"/v1/commands/{id}?wait=true", f"/v1/commands/{id}/log?follow=true"):
+        with agent.connect() as sock:
+            sock.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+            wait_for(lambda: open_sockets(worker) > before, "the request is there")
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # close() resets it
+    wait_for(lambda: open_sockets(worker) <= before, "both are forgotten")
+    assert agent.command(id)["command_status"] == "RUNNING"
+
+
+HALF = [
+    ("POST /v1/methods/stop.never?id=ID&timeout_s=3", b"HTTP/1.1 504 "),
+    ("GET /v1/commands/ID?wait=true", b"HTTP/1.1 200 "),
+    ("GET /v1/commands/ID/log?follow=true", b"HTTP/1.1 200 "), ("GET /v1/commands/ID/events", b"HTTP/1.1 200 "),
+]  # fmt: skip
+
+
+def test_a_client_that_closes_its_sending_side_gets_its_answer(agent: Agent, crowd: ExitStack, gate: Gate):
+    """As nc -N and socat do. It waits longer than a client that is gone would be kept."""
+    body = json.dumps({"until": str(gate)}).encode()
+    waiting = []
+    for number, (what, start) in enumerate(HALF):
+        id = f"half-{number}-{os.getpid()}"
+        if what.startswith("GET"):
+            agent.post("stop.never", {"until": str(gate)}, wait=False, id=id, timeout_s=8)
+        sock = crowd.enter_context(agent.connect())
+        length = len(body) if what.startswith("POST") else 0
+        head = f"{what.replace('ID', id)} HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n".encode()
+        sock.sendall(head + body[:length])
+        sock.shutdown(socket.SHUT_WR)
+        waiting.append((sock, start))
+    for sock, start in waiting:
+        assert b"".join(iter(lambda sock=sock: sock.recv(65536), b"")).startswith(start)
 
 
 WAITING = [

@@ -2,8 +2,9 @@ import random
 
 import pytest
 
-from agent_router.api.request_buffer import BYTES_PER_LINE, MAX_HEADER, MIN_LINES, Refused, RequestBuffer
+from agent_router.api.request_buffer import BYTES_PER_LINE, MAX_HEADER, MIN_LINES, RequestBuffer
 from agent_router.ipc import spool
+from agent_router.schema.problems import RequestError
 from tests.support.seeds import seeds
 
 LIMIT = 1000
@@ -65,7 +66,7 @@ def test_random_chunks_in_random_pieces(seed):
 
 def refusal(data, size):
     buffer = RequestBuffer(LIMIT, "/nonexistent")
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(RequestError) as caught:
         for at in range(0, len(data), size):
             assert not buffer.feed(data[at : at + size])
     return caught.value.status
@@ -100,7 +101,7 @@ def test_limits_hold_however_the_bytes_arrive(data, status, size):
 def test_a_body_of_very_small_chunks_is_refused_before_it_costs_much(tmp_path):
     buffer = RequestBuffer(1 << 20, str(tmp_path))
     chunks = b"1\r\nx\r\n" * MIN_LINES
-    with pytest.raises(Refused, match="too many small chunks"):
+    with pytest.raises(RequestError, match="too many small chunks"):
         buffer.feed(CHUNKED + chunks)
     line = b"%x\r\n%s\r\n" % (2 * BYTES_PER_LINE, b"x" * 2 * BYTES_PER_LINE)
     assert RequestBuffer(8 << 20, str(tmp_path)).feed(CHUNKED + line * 3 * MIN_LINES + b"0\r\n\r\n")
@@ -143,6 +144,6 @@ def test_a_large_body_is_a_file_without_a_name(tmp_path, step, chunked):
 
 def test_no_room_for_a_large_body_is_told():
     buffer = RequestBuffer(2 << 20, "/proc")
-    with pytest.raises(Refused, match="does not fit in the state directory: ") as refused:
+    with pytest.raises(RequestError, match="does not fit in the state directory: ") as refused:
         buffer.feed(LINE + b"Content-Length: 1100000\r\n\r\n" + bytes(1100000))
     assert (refused.value.status, refused.value.code) == (503, "state_full")

@@ -11,6 +11,7 @@ from agent_router.api.app import create_app
 from agent_router.api.later import KNOWN, Parked
 from agent_router.commands.dispatch import Dispatcher
 from agent_router.config.settings import Settings
+from agent_router.schema import subschemas
 
 ROOT = Path(__file__).parents[2]
 RECORD = (
@@ -95,6 +96,35 @@ def test_a_path_is_decoded_wherever_it_is_asked(client, runner, path):
 def test_the_query_is_judged_before_the_body(client, path):
     answer = client.post(path, data=b"{no json")
     assert (answer.status_code, answer.json["code"]) == (400, "query_invalid")
+
+
+@pytest.mark.parametrize("query", ["plan", "Plan=true", "dry_run=true", "plan=true&plan=false", "plan=true;wait=true"])
+@pytest.mark.parametrize("path", ["/v1/commands/", "/commands/", "/v1/methods/work.sh", "/methods/work.sh/"])
+def test_whoever_may_want_a_plan_gets_no_run(client, runner, path, query):
+    answer = client.post(f"{path}?{query}", json={"name": "work.sh", "params": {}})
+    assert (answer.status_code, answer.json["code"]) == (400, "query_invalid")
+    assert runner.asked == []
+
+
+def test_the_query_parameters_are_those_of_the_openapi_document(client):
+    document = client.get("/openapi.json").json
+    paths, shared = document["paths"], document["components"]["parameters"]
+    for method, path, _, names in views.ROUTES:
+        path = path.replace("<", "{").replace(">", "}")
+        path = path if path in (*views.ROOTS, "/openapi.json") else "/v1" + path
+        if (method, path) == ("POST", "/v1/methods/{name}"):  # one path for each method there
+            path = "/v1/methods/test.echo"
+        stated = paths[path][method.lower()].get("parameters", ())
+        stated = [shared[one["$ref"].rpartition("/")[2]] if "$ref" in one else one for one in stated]
+        assert {one["name"] for one in stated if one["in"] == "query"} == set(names), (method, path)
+
+
+def test_a_schema_stands_in_the_document_as_the_plugin_wrote_it():
+    """Only references move, and only where they are some."""
+    moved = subschemas.moved(
+        {"$schema": "x", "$ref": "#/$defs/a", "const": {"$ref": "#/b"}, "properties": {"$ref": {"$schema": 1}}}, "#/x"
+    )
+    assert moved == {"$ref": "#/x/$defs/a", "const": {"$ref": "#/b"}, "properties": {"$ref": {}}}
 
 
 def test_a_method_answers_with_the_result_alone(client, runner):

@@ -51,7 +51,38 @@ def test_the_values_of_the_file():
     ({"title": "x" * 201}, "$.title", "is too long"),
     ({"version": 1}, "$.version", "is not of type 'string'"),
     ({"effects": "erase"}, "$.effects", "is not one of ['read', 'change', 'destroy']"),
-    ({"unknown": 1}, "$", "'unknown' was unexpected"),
+    ({"unknown": 1}, "$.unknown", "no manifest has this key; known are $defs, abortable, "),
+    ({"timeout": 1}, "$.timeout", "did you mean timeout_s?"),
+    ({"Effects": "read"}, "$.Effects", "did you mean effects?"),
+    ({"output_limit": 1}, "$.output_limit", "did you mean output_limit_mib?"),
+    ({"request": {"type": "object", "required": True}}, "$.request.required", "is not of type 'array'"),
+    ({"request": {"type": "object", "required": [["a"]]}}, "$.request.required[0]", "is not of type 'string'"),
+    ({"request": {"type": "object", "properties": ["a"]}}, "$.request.properties", "is not of type 'object'"),
+    ({"request": request(a={"pattern": "a{99999999999}"})}, "$.request.properties.a.pattern", "number is too large"),
+    ({"request": request(a={"pattern": "(" * 500 + ")" * 500})}, "$.request.properties.a.pattern", "recursion"),
+    ({"request": {"type": "object", "prefixItems": [True], "not": {"$ref": "#/prefixItems/\u00b2"}}},
+        "$.request.not.$ref", "points at no schema"),
+    ({"request": {"type": "object", "not": {"$ref": "#/$defs/a%20b"}, "$defs": {"a%20b": {}, "a b": {}}}},
+        "$.request.not.$ref", "holds a %"),
+    ({"exec": {"argv": [], "stdout": "regex", "regex": "(?P<a>x{99999999999})"}}, "$.exec.regex", "too large"),
+    ({"request": request(n={"type": "integer", "default": "abc"})}, "$.request.properties.n.default",
+        "breaks its own schema: 'abc' is not of type 'integer'"),
+    ({"request": request(n={"$ref": "#/$defs/n", "default": 0}), "$defs": {"n": {"minimum": 1}}},
+        "$.request.properties.n.default", "0 is less than the minimum of 1"),
+    ({"response": {"items": {"enum": [1, 2], "examples": [1, 3]}}}, "$.response.items.examples[1]", "3 is not one of"),
+    ({"request": request(**{"a/b~": {"properties": {"$ref": {"$ref": "#/properties/x~1y"}}, "default": {"$ref": 1}},
+                            "x/y": {"type": "string"}})},
+        "$.request.properties.a/b~.default", "1 is not of type 'string'"),
+    ({"examples": [{"request": {"n": "x"}, "response": {}}], "request": request(n={"type": "integer"})},
+        "$.examples[0].request.n", "'x' is not of type 'integer'"),
+    ({"examples": [{"request": {}, "response": 1}], "response": {"type": "object"}}, "$.examples[0].response",
+        "1 is not of type 'object'"),
+    ({"request": request(a={"propertyNames": {"format": "block-device"}})}, "$.request.properties.a.propertyNames",
+        "format: block-device has no effect here"),
+    ({"request": request(a={"not": {"properties": {"b": {"$ref": "#/$defs/s"}}}}), "$defs": {"s": {"writeOnly": True}}},
+        "$.request.properties.a.not", "writeOnly has no effect here"),
+    ({"request": request(a={"contentSchema": {"items": {"writeOnly": True}}})}, "$.request.properties.a.contentSchema",
+        "writeOnly has no effect here"),
     ({"request": {}}, "$.request.type", 'must be "object"'),
     ({"request": {"type": ["object", "null"]}}, "$.request.type", 'must be "object"'),
     ({"request": {"type": "object", "properties": {"a": {"$ref": "x.json"}}}}, "$.request.properties.a.$ref",
@@ -104,10 +135,20 @@ def test_each_rule(keys, path, sentence):
     assert sentence in str(caught.value)
 
 
+@pytest.mark.parametrize("key", ["timeout_s", "grace_s", "output_limit_mib", "log_limit_mib"])
+def test_a_number_that_no_double_holds_is_rounded(key):
+    raw = text().rstrip()[:-1] + f', "{key}": 3.99999999999999999999}}'.encode()
+    assert Manifest(raw).data[key] == 4.0
+    assert isinstance(Manifest(raw).data[key], float)
+
+
 def test_all_reasons_are_given_at_once():
     with pytest.raises(ManifestError) as caught:
         Manifest(text(title=5, effects="x", timeout_s="y"))
     assert {problem.path for problem in caught.value.problems} == {"$.title", "$.effects", "$.timeout_s"}
+    with pytest.raises(ManifestError) as caught:
+        Manifest(text(title=5, timeout=3, steps=[{"step": "x"}]))
+    assert {problem.path for problem in caught.value.problems} == {"$.title", "$.timeout", "$.steps[0]"}
 
 
 @pytest.mark.parametrize(("raw", "sentence"), [
@@ -127,6 +168,9 @@ def test_what_is_no_manifest_at_all(raw, sentence):
     {"exec": {"argv": ["a", "{not a key}", "{}"]}},
     {"exec": {"argv": [], "success": {"required": ["x"]}, "exit_codes": {"0": "ok", "*": "retry"}}},
     {"$defs": {"size": {"type": "integer"}}, "request": request(a={"$ref": "#/$defs/size"})},
+    {"$defs": {"size": {"minimum": 1}}, "request": request(a={"$ref": "#/$defs/size", "default": 1, "examples": [2]})},
+    {"request": request(a={"const": {"$ref": "gone"}, "propertyNames": {"pattern": "^a"}, "not": {"const": 1}})},
+    {"request": request(default={"type": "integer"}, examples={"type": "string"}, enum={"default": {"a": []}})},
 ])  # fmt: skip
 def test_what_is_allowed(keys):
     Manifest(text(**keys))

@@ -56,6 +56,40 @@ def test_names_that_are_none(name, tmp_path):
     assert "is no method name" in reason
 
 
+@pytest.mark.parametrize(("name", "hint"), [
+    ("acme.show.sh", "if acme.show is meant, rename it to acme.show"), ("acme.show.py", "rename it to acme.show"),
+    ("acme.show", ""), ("acme.sh", ""), ("acme.show.disk", ""),
+])  # fmt: skip
+def test_an_executable_with_a_suffix_is_told_about_it(tmp_path, name, hint):
+    state, reason = judged(Method(name, [str(tmp_path / name)]))
+    assert state == "incomplete"
+    assert f"but no manifest {name}.json" in reason
+    assert (hint in reason) if hint else reason.endswith(".json")
+
+
+@pytest.mark.parametrize("line", ["#!/bin/bash", "#!/usr/bin/env python3", "#!/usr/bin/env -S bash -e"])
+def test_a_script_that_was_saved_on_windows(make, line):
+    method = make(f"{line}\r\necho '{{}}'\r\n")
+    state, reason = judged(method)
+    assert state == "invalid"
+    assert f"CR LF; convert it: sed -i 's/\\r$//' {method.executables[0]}" in reason
+
+
+def test_whatever_one_manifest_does_is_its_own_fault(make, monkeypatch, caplog):
+    """Also where it was ready before: it must not stay so."""
+    method = make()
+    assert judged(method)[0] == "ready"
+
+    def defect(path):
+        raise TypeError("a defect")
+
+    monkeypatch.setattr("agent_router.catalogue.method.load", defect)
+    os.utime(method.manifests[0], ns=(1, 1))
+    assert judged(method) == ("invalid", "the agent failed to read it: TypeError: a defect")
+    assert method.manifest is None
+    assert "Error looking at a.b" in caplog.text
+
+
 def test_ready(make):
     method = make()
     assert judged(method) == ("ready", "")

@@ -2,6 +2,7 @@ import json
 import os
 import sys
 import time
+from decimal import Decimal
 
 import pytest
 
@@ -172,8 +173,28 @@ def test_locks(make, monkeypatch):
     monkeypatch.setattr(devices, "mounted_at", lambda place: {"/mnt": "/dev/sda2"}.get(place, ""))
     locks = [dispatcher.prepare("test.method", {"d": place, "n": 5}).head["locks"][0] for place in ("/mnt", "/srv")]
     assert locks == ["disk:/dev/sda", "disk:/srv"], "a tree and its disk are one"
+    numbers = [
+        dispatcher.prepare("test.method", {"d": "x", "n": n}).head["locks"][2] for n in (5, 5.0, Decimal("5.00"))
+    ]
+    assert numbers == ["5-5"] * 3
     assert dispatcher.prepare("test.method", {"d": None, "n": 5}).head["locks"] == ["bmc", "5-5"]
     assert make(effects="destroy").prepare("test.method", {}).head["locks"] == ["node"]
+
+
+@pytest.mark.parametrize("path", ["/dev/null", "//dev/null", "///dev/null", "/./dev/null", "/dev//null",
+                                  "/dev/../dev/null", "/dev/null/", "/dev/./null"])  # fmt: skip
+def test_a_device_has_one_lock_however_it_is_written(make, path):
+    dispatcher = make(effects="change", required=["d"], locks=["disk:{d}"])
+    assert dispatcher.prepare("test.method", {"d": path}).head["locks"] == ["disk:/dev/null"]
+    assert dispatcher.prepare("test.method", {"d": path.replace("/dev", "/tmp")}).head["locks"] == ["disk:/tmp/null"]
+
+
+@pytest.mark.parametrize("path", ["/dev/\0", "/\0x", "/tmp/\0"])
+def test_a_path_that_no_file_can_have_is_refused(make, path):
+    dispatcher = make(effects="change", required=["d"], locks=["disk:{d}"])
+    error = refused(dispatcher, {"d": path})
+    assert (error.status, error.code) == (400, "request_invalid")
+    assert "contains a zero byte" in error.message
 
 
 def test_a_plan_takes_no_lock_and_needs_no_device_but_the_manifest_must_know_it(make):

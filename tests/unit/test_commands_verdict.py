@@ -75,6 +75,14 @@ def test_exit_status(status, type, code):
     (b"\xff\xfe", b"", "\ufffd\ufffd (exit status 1)"),
     (b"", b"x\xe9\n", "x\ufffd (exit status 1)"),
     (b"x" * 10_000, b"", "x" * 500 + " (exit status 1)"),
+    (b"", b"<3>line 3: x=$(grep a b)\n", "line 3: x=$(grep a b) (exit status 1)"),
+    (b"on stdout", b"<6>begins\n<3>line 3: grep a b\n", "line 3: grep a b (exit status 1)"),
+    (b"", b"wipefs: probing failed\n<3>line 5: wipefs -a /dev/x\n",
+        "wipefs: probing failed (line 5: wipefs -a /dev/x; exit status 1)"),
+    (b"", b"cat: x\n<3>line 4: cat x\n<3>line 9: y=$(f)\n\n", "cat: x (line 4: cat x; exit status 1)"),
+    (b"", b"<3>line 4: cat x\n<3>went on\n", "went on (exit status 1)"),
+    (b"", b"no colon\n<3>plugin.sh, line 40: printf x\n", "no colon (plugin.sh, line 40: printf x; exit status 1)"),
+    (BUSY, b"<3>line 3: x=$(grep a b)\n", "it is mounted"),
 ])  # fmt: skip
 def test_which_message_wins(out, log, message):
     assert judge(ended(status=1, out=out, log=log), manifest()).error["message"] == message
@@ -89,7 +97,12 @@ def test_the_error_object_is_kept():
 @pytest.mark.parametrize(("out", "type", "words"), [
     (b"", "NoResponse", "ended with 0 but printed no response"),
     (b" \n ", "NoResponse", "ended with 0 but printed no response"),
-    (b"banner\n{}", "InvalidJSON", "not one JSON value: not JSON"),
+    (b"banner\n{}", "InvalidJSON",
+        "not one JSON value: not JSON: Expecting value at line 1 column 1, where 'banner' stands;"),
+    (b"\n\n  Starting up " + b"x" * 100 + b"\n{}", "InvalidJSON",
+        "at line 3 column 3, where 'Starting up " + "x" * 48 + "' stands;"),
+    (b"{}\nDone.\n", "InvalidJSON", "Extra data at line 2 column 1, where 'Done.' stands;"),
+    (b'{"n": 3 MiB}', "InvalidJSON", "where 'MiB}' stands; what is no response belongs on standard error"),
     (b"{} {}", "InvalidJSON", "Extra data"),
     (b"\xef\xbb\xbf{}", "InvalidJSON", "byte order mark"),
     (b'{"n": NaN}', "InvalidJSON", "NaN is not JSON"),

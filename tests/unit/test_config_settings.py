@@ -75,6 +75,20 @@ def test_a_token_in_a_file(tmp_path):
     assert load({"token_file": str(path)}, {}).token == "a token of more than sixteen"
     with pytest.raises(SettingsError, match="token_file /no/such cannot be read"):
         load({"token_file": "/no/such"}, {})
+    for data, sentence in ((b"", "is empty"), (b" \n", "is empty"), (b"\xff\xfe\0", "cannot be read"),
+                           (b"x" * 5000, "holds more than 4096 characters")):  # fmt: skip
+        path.write_bytes(data)
+        with pytest.raises(SettingsError, match=f"token_file {path} {sentence}"):
+            load({"token_file": str(path)}, {})
+
+
+def test_a_file_without_a_name_is_a_mistake_too(tmp_path):
+    path = tmp_path / "settings.toml"
+    path.write_text('token_file = ""\n')
+    for given in (({"token_file": ""}, {}), ({}, {"AGENT_ROUTER_TOKEN_FILE": ""}), ({}, {}, str(path))):
+        with pytest.raises(SettingsError, match="token_file is empty, which would let everybody in"):
+            load(*given)
+    assert load({"token_file": None}, {"AGENT_ROUTER_TOKEN_FILE": ""}).token == ""
 
 
 SHORT, LEAST = "678123", "0123456789abcdef"

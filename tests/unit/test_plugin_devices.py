@@ -16,6 +16,7 @@ NODES = {
     "/dev/sdb": (8, 16),
     "/dev/cciss!c0d0p1": (104, 1),
     "/dev/mtdblock0": (31, 0),
+    "/tmp/node": (8, 2),
 }
 LINKS = {
     "/dev/disk/by-id/one": "/dev/sda",
@@ -107,7 +108,7 @@ def test_refused(device, patterns, reason):
 
 @pytest.mark.parametrize(("device", "disk"), [
     ("/dev/sda", "/dev/sda"), ("/dev/sda2", "/dev/sda"), ("/dev/cciss!c0d0p1", "/dev/cciss/c0d0"),
-    ("/dev/gone", "/dev/gone"),
+    ("/dev/gone", "/dev/gone"), ("/tmp/node", "/dev/sda"), ("/dev/null", "/dev/null"),
 ])  # fmt: skip
 def test_the_whole_disk(device, disk):
     assert devices.whole_disk(device) == disk

@@ -113,6 +113,9 @@ def test_replies(bash, words, answer):
 
 @pytest.mark.parametrize(("words", "complaint"), [
     ("a", "a has no value"), ("a:number", "a has no value"), ("a:list x", "unknown type list of a"),
+    ("count:number '3 MiB'", "'3 MiB' is no number, which count must be"), ("a:number 01", "'01' is no number"),
+    ("a:number ''", "'' is no number"), ("a:number +1", "'+1' is no number"), ("a:number 1.", "'1.' is no number"),
+    ("a:bool yes", "'yes' is no bool, which a must be"), ("a:bool", "a has no value"),
 ])  # fmt: skip
 def test_a_reply_that_is_wrong_ends_the_plugin(bash, words, complaint):
     status, answer, log, _ = bash(f"reply {words}; echo not reached")
@@ -138,6 +141,42 @@ def test_a_command_that_fails_ends_the_plugin(bash):
     assert bash("false; reply")[:2] == (1, None)
     assert bash("false | true; reply")[:2] == (1, None)
     assert bash("echo $undefined; reply")[0] != 0
+
+
+@pytest.mark.parametrize(("script", "log"), [
+    ("false", "<3>line 3: false\n"),
+    ("true\n\nx=$(grep nothing /dev/null)", "<3>line 5: x=$(grep nothing /dev/null)\n"),
+    ("( false )", "<3>line 3: false\n<3>line 3: ( false )\n"), ("true | false", "<3>line 3: false\n"),
+    ("cat <<EOF | false\ntext\nEOF", "<3>line 5: false\n"),
+    ("while true; do false; done", "<3>line 3: false\n"),
+    ("get() { fail broken 'no luck'; }\nx=$(get)", "<3>no luck\n<3>line 4: x=$(get)\n"),
+    ("get() { refuse broken; }\nx=$(get)", "<3>broken\n<3>line 4: x=$(get)\n"),
+    ("x=$(printf '%s' '" + "y" * 300 + "'; exit 3)", "<3>line 3: x=$(printf '%s' '" + "y" * 183 + "\n"),
+])  # fmt: skip
+def test_the_command_that_ends_the_plugin_is_named_with_its_line(bash, script, log):
+    status, answer, said, _ = bash(f"{script}; echo '{{}}'" if "EOF" not in script else script)
+    assert status == (77 if "refuse" in script else 3 if "exit 3" in script else 1)
+    assert answer is None
+    assert said == log
+
+
+def test_a_command_in_a_function_is_named_with_its_own_line(tmp_path):
+    plugin = tmp_path / "a.b"
+    plugin.write_text('. "$AGENT_LIB/plugin.sh"\nf() {\n    grep nothing /dev/null\n}\nf\n')
+    environ = {"PATH": os.environ["PATH"], "AGENT_LIB": str(LIB.parent)}
+    done = subprocess.run(["bash", plugin], env=environ, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", "<3>line 3: grep nothing /dev/null\n")
+
+
+def test_a_failure_that_the_plugin_expects_is_not_named(bash):
+    script = """
+false || true
+if ! false; then x=$(false; echo y); fi
+! true
+set +e; false; x=$(false); set -e
+(($# == 9)) && echo no
+reply x "$x" a b"""
+    assert bash(script)[:3] == (0, {"x": "", "a": "b"}, "")
 
 
 def test_events(bash):
@@ -173,7 +212,8 @@ def test_the_helper_defines_nothing_by_accident(bash):
     environ = {"PATH": os.environ["PATH"], "AGENT_LIB": str(LIB.parent)}
     done = subprocess.run(["bash", "-c", script], env=environ, capture_output=True, text=True, check=True)
     assert set(done.stdout.split()) - {"PIPESTATUS"} == {
-        "REPLY", "b", "_error", "_event", "_json_utf8", "critical", "fail", "incompatible", "invalid", "json_array",
+        "REPLY", "b", "_error", "_event", "_failed", "_json_utf8", "_matching",
+        "critical", "fail", "incompatible", "invalid", "json_array",
         "json_string",
         "log", "progress", "refuse", "reply", "retry", "warn",
     }  # fmt: skip

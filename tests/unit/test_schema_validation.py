@@ -125,7 +125,7 @@ def test_a_long_message_keeps_both_ends(library):
 @pytest.mark.parametrize(("schema", "path", "sentence"), [
     ({"properties": {"a": {"$ref": "other.json"}}}, "$.request.properties.a.$ref", "points at no schema"),
     ({"$ref": "http://example.com/schema"}, "$.request.$ref", "put it into $defs"),
-    ({"items": [], "allOf": [{}, {"$ref": "#/$defs/gone"}]}, "$.request.allOf[1].$ref",
+    ({"items": {}, "allOf": [{}, {"$ref": "#/$defs/gone"}]}, "$.request.allOf[1].$ref",
         "'#/$defs/gone' points at no schema"),
     ({"$dynamicRef": "#anchor"}, "$.request.$dynamicRef", "points at no schema"),
     ({"required": ["a"], "not": {"$ref": "#/required"}}, "$.request.not.$ref", "points at no schema"),

@@ -10,6 +10,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 PR_SET_NAME, PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 15, 1, 36
 FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE = 1, 2
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+MNT_DETACH, UMOUNT_NOFOLLOW = 2, 8
 IN_MODIFY, IN_NONBLOCK, IN_CLOEXEC = 0x2, 0o4000, 0o2000000
 
 
@@ -50,6 +51,11 @@ class Inotify:
 def punch_hole(fd: int, length: int) -> None:
     """Free the first `length` bytes of a file without moving the rest (fallocate(2)); where that cannot be, nothing."""
     _libc.fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, ctypes.c_long(0), ctypes.c_long(length))
+
+
+def detach(path: str) -> None:
+    """Take a mount away from the tree, also one that is in use (umount2(2)); what cannot be, stays."""
+    _libc.umount2(os.fsencode(path), MNT_DETACH | UMOUNT_NOFOLLOW)
 
 
 def _watches(data: bytes) -> Iterator[int]:

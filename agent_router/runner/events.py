@@ -10,6 +10,8 @@ import os
 import time
 from typing import Any
 
+from agent_router.ipc.state import open_file
+from agent_router.linux import files as linux_files
 from agent_router.linux import libc
 from agent_router.runner.command import Command
 
@@ -82,31 +84,45 @@ def _pick(data: bytes, warnings: int) -> tuple[list[tuple[int, bytes]], int]:
     return sorted(picked.items()), count - len(picked)
 
 
-def resume(command: Command, base: str) -> None:
+def resume(command: Command, base: str) -> int:
     """After a restart of the runner: go on where the stream of the command ends, and tell nothing twice.
 
-    `ending` is set again too, if the command was being stopped, and `phase` if it was in its cleanup.
+    `ending` is set again too, if the command was being stopped, and `phase` if it was in its cleanup. Returns how
+    many records could not be read; they are dropped.
     """
     try:
-        with open(base + "/stream", "rb") as file:
-            lines = file.read().split(b"\n")[:-1]
+        with open(open_file(base + "/stream"), "rb") as file:
+            text = file.read(3 * STREAM_BYTES)
     except OSError:
-        return
-    for line in lines:
-        record = json.loads(line)
-        data = record["data"]
-        command.stream_seq, command.events_read = record["seq"], record["at"]
-        if record["event"] == "critical":
-            command.critical = data["critical"]
-        elif record["event"] == "warning":
-            command.warnings.append(data["warn"])
-        elif record["event"] == "progress":
-            command.progress = data
-        elif record["event"] == "state":
-            command.ending = data["reason"]
-            command.phase = "cleanup" if data["state"] == "cleanup" else "running"
+        return 0
+    lines = text.split(b"\n")
+    good = [line for line in lines[:-1] if _take_up(command, line)]
+    if len(good) + 1 < len(lines) or lines[-1]:
+        with contextlib.suppress(OSError):
+            linux_files.replace(base + "/stream", b"".join(line + b"\n" for line in good))
     with contextlib.suppress(OSError):  # no data behind that place: all of it was read
         command.events_read = os.lseek(command.events, command.events_read, os.SEEK_DATA)
+    return len(lines) - 1 - len(good)
+
+
+def _take_up(command: Command, line: bytes) -> bool:
+    """Whether this is a record of `say`; then the command is as it was when that was said."""
+    try:
+        record = json.loads(line)
+        seq, at, data, _ = int(record["seq"]), int(record["at"]), record["data"], float(record["time"])
+        if record["event"] == "critical":
+            command.critical = bool(data["critical"])
+        elif record["event"] == "warning":
+            command.warnings.append(str(data["warn"]))
+        elif record["event"] == "progress":
+            command.progress = dict(data)
+        elif record["event"] == "state":
+            command.ending = str(data["reason"])
+            command.phase = "cleanup" if data["state"] == "cleanup" else "running"
+    except (ValueError, TypeError, LookupError, OverflowError, RecursionError):
+        return False
+    command.stream_seq, command.events_read = seq, max(0, at)
+    return True
 
 
 def _parse(line: bytes) -> dict[str, Any] | None:
@@ -164,13 +180,14 @@ def say(command: Command, base: str, kind: str, data: dict[str, Any]) -> None:
         "at": command.events_read,  # for resume
     }
     try:
-        fd = os.open(base + "/stream", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        fd = open_file(base + "/stream", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     except OSError:
         return
     try:
         limit = STREAM_BYTES * (1 if kind in ("progress", "other") else 2)
-        if os.fstat(fd).st_size < limit:
-            os.write(fd, json.dumps(record).encode() + b"\n")
+        size, line = os.fstat(fd).st_size, json.dumps(record).encode() + b"\n"
+        if size < limit and os.write(fd, line) != len(line):
+            os.ftruncate(fd, size)  # half a record would spoil the next one too
     except OSError:
         pass  # a full state directory: progress is not worth a command
     finally:

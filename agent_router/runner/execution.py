@@ -12,11 +12,13 @@ from collections.abc import Callable
 
 from agent_router.ipc import reasons
 from agent_router.ipc.loop import Loop
+from agent_router.ipc.state import open_file
 from agent_router.linux import libc
 from agent_router.linux.clock import boottime
 from agent_router.runner import events, files, leftovers, spawn
 from agent_router.runner.command import Command
 from agent_router.runner.journal import Journal
+from agent_router.runner.warm_code import WarmCode
 
 FIRST_LOOK_S = 0.001  # most plugins are over by then and never cost a watch
 STUCK_AFTER_S = 5.0
@@ -35,10 +37,10 @@ class Execution:
         self._environ = environ
         self.live: dict[str, Command] = {}
         self._ended = ended
-        self._warm = spawn.WarmCode()
+        self._warm = WarmCode()
         self._inotify = libc.Inotify()
         self._watched: dict[int, Command] = {}
-        self._strays = leftovers.Sweeper(loop, self.live)
+        self.strays = leftovers.Sweeper(loop, state, self.live)
         loop.watch(self._inotify.fd, self._written)
 
     def base(self, command: Command) -> str:
@@ -84,7 +86,15 @@ class Execution:
             code = None if head.get("exec") else self._warm.get(argv[0])
         except OSError as error:
             raise spawn.NotStarted(f"{argv[0]}: {error.strerror}") from None
-        return spawn.start(argv, code, environ, base + "/cwd", fds)
+        self.strays.marks.put_on(command.id)
+        try:
+            return spawn.start(argv, code, environ, base + "/cwd", fds)
+        finally:
+            self.strays.marks.take_off()
+
+    def housekeeping(self) -> None:
+        """To be called every few seconds."""
+        self.strays.look()
 
     def _first_look(self, id: str) -> None:
         command = self.live.get(id)
@@ -183,7 +193,7 @@ class Execution:
         with contextlib.suppress(OSError):
             os.killpg(command.pid, number)
         if number == signal.SIGKILL:
-            self._strays.kill(command)
+            self.strays.kill(command)
 
     def _phase(self, command: Command, phase: str) -> None:
         command.phase = phase
@@ -245,7 +255,12 @@ class Execution:
             command.ended_at = command.ended_at or time.time()
             self.journal.ended(command)
         del self.live[command.id]
-        self._strays.kill(command)
+        self.strays.kill(command)
+        left = files.leave(self.base(command))
+        if left:
+            command.warnings.append(
+                f"it left a file system mounted on {left[0][:1000]}, which was unmounted at its end"
+            )
         if command.log >= 0 and os.fstat(command.log).st_size > command.head["log_limit"]:
             os.ftruncate(command.log, command.head["log_limit"])  # what came in until the signal was there
         for fd in (command.out, command.log, command.events):
@@ -267,12 +282,12 @@ class Execution:
         self._phase(command, "cleanup")
         command.ending = reason
         base = self.base(command)
-        with open(base + "/stdin", "rb") as stdin, open(os.devnull, "r+b") as out:
-            try:
+        try:
+            with open(open_file(base + "/stdin"), "rb") as stdin, open(os.devnull, "r+b") as out:
                 pid = self._spawn(command, (stdin.fileno(), out.fileno(), command.log, command.events), "cleanup")
-            except (spawn.NotStarted, OSError) as error:
-                command.warnings.append(f"the cleanup could not be started: {error}")
-                return self.finish(command, reason)
+        except (spawn.NotStarted, OSError) as error:
+            command.warnings.append(f"the cleanup could not be started: {error}")
+            return self.finish(command, reason)
         command.pid = pid
         pidfd = os.pidfd_open(pid)
         self.loop.watch(pidfd, lambda _: self._cleaned(command, pid, pidfd, reason))

@@ -70,7 +70,7 @@ class State:
 
     def _recover(self, seconds: float, then: Callable[[Runner], object]) -> Command:
         recovery.PATIENCE_S = 0.3
-        runner = Runner(str(self.path), 100, {})
+        runner = Runner(str(self.path), 100, {}, os.getppid())
         self.free = [name for name in ("disk:/dev/sdx", "disk:/dev/sdy") if not runner.locks.holder([name])]
         give_up = time.monotonic() + seconds
         while ID in runner.execution.live and time.monotonic() < give_up:

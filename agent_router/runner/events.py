@@ -18,7 +18,9 @@ from agent_router.runner.command import Command
 READ_BYTES = 1 << 20
 KEPT_BYTES = 1 << 20
 STREAM_BYTES = 1 << 20
-PARTS, ALL_PARTS = 32, 1 << 12
+PARTS, ALL_BYTES = 32, 64 << 20
+TAIL_BYTES = 32
+EMPTIED = 'some events are lost: they were opened anew with >, which empties them; write to >&3 or >>"$AGENT_EVENTS"'
 RATE_PER_S, BURST = 20.0, 100.0
 MAX_LINES, MAX_LINE, MAX_WARNINGS = 200, 16384, 100
 LATEST, MAX_CRITICAL = 50, 20
@@ -28,16 +30,42 @@ def read(command: Command, base: str, last: bool = False) -> bool:
     """Take in new event lines, with `last` all of them; returns whether a critical section ended with them."""
     if command.events < 0:
         return False
-    was_critical = command.critical
-    for _ in range(ALL_PARTS if last else PARTS):
-        if not _read_part(command, base):
-            break
+    was_critical, parts = command.critical, PARTS
+    size = os.fstat(command.events).st_size
+    if last and size - command.events_read > ALL_BYTES:
+        command.events_read, command.events_tail = size - ALL_BYTES, b""
+        command.events_bad += 1
+    while _read_part(command, base) and (last or (parts := parts - 1)):
+        continue
     return was_critical and not command.critical
+
+
+def before_emptied(command: Command) -> None:
+    """The plugin is about to open its events anew, and to empty them by that; they have been read."""
+    os.ftruncate(command.events, 0)
+    command.events_read, command.events_tail = 0, b""
+
+
+def _start(command: Command) -> int:
+    """Where to go on reading: not in a hole, and at the beginning of a file that was emptied."""
+    size, start, tail = os.fstat(command.events).st_size, command.events_read, command.events_tail
+    if size < start or os.pread(command.events, len(tail), start - len(tail)) != tail:
+        command.events_tail, start = b"", 0
+        if EMPTIED not in command.warnings:
+            command.warnings.append(EMPTIED)
+    if size - start > READ_BYTES:
+        try:
+            data = os.lseek(command.events, start, os.SEEK_DATA)
+        except OSError:  # only a hole, up to the end
+            data = size
+        if data != start:
+            command.events_tail, start = b"", data
+    return start
 
 
 def _read_part(command: Command, base: str) -> bool:
     """Take in one part of the file; whether there may be another."""
-    start = command.events_read
+    start = _start(command)
     data = os.pread(command.events, READ_BYTES, start)
     length = data.rfind(b"\n") + 1
     if not length and len(data) == READ_BYTES:
@@ -48,8 +76,9 @@ def _read_part(command: Command, base: str) -> bool:
         command.events_read = start + end
         _take(command, base, line)
     command.events_read = start + length
+    command.events_tail = data[max(0, length - TAIL_BYTES) : length] or command.events_tail
     if length and command.events_read > KEPT_BYTES:  # give the memory back; writers append to the same file
-        libc.punch_hole(command.events, command.events_read)
+        libc.punch_hole(command.events, command.events_read - TAIL_BYTES)
     return len(data) == READ_BYTES
 
 
@@ -100,6 +129,8 @@ def resume(command: Command, base: str) -> int:
     if len(good) + 1 < len(lines) or lines[-1]:
         with contextlib.suppress(OSError):
             linux_files.replace(base + "/stream", b"".join(line + b"\n" for line in good))
+    if os.fstat(command.events).st_size < command.events_read:
+        command.events_read = 0  # it was emptied
     with contextlib.suppress(OSError):  # no data behind that place: all of it was read
         command.events_read = os.lseek(command.events, command.events_read, os.SEEK_DATA)
     return len(lines) - 1 - len(good)

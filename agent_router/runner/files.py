@@ -43,22 +43,23 @@ def create(base: str, body: bytes, secrets: int, stdin: str = "") -> tuple[int, 
     return opened[0], opened[1], opened[2], opened[3]
 
 
-def read_out(base: str, fd: int, limit: int) -> bytes:
-    """What the plugin printed, `limit` bytes at the most."""
-    if fd < 0:
-        try:
-            with open(open_file(base + "/out"), "rb") as file:
-                return file.read(limit)
-        except OSError:
-            return b""
+def read_out(base: str, limit: int) -> bytes:
+    """What the plugin of an earlier runner printed, `limit` bytes at the most."""
+    try:
+        with open(open_file(base + "/out"), "rb") as file:
+            return file.read(limit)
+    except OSError:
+        return b""
+
+
+def beginning(fd: int, limit: int) -> bytes:
     # A read of the whole limit would map and unmap that much memory on each call.
     data = os.pread(fd, 8192, 0)
     return data if len(data) < 8192 else os.pread(fd, limit, 0)
 
 
-def reopen(base: str, name: str) -> int:
+def reopen(path: str) -> int:
     """For a new runner; what a plugin put in the place of a file goes, and with it what the file had told."""
-    path = f"{base}/{name}"
     try:
         return open_file(path, OPEN)
     except OSError:
@@ -82,7 +83,7 @@ def close(base: str) -> bool:
 
     Returns whether something is kept.
     """
-    for name in ("/stdin", "/out", "/events", "/secrets"):
+    for name in ("/stdin", "/out", "/out.raw", "/log.raw", "/events", "/secrets"):
         with contextlib.suppress(OSError):
             os.unlink(base + name)
     trees.remove(base + "/cwd")

@@ -95,7 +95,7 @@ def _recover_one(runner: Parts, command: Command, known: set[int], orphans: Orph
     if command.reason:
         runner.execution.strays.has_ended([command.id])
         _resume(runner, command)
-        command.printed = files.read_out(base, -1, command.head["out_limit"])
+        command.printed = files.read_out(base, command.head["out_limit"])
         if command.reason == reasons.DONE and not os.path.exists(base + "/out"):
             command.reason = reasons.UNKNOWN  # given up on a full disk, before the verdict was kept
         command.pushed = True
@@ -170,7 +170,7 @@ def _adopt(runner: Parts, command: Command, orphans: Orphans) -> None:
     command.adopted_until = time.monotonic() + PATIENCE_S
     base = runner.execution.base(command)
     try:
-        command.out, command.log, command.events = (files.reopen(base, name) for name in ("out", "log", "events"))
+        runner.execution.watch_files(command, *(files.reopen(f"{base}/{name}") for name in ("out", "log", "events")))
     except OSError:
         runner.execution.finish(command, reasons.UNKNOWN)
         return

@@ -61,6 +61,9 @@ def _source(path: str) -> bytes | None:
 
 def _send_code(writer: int, source: bytes, path: str) -> None:
     try:
+        signal.alarm(int(COMPILE_S) + 1)  # in case that the runner dies meanwhile
+        writer = os.dup2(writer, 4)
+        os.closerange(5, 1 << 20)  # the runner's lock among them
         # A warning belongs into the log of each command, where a fresh interpreter puts it.
         warnings.simplefilter("error", SyntaxWarning)
         code = marshal.dumps(compile(source, path, "exec", dont_inherit=True))

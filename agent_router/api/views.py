@@ -56,7 +56,9 @@ def _checked(
         try:
             return run(outcome())
         except JudgeError as error:
-            raise _given_up("To check the request", "Shorten it, or simplify its schema", error) from None
+            raise _given_up(
+                "Checking the request", "Shorten it, or simplify pattern, anyOf or oneOf in its schema", error
+            ) from None
 
     return Computed(agent.check, work, args, size, finish)
 
@@ -74,7 +76,7 @@ def _catalogue(work: Callable[..., bytes], *args: Any) -> Response:
         try:
             return _json(outcome())
         except JudgeError as error:
-            raise _given_up("To read the manifests", "Look for one with an unusual schema", error) from None
+            raise _given_up("Reading the manifests", "Look for one with an unusually large schema", error) from None
 
     return Computed(context().check, work, args, 0, finish)
 
@@ -176,7 +178,7 @@ def _whole_log(agent: Context, id: str) -> Response:
         try:
             return Response(outcome(), mimetype="text/plain")
         except JudgeError as error:
-            raise _given_up("To mask the secrets in the log", "Follow it with ?follow=true", error) from None
+            raise _given_up("Masking the secrets in the log", "Ask again with ?follow=true", error) from None
 
     size = agent.dispatcher.files_size(id)
     return Computed(agent.check, streams.whole_log, (id,), size, finish)

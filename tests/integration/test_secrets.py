@@ -126,8 +126,8 @@ LEAKS = {
     "warning": "os.write(3, (json.dumps({'warn': 'u' * (N + 1500) + s}) + chr(10)).encode()); print('{}')",
     "progress": "os.write(3, (json.dumps({'done': 1, 'message': 'u' * N + s}) + chr(10)).encode()); time.sleep(60)",
     "error": "print(json.dumps({'error': {'code': s, 'message': 'm' * N + s, 'details': {s: s}}})); sys.exit(1)",
-    "log limit": "sys.stderr.write('x' * ((1 << 17) - N % 37 - 4) + s + 'y' * (1 << 18)); sys.stderr.flush(); time.sleep(60)",
-    "output limit": "sys.stdout.write('x' * ((1 << 7) - N % 37 - 4) + s + 'y' * 999); sys.stdout.flush(); time.sleep(60)",
+    "log limit": "sys.stderr.write('x' * ((1 << 17) - N % 37 - 4) + s + 'y' * (1 << 18)); time.sleep(60)",
+    "output limit": "print('x' * ((1 << 7) - N % 37 - 4) + s + 'y' * 999, flush=True); time.sleep(60)",
 }
 
 
@@ -135,7 +135,8 @@ LEAKS = {
 def test_no_part_of_a_secret_is_left_where_a_text_is_cut(agent: Agent, drop: Drop, leak):
     pin = "8" * 9 + "7412369850"
     keys: dict = {"output_limit_mib": 1 / (1 << 13)} if leak == "output limit" else {}
-    script = f"#!/usr/bin/env python3\nimport json, os, sys, time\nr = json.load(sys.stdin)\ns, N = r['key'], r['n']\n{LEAKS[leak]}\n"
+    start = "#!/usr/bin/env python3\nimport json, os, sys, time\n"
+    script = f"{start}r = json.load(sys.stdin)\ns, N = r['key'], r['n']\n{LEAKS[leak]}\n"
     secret = {"type": "string", "writeOnly": True}
     request = {"type": "object", "properties": {"key": secret, "pin": secret, "n": {"type": "integer"}}}
     drop(

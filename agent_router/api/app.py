@@ -30,8 +30,9 @@ class FixedPath(MapAdapter):
         super().__init__(routes, "", "/", None, "http", rule.rule, method)
         self._found = rule, dict[str, Any]()
 
-    def match(self, *_: Any, **__: Any) -> Any:
-        return self._found
+    def match(self, *asked: Any, **more: Any) -> Any:
+        """The rule; the question for another method or path (allowed_methods() asks it) is not ours."""
+        return super().match(*asked, **more) if asked or "method" in more else self._found
 
 
 class AgentApp(Flask):

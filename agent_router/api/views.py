@@ -58,7 +58,9 @@ def _checked(
         try:
             return run(outcome())
         except JudgeError as error:
-            raise _given_up("To check the request", "Shorten it, or simplify its schema", error) from None
+            raise _given_up(
+                "Checking the request", "Shorten it, or simplify pattern, anyOf or oneOf in its schema", error
+            ) from None
 
     return Computed(agent.check, work, args, size, finish)
 
@@ -76,7 +78,7 @@ def _catalogue(work: Callable[..., bytes], *args: Any) -> Response:
         try:
             return _json(outcome())
         except JudgeError as error:
-            raise _given_up("To read the manifests", "Look for one with an unusual schema", error) from None
+            raise _given_up("Reading the manifests", "Look for one with an unusually large schema", error) from None
 
     return Computed(context().check, work, args, 0, finish)
 
@@ -103,7 +105,7 @@ def call_method(name: str) -> Response:
     wait, options = query.flag(asked, "wait"), query.call_options(asked)
 
     def run(call: Call) -> Response:
-        return _run(agent, call, wait is not False, lambda record: _method_answer(call.id, record))
+        return _run(agent, call, wait is not False, lambda record: _method_answer(agent, call.id, record))
 
     return _checked(agent, objects.call_of, (name, body, options), body, run)
 
@@ -114,17 +116,31 @@ def _run(agent: Context, call: Call, wait: bool | None, shown: Callable[[bytes],
     return _park(agent, call.message(), lambda answer, body: shown(_object(agent, answer, body)), call.body)
 
 
-def _method_answer(id: str, record: bytes) -> Response:
+def _method_answer(agent: Context, id: str, record: bytes) -> Response:
     """The plugin's response alone, or an error with its status."""
+    if len(record) <= LARGE:
+        return _json(*_answer_parts(agent.dispatcher, id, record))
+
+    def finish(outcome: Callable[[], tuple[bytes, int, dict[str, str]]]) -> Response:
+        try:
+            return _json(*outcome())
+        except JudgeError as error:
+            raise _given_up("Reading the result", f"It is in GET /v1/commands/{id}", error) from None
+
+    return Computed(agent.check, _answer_parts, (id, record), len(record), finish)
+
+
+def _answer_parts(_: Dispatcher, id: str, record: bytes) -> tuple[bytes, int, dict[str, str]]:
+    """Body, status and headers; work for the judge, if it is large."""
     command = parse(record)
     headers = {"X-Command-Id": id}
     if command["command_status"] == "RUNNING":
-        return _json(record, 202, {"Location": f"/v1/commands/{id}", **headers})
+        return record, 202, {"Location": f"/v1/commands/{id}", **headers}
     error = command["command_error"]
     if error is None:
-        return _json(command["command_result"], headers=headers)
+        return dumps(command["command_result"]), 200, headers
     failed = RequestError(error["code"], error["type"], error["message"])
-    return _json({**failed.as_json(), "command": command}, failed.status, headers)
+    return dumps({**failed.as_json(), "command": command}), failed.status, headers
 
 
 def list_commands() -> Response:
@@ -178,7 +194,7 @@ def _whole_log(agent: Context, id: str) -> Response:
         try:
             return Response(outcome(), mimetype="text/plain")
         except JudgeError as error:
-            raise _given_up("To mask the secrets in the log", "Follow it with ?follow=true", error) from None
+            raise _given_up("Masking the secrets in the log", "Ask again with ?follow=true", error) from None
 
     size = agent.dispatcher.files_size(id)
     return Computed(agent.check, streams.whole_log, (id,), size, finish)

@@ -37,6 +37,7 @@ ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 PARAM_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 PARAM_BYTES, PARAMS_BYTES = 32 << 10, 128 << 10
 REMEMBERED = 512
+MAX_SECRETS = 20_000
 LOOP_BYTES = 128 << 10  # more output is not judged in haste
 
 
@@ -219,8 +220,9 @@ class Dispatcher:
 
     def unjudged(self, head: End, hidden: list[str], kind: str, why: str) -> bytes:
         """The finished command object of a command whose output could not be checked."""
-        text = f"its output is not checked, because that {why}"
-        if kind == "CheckTooSlow":
+        slow = kind == "CheckTooSlow"
+        text = f"its output could not be checked: that {'' if slow else 'twice '}{why}"
+        if slow:
             text += "; simplify pattern, exec.regex, anyOf, oneOf or uniqueItems in its manifest, or print less"
         ended = _ended(head, b"")
         if hidden:
@@ -316,7 +318,11 @@ def _validated(name: str, manifest: Manifest, params: Any, hasty: int) -> list[s
     if problems := manifest.request.problems(params, lambda text: hide()(text), hasty > 0):
         named = "; ".join(map(str, problems[:3])) + (" …" if len(problems) > 3 else "")
         raise RequestError(400, "request_invalid", f"{name}: {named}", problems)
-    return secrets(max(manifest.output_limit, manifest.log_limit))
+    found = secrets(max(manifest.output_limit, manifest.log_limit))
+    if len(found) > MAX_SECRETS:
+        text = f"{name}: the request holds {len(found)} secrets, counting the lines of each; send at most {MAX_SECRETS}"
+        raise RequestError(422, "secrets_too_many", text)
+    return found
 
 
 def _timeout(manifest: Manifest, asked: float | None) -> float:

@@ -13,6 +13,7 @@ import pickle
 import resource
 import signal
 import socket
+import sys
 import threading
 import time
 import traceback
@@ -40,7 +41,7 @@ VerdictArgs = tuple[End, bytes, "Manifest | None", list[str]]
 
 
 class JudgeError(Exception):
-    """There is no answer; str() completes a sentence that begins with what was to be done.
+    """There is no answer; str() ends a sentence that begins with what was to be done: "Checking the request …".
 
     `kind` is the type of the verdict on a command whose output it was about.
     """
@@ -52,7 +53,7 @@ class TookLong(JudgeError):
     kind = "CheckTooSlow"
 
     def __init__(self, size: int) -> None:
-        super().__init__(f"takes more than {CPU_S + size // CPU_BYTES_PER_S:g} s of computing time")
+        super().__init__(f"took more than {CPU_S + size // CPU_BYTES_PER_S:g} s of computing time")
 
 
 class Died(JudgeError):
@@ -170,7 +171,8 @@ def _serve(dispatcher: Dispatcher, sock: socket.socket) -> NoReturn:
                 sock.sendall(pack({"op": "job"}, _done(dispatcher, body)))
     except BaseException:
         traceback.print_exc()
-    os._exit(1)
+    finally:
+        os._exit(1)
 
 
 def _become_judge(kept: int) -> None:
@@ -183,6 +185,7 @@ def _become_judge(kept: int) -> None:
     # A connection whose copy stayed open here would never end for its client.
     os.closerange(3, kept)
     os.closerange(kept + 1, 1 << 20)
+    sys.stdout = sys.stderr = open(2, "w", closefd=False)
     libc.set_title("agent-router: judge")
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     try:

@@ -4,11 +4,13 @@ A text is masked before it is cut: half a secret would not be found any more. Wh
 """
 
 import json
+import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 
 MASK = "***"
-FEW = 64  # to look for each in the whole text is faster than to look at each character
+_PLAIN = re.compile(r"[ !#-&(-\[\]-~]*")  # written in only one way
+FEW = 500  # to look for each in the whole text is faster than to look at each character
 PREFIX = 4  # characters, by which many are looked up; a beginning that is shorter gives nothing away
 
 
@@ -59,8 +61,9 @@ class _Many:
     def __call__(self, text: str) -> str:
         parts, kept, at = [], 0, 0
         while at <= len(text) - self._width:
-            forms = self._by_start.get(text[at : at + self._width], ())
-            if form := next((form for form in forms if text.startswith(form, at)), ""):
+            forms = self._by_start.get(text[at : at + self._width])
+            form = forms and next((form for form in forms if text.startswith(form, at)), "")
+            if form:
                 parts += [text[kept:at], MASK]
                 at = kept = at + len(form)
             else:
@@ -73,6 +76,6 @@ def _forms(hidden: Iterable[str]) -> list[str]:
     found: set[str] = set()
     for secret in hidden:
         found.add(secret)
-        if not (secret.isascii() and secret.isalnum()):
+        if not _PLAIN.fullmatch(secret):
             found |= {repr(secret)[1:-1], json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1]}
     return sorted(found, key=lambda form: (-len(form), form))

@@ -3,6 +3,7 @@
 Schema and document are walked together through properties, items, $ref and the combinators.
 """
 
+import functools
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -47,7 +48,12 @@ def secrets(schema: Schema, document: Any, longest: int = MAX_SECRET) -> list[st
 
 def mask_value(value: Any, hidden: list[str]) -> Any:
     """`value` with every secret in its strings, keys and numbers replaced."""
-    return _masked(value, masker(hidden), set(hidden))
+    return value_masker(hidden)(value)
+
+
+def value_masker(hidden: list[str]) -> Callable[[Any], Any]:
+    """What masks the secrets `hidden` in one value after the other."""
+    return functools.partial(_masked, hide=masker(hidden), hidden=set(hidden))
 
 
 def _masked(value: Any, hide: Callable[[str], str], hidden: set[str]) -> Any:

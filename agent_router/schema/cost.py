@@ -59,7 +59,7 @@ def _parts(node: dict[str, Any], root: Any, words: tuple[str, ...]) -> Iterator[
             yield from value
         elif isinstance(value, dict) and word in _MAPS:
             yield from value.values()
-        else:
+        elif value is not None:
             yield value
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.support import processes
-from tests.support.agent import Agent, Reply
+from tests.support.agent import Agent, Drop, Reply
 from tests.support.waiting import wait_for
 
 SECRETS = {
@@ -110,3 +110,41 @@ def test_a_secret_is_masked_over_a_restart(fresh_agent, tmp_path: Path):
         assert agent.ended(ended["id"]) == ended
         wait_for(lambda ended=ended: not list(agent.state.glob(f"c/{ended['id']}/secrets")), "its files are closed")
         assert_hidden(everything_shown(agent, ended["id"]) + everything_kept(agent), "hunter2-swordfish")
+
+
+LONG = "TOPSECRET-abcdefghijklmnopqrstuvwxyz-0123456789"
+# Where each text is cut: excerpts after 500 characters, messages after 180 and before the last 100, warnings after
+# 2,000, a log and an output at their limits.
+LEAKS = {
+    "log": "sys.stderr.write('x' * N + s + 'y' * 480); sys.exit(1)",
+    "last line": "sys.stderr.write('q' * N + s); sys.exit(1)",
+    "output": "print('z' * N + s); sys.exit(1)",
+    "no json": "print('z' * N + s)",
+    "half written": "sys.stderr.write('z' * N + s[:20]); sys.exit(1)",
+    "wrong answer": "print(json.dumps({'a': 'w' * (N - 320) + s + 'v' * 300}))",
+    "number": "print('1' * (N - 450) + r['pin'] + '.0e400')",
+    "warning": "os.write(3, (json.dumps({'warn': 'u' * (N + 1500) + s}) + chr(10)).encode()); print('{}')",
+    "progress": "os.write(3, (json.dumps({'done': 1, 'message': 'u' * N + s}) + chr(10)).encode()); time.sleep(60)",
+    "error": "print(json.dumps({'error': {'code': s, 'message': 'm' * N + s, 'details': {s: s}}})); sys.exit(1)",
+    "log limit": "sys.stderr.write('x' * ((1 << 17) - N % 37 - 4) + s + 'y' * (1 << 18)); time.sleep(60)",
+    "output limit": "print('x' * ((1 << 7) - N % 37 - 4) + s + 'y' * 999, flush=True); time.sleep(60)",
+}
+
+
+@pytest.mark.parametrize("leak", LEAKS)
+def test_no_part_of_a_secret_is_left_where_a_text_is_cut(agent: Agent, drop: Drop, leak):
+    pin = "8" * 9 + "7412369850"
+    keys: dict = {"output_limit_mib": 1 / (1 << 13)} if leak == "output limit" else {}
+    start = "#!/usr/bin/env python3\nimport json, os, sys, time\n"
+    script = f"{start}r = json.load(sys.stdin)\ns, N = r['key'], r['n']\n{LEAKS[leak]}\n"
+    secret = {"type": "string", "writeOnly": True}
+    request = {"type": "object", "properties": {"key": secret, "pin": secret, "n": {"type": "integer"}}}
+    drop(
+        "leak.half", script, request=request, response={"properties": {"a": {"type": "integer"}}},
+        log_limit_mib=1 / 8, timeout_s=0.5 if leak == "progress" else 30, grace_s=0.1, **keys,
+    )  # fmt: skip
+    for before in (470, 480, 490, 497):
+        command = agent.post("leak.half", {"key": LONG, "pin": pin, "n": before})
+        shown = json.dumps(command) + everything_shown(agent, command["id"])
+        parts = [LONG[at : at + 6] for at in range(len(LONG) - 5)] + [pin[at : at + 6] for at in range(4, 14)]
+        assert [part for part in parts if part in shown] == []

@@ -12,7 +12,7 @@ class Plugin:
     """A command with an events file, and the means to write to it as a plugin does."""
 
     def __init__(self, base):
-        self.base = str(base)
+        self.base, self.base_path = str(base), base
         self.command = Command({"id": "1", "name": "a.b"}, b"")
         self.open()
 
@@ -77,6 +77,8 @@ def test_a_line_counts_when_it_is_whole(plugin):
 @pytest.mark.parametrize("line", [
     b"", b"text", b"5", b"[1]", b'"x"', b"null", b"{", b'{"a": 1} x', b"\xff", b'{"done": "\xff"}', b'{"done": NaN}',
     b'{"done": 1e999}', b'{"done": 1, "total": -Infinity}', b'{"warn": "\\ud800"}', b"[" * 10_000, b'{"a":' * 5000,
+    b'{"done": 1' + b"0" * 400 + b"}", b'{"done": 1, "x": [-1' + b"0" * 400 + b"]}",
+    b'{"done": 1, "x": ' + b"[" * 64 + b"]" * 64 + b"}", b'{"x": ' + b'{"a":' * 900 + b"1" + b"}" * 901,
     b'{"done": 1' + b"0" * 5000 + b"}", b'{"warn": "' + b"x" * MAX_LINE + b'"}',
 ])  # fmt: skip
 def test_a_bad_line_is_counted_and_harms_nothing(plugin, line):
@@ -85,6 +87,27 @@ def test_a_bad_line_is_counted_and_harms_nothing(plugin, line):
     assert plugin.command.events_bad == 1
     assert plugin.said("progress") == [{"done": 1}, {"done": 2}]
     assert plugin.command.warnings == []
+
+
+def test_what_a_request_may_be_an_event_may_be_too(plugin):
+    deepest = json.loads("[" * 63 + "]" * 63)
+    plugin.write({"done": 10**308, "x": deepest})
+    plugin.read()
+    assert plugin.command.progress == {"done": 10**308, "x": deepest}
+
+
+@pytest.mark.parametrize("written", [2000, 3000])
+@pytest.mark.parametrize("before", range(1950, 2000, 7))
+def test_no_half_of_a_secret_is_left_where_a_warning_is_cut(plugin, written, before):
+    """Up to 2,000 characters arrive from the helpers, more from others."""
+    (plugin.base_path / "secrets").write_text('["topsecret-0123456789"]')
+    plugin.write({"warn": ("u" * before + "topsecret-0123456789" * 3 + "v" * 1000)[:written]})
+    plugin.read()
+    (warning,) = plugin.command.warnings
+    assert warning.startswith("u" * before)
+    assert "tops" not in warning
+    assert len(warning) <= 2000
+    assert plugin.said("warning") == [{"warn": warning}]
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,12 @@
 import json
 from decimal import Decimal
+from random import Random
 
 import pytest
 
-from agent_router.plugin.masking import MASK, mask
-from agent_router.schema.annotations import marked, marks_anything, mask_value, secrets
+from agent_router.plugin.masking import FEW, MASK, mask, mask_end
+from agent_router.schema.annotations import marked, marked_members, marks_anything, mask_value, secrets
+from tests.support.seeds import seeds
 
 SECRET = {"type": "string", "writeOnly": True}
 PLAIN = {"type": "string"}
@@ -84,6 +86,54 @@ def test_each_way_to_write_a_secret_is_masked(secret):
 def test_the_longer_of_two_secrets_goes_first():
     hidden = secrets({"writeOnly": True}, ["pass", "password"])
     assert mask("password and pass", hidden) == f"{MASK} and {MASK}"
+
+
+def test_alternatives_that_lead_to_the_same_place_are_followed_once():
+    """2^60 ways lead to the innermost value."""
+    alternatives = [{"properties": {"child": {"$ref": "#/$defs/tree"}, "key": kind}} for kind in (SECRET, PLAIN)]
+    schema = {"$ref": "#/$defs/tree", "$defs": {"tree": {"oneOf": alternatives}}}
+    document = {"key": "innermost"}
+    for _ in range(60):
+        document = {"child": document}
+    assert secrets(schema, document) == ["innermost"]
+
+
+def test_no_document_is_too_deep():
+    schema = {"$ref": "#/$defs/a", "$defs": {"a": {"$ref": "#/$defs/b"}, "b": {"allOf": [{"$ref": "#/$defs/c"}]},
+        "c": {"properties": {"child": {"$ref": "#/$defs/a"}, "key": SECRET}}}}  # fmt: skip
+    document = {"key": "innermost"}
+    for _ in range(63):
+        document = {"child": document}
+    assert secrets(schema, document) == ["innermost"]
+
+
+def test_which_members_hold_something_marked():
+    schema = {"properties": {"a": SECRET, "b": {"items": {"properties": {"key": SECRET}}}, "c": PLAIN}}
+    document = {"a": "same", "b": [{"key": "inner"}], "c": "same", "d": "same"}
+    assert marked_members(schema, document, "writeOnly", True) == {"a", "b"}
+    assert marked_members({**schema, "writeOnly": True}, {"c": "x"}, "writeOnly", True) == {None}
+
+
+@seeds(50)
+def test_many_secrets_are_masked_like_few(seed):
+    random = Random(seed)
+    hidden = ["".join(random.choices("abc\"'", k=random.randint(4, 6))) for _ in range(FEW)]
+    text = "".join(random.choices("abc\"'\\n", k=2000))
+    masked = mask(text, hidden)
+    assert MASK in masked
+    assert not [secret for secret in hidden if secret in masked]
+    assert mask("no such text", hidden) == "no such text"
+
+
+@pytest.mark.parametrize("secret", ["topsecret-0123456789", "quo\"te'd back\\slash", "aaaaaaaaaab"])
+@pytest.mark.parametrize("many", [False, True])
+def test_half_a_secret_at_the_end_of_a_cut_text_is_masked(secret, many):
+    hidden = [secret, *(f"other{number}" for number in range(FEW if many else 0))]
+    for form in (secret, json.dumps(secret)[1:-1]):
+        for kept in range(4, len(form)):
+            assert mask_end(f"{secret} and {form[:kept]}", hidden) == f"{MASK} and {MASK}"
+        assert mask_end(f"and {form[:3]}", hidden) == f"and {form[:3]}"
+        assert mask_end(f"and {form[:6]} goes on", hidden) == f"and {form[:6]} goes on"
 
 
 def test_values_are_masked_as_values():

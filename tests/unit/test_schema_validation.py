@@ -3,9 +3,10 @@ from decimal import Decimal
 
 import pytest
 
-from agent_router.schema import dialect, validation
+from agent_router.plugin.masking import masker
+from agent_router.schema import annotations, dialect, validation
 from agent_router.schema.pointer import resolve
-from agent_router.schema.validation import MAX_MESSAGE, MAX_PROBLEMS, Validator, schema_problems, shorten
+from agent_router.schema.validation import MAX_MESSAGE, MAX_PROBLEMS, TakesLong, Validator, schema_problems, shorten
 
 BIG = 10**400
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
@@ -81,6 +82,57 @@ def test_both_libraries_give_the_verdict_of_the_standard(library, schema):
     validator = Validator(schema)
     assert [document for document in valid if validator.problems(document)] == []
     assert [document for document in wrong if not validator.problems(document)] == []
+
+
+@pytest.mark.parametrize("pattern", ["^(a+)+$", "^([a-z]+)*$", "(a|a)*$", "^(a|aa)+$", "^(.*)*$"])
+def test_a_pattern_with_nested_quantifiers_costs_no_time(pattern):
+    """Python's engine would need years."""
+    pytest.importorskip("jsonschema_rs")
+    validator = Validator({"pattern": pattern})
+    assert validator.is_quick(1000)
+    assert bool(validator.problems("a" * 60 + "\n!")) == (pattern != "(a|a)*$")
+    secrets = {"patternProperties": {pattern: {"writeOnly": True}}}
+    anywhere = pattern in ("(a|a)*$", "^(.*)*$")
+    assert annotations.secrets(secrets, {"a" * 60 + "!": "other"}) == (["other"] if anywhere else [])
+
+
+@pytest.mark.parametrize(("schema", "length", "quick"), [
+    ({"properties": {"a": {"pattern": "^(a+)+$"}}}, 10_000, True),
+    ({"properties": {"a": {"pattern": "^(?=a)a$"}}}, 10, False),  # the engine that never goes back cannot look ahead
+    ({"properties": {"a": {"pattern": "^(a)\\1$"}}}, 10, False),
+    ({"pattern": "^(([a-z]{1,100}){1,100}x){1,100}$"}, 10, False),  # too large, compiled
+    ({"properties": {"a": {"$ref": "#"}}}, 10, False),
+    ({"uniqueItems": True}, 10_000, True),
+    ({"anyOf": [{"type": "string"}] * 100}, 10_000, True),
+    ({"anyOf": [{"type": "string"}] * 100}, 1_000_000, False),
+])  # fmt: skip
+def test_which_checks_nobody_notices(schema, length, quick):
+    pytest.importorskip("jsonschema_rs")
+    assert Validator(schema).is_quick(length) is quick
+
+
+def test_without_the_fast_library_no_check_is_quick(monkeypatch):
+    for module in (dialect, validation):
+        monkeypatch.setattr(module, "fast_library", lambda: None)
+    assert not Validator({}).is_quick(1)
+
+
+def test_in_haste_a_wrong_document_is_not_explained():
+    pytest.importorskip("jsonschema_rs")
+    assert Validator({"type": "integer"}).problems(5, hasty=True) == []
+    with pytest.raises(TakesLong):
+        Validator({"type": "integer"}).problems("5", hasty=True)
+
+
+def test_a_secret_is_masked_in_paths_and_before_a_message_is_cut(library):
+    secret = "topsecret-" + "0123456789" * 3
+    hide = masker([secret])
+    validator = Validator({"additionalProperties": {"type": "integer"}})
+    for length in range(140, 200):
+        (problem,) = validator.problems({secret: "w" * length + secret + "v" * 300}, hide)
+        assert problem.path == "$['***']" or problem.path == "$.***"
+        assert "tops" not in problem.message
+        assert "6789" not in problem.message
 
 
 def test_every_problem_has_its_path(library):

@@ -17,7 +17,7 @@ from typing import Any
 from agent_router.catalogue.manifest import Manifest
 from agent_router.catalogue.manifest_rules import TEMPLATE
 from agent_router.catalogue.registry import Registry
-from agent_router.commands import batch, end_of_service, execspec, scrub
+from agent_router.commands import batch, end_of_service, execspec, full_state, scrub
 from agent_router.commands.calls import Answer, Batch, Call, Translate, Translated
 from agent_router.commands.verdict import Ended, Verdict, command_object, judge, shown_as
 from agent_router.config.environment import search_path
@@ -74,6 +74,8 @@ class Dispatcher:
         hidden = _secrets(manifest, params)
         _validate(name, manifest, params)
         request = _with_defaults(manifest.data["request"], params)
+        if request is not params:  # each default is right by itself, but may not go with what was sent
+            _validate(f"{name} with its defaults", manifest, request)
         if isinstance(meant, Batch):
             text, found = batch.prepared(self.prepare, meant)
             hidden += found
@@ -185,6 +187,7 @@ class Dispatcher:
         except Exception as error:  # a defect of ours must not leave the command without an end
             text = f"the agent failed to judge it: {type(error).__name__}: {error}"
             verdict = Verdict(error={"type": "AgentDefect", "code": 500, "message": text, "details": text})
+        full_state.explain(verdict, self.settings.state)
         if ended.shown is not None:
             verdict = shown_as(ended.shown, verdict)
         if hidden:

@@ -7,17 +7,31 @@ from typing import Any, cast
 
 from flask import Flask, Request, Response, request
 from werkzeug.exceptions import HTTPException
-from werkzeug.routing import MapAdapter
+from werkzeug.routing import Map, MapAdapter, Rule
 
+from agent_router import __version__
 from agent_router.api import auth, query, views, web_pages
 from agent_router.api.context import KEY, Context
 from agent_router.api.errors import error_response, failure_response
 from agent_router.api.later import KNOWN, Ask, BlockingRunner
 from agent_router.commands.dispatch import Dispatcher
+from agent_router.commands.judge_process import BlockingJudge
 from agent_router.config.settings import Settings
+from agent_router.schema.jsontext import dumps
 from agent_router.schema.problems import RequestError
 
 log = logging.getLogger("agent_router")
+
+
+class FixedPath(MapAdapter):
+    """Matches one rule without variables."""
+
+    def __init__(self, routes: Map, rule: Rule, method: str) -> None:
+        super().__init__(routes, "", "/", None, "http", rule.rule, method)
+        self._found = rule, dict[str, Any]()
+
+    def match(self, *_: Any, **__: Any) -> Any:
+        return self._found
 
 
 class AgentApp(Flask):
@@ -27,6 +41,7 @@ class AgentApp(Flask):
         super().__init__("agent_router", static_folder=None)
         self.url_map.merge_slashes = False  # which would answer with a redirect
         self._token = auth.Token(settings)
+        self._fixed: dict[tuple[str, str], FixedPath] = {}
         self.queries: dict[str, tuple[str, ...]] = {}  # endpoint: names of its query parameters
 
     def admit(self, environ: dict[str, Any], body: bool) -> None:
@@ -56,7 +71,15 @@ class AgentApp(Flask):
     def create_url_adapter(self, request: Request | None) -> MapAdapter | None:
         if request is None:
             return None
-        return self.url_map.bind("", path_info=request.path, default_method=request.method)
+        known = self._fixed.get((request.method, request.path))
+        return known or self.url_map.bind("", path_info=request.path, default_method=request.method)
+
+    def routes_are_complete(self) -> None:
+        """From now on, what a path without variables matches is looked up."""
+        for rule in self.url_map.iter_rules():
+            if not rule.arguments:
+                for method in rule.methods or ():
+                    self._fixed[method, rule.rule] = FixedPath(self.url_map, rule, method)
 
     def ensure_sync(self, func: Any) -> Any:
         return func
@@ -74,12 +97,15 @@ class AgentApp(Flask):
 def create_app(dispatcher: Dispatcher, ask: Ask | None = None) -> AgentApp:
     """The application for the agent of a dispatcher; `ask` is how views reach the runner where no server parks them."""
     app = AgentApp(dispatcher.settings)
-    app.extensions[KEY] = Context(dispatcher, ask or BlockingRunner(dispatcher.settings.state).ask)
+    ask = ask or BlockingRunner(dispatcher.settings.state).ask
+    status = dumps({"started_at": dispatcher.started_at, "version": __version__})
+    app.extensions[KEY] = Context(dispatcher, ask, BlockingJudge(dispatcher).run, status)
     for method, path, view, names in views.ROUTES:
         for rule in (path,) if path in views.ROOTS else (path, "/v1" + path):
             endpoint = f"{view.__name__} {rule}"
             app.queries[endpoint] = names
             app.add_url_rule(rule, endpoint, view, methods=[method], strict_slashes=False)
+    app.routes_are_complete()
     app.register_error_handler(RequestError, error_response)
     app.register_error_handler(HTTPException, _http_error)
     app.register_error_handler(Exception, _defect)

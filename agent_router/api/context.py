@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from flask import current_app
 
-from agent_router.api.later import Ask
+from agent_router.api.later import Ask, Check
 from agent_router.commands.dispatch import Dispatcher
 
 KEY = "agent_router"
@@ -16,6 +16,8 @@ KEY = "agent_router"
 class Context:
     dispatcher: Dispatcher
     ask: Ask  # how a view reaches the runner where no server parks it
+    check: Check  # the same for the judge
+    status: bytes  # the body of GET /v1/status
 
 
 def context() -> Context:

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 from flask import Response
 
 from agent_router.api.errors import error_response, failure_response
+from agent_router.commands.judge_process import Work
 from agent_router.commands.lines import LineReader
 from agent_router.ipc.client import Client, RunnerGone
 from agent_router.ipc.messages import Question
@@ -27,12 +28,19 @@ POLL_S = 0.1
 KNOWN = "agent.later"
 
 Finish = Callable[[Any, bytes], Response]
+Outcome = Callable[[], Any]
 
 
 class Ask(Protocol):
     """One message to the runner; RequestError 503 if it does not come back."""
 
     def __call__(self, message: Question, body: bytes = b"") -> tuple[Any, bytes]: ...
+
+
+class Check(Protocol):
+    """One job for the judge (see commands/judge_process.py), `size` that of its document."""
+
+    def __call__(self, work: Work, args: tuple[Any, ...], size: int) -> Any: ...
 
 
 class Later(Response):
@@ -49,14 +57,26 @@ class Later(Response):
 
 
 class Computed(Later):
-    """An answer that takes long enough to compute to be noticed by others."""
+    """An answer that may take long to compute: what the judge does for it, and what makes a response of it.
 
-    def __init__(self, compute: Callable[[], Response]) -> None:
+    `finish` is called with what returns or raises the outcome.
+    """
+
+    def __init__(
+        self, check: Check, work: Work, args: tuple[Any, ...], size: int, finish: Callable[[Outcome], Response]
+    ) -> None:
         super().__init__()
-        self._compute = compute
+        self._check = check
+        self.work = work
+        self.args = args
+        self.size = size
+        self._finish = finish
+
+    def finish(self, outcome: Outcome) -> Response:
+        return guarded(lambda: self._finish(outcome))
 
     def wait(self) -> Response:
-        return guarded(self._compute)
+        return self.finish(lambda: self._check(self.work, self.args, self.size))
 
 
 class Parked(Later):

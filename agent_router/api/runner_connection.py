@@ -11,23 +11,24 @@ import json
 import os
 import signal
 import socket
-import threading
 import time
 from collections.abc import Callable
 from typing import Any
 
+from agent_router.api.judging import Judging, Outcome
 from agent_router.commands import end_of_service
 from agent_router.commands.dispatch import Dispatcher
+from agent_router.commands.judge_process import ATTEMPTS, JudgeError, TookLong, VerdictArgs, verdict_work
 from agent_router.ipc.connection import Connection
 from agent_router.ipc.loop import Loop
 from agent_router.ipc.messages import End, Question
 from agent_router.schema.problems import RequestError
+from agent_router.schema.validation import TakesLong
 
 RECONNECT_S = 0.02
 GONE_S = 30.0  # without a runner for so long, a question is answered with 503
 # After the last command: until its answer is with the client; and how long one that is under way may delay that.
 LINGER_S, LINGER_MOST_S = 1.0, 10.0
-LOOP_BYTES = 128 << 10  # judging more than this would be noticed by others: a thread does it
 
 # The runner's answer and its body, or the reason why there is none.
 Reply = Callable[[Any, bytes], None]
@@ -48,8 +49,9 @@ class Waiting:
 
 
 class RunnerConnection:
-    def __init__(self, loop: Loop, dispatcher: Dispatcher) -> None:
+    def __init__(self, loop: Loop, dispatcher: Dispatcher, judging: Judging) -> None:
         self._loop = loop
+        self._judging = judging
         self._dispatcher = dispatcher
         self._path = dispatcher.settings.state + "/runner.sock"
         self._connection: Connection | None = None
@@ -142,14 +144,29 @@ class RunnerConnection:
             self._teller.sendto(b"ended", self._ended_path)
 
     def _end(self, connection: Connection, end: End, out: bytes) -> None:
-        if len(out) <= LOOP_BYTES:
-            return self._judged(connection, end["id"], self._dispatcher.judge(end, out))
+        args, size = verdict_work(self._dispatcher, end, out)
+        try:
+            self._judged(connection, end["id"], self._dispatcher.verdict(*args, True))
+        except TakesLong:
+            self._judge(connection, args, size, ATTEMPTS)
 
-        def judge() -> None:
-            record = self._dispatcher.judge(end, out)
-            self._loop.call(self._judged, connection, end["id"], record)
+    def _judge(self, connection: Connection, args: VerdictArgs, size: int, attempts: int) -> None:
+        """Have the judge do it; one that it died of so many times gets a verdict that says so."""
+        end, _, _, hidden = args
 
-        threading.Thread(target=judge, daemon=True).start()
+        def done(outcome: Outcome) -> None:
+            try:
+                record = outcome()
+            except JudgeError as error:
+                if attempts > 1 and not isinstance(error, TookLong):
+                    return self._judge(connection, args, size, attempts - 1)
+                record = self._dispatcher.unjudged(end, hidden, error.kind, str(error))
+            except RequestError:  # no process can be started now
+                self._loop.later(1.0, self._judge, connection, args, size, attempts)
+                return
+            self._judged(connection, end["id"], record)
+
+        self._judging.run(type(self._dispatcher).verdict, args, size, done, urgent=True)
 
     def _judged(self, connection: Connection, id: str, record: bytes) -> None:
         # Before the clients hear of it: whoever reads the list next finds it there.

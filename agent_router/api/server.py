@@ -5,6 +5,7 @@ The supervisor does what a master would: it holds the port, and starts the front
 
 from __future__ import annotations
 
+import gc
 import os
 import socket
 from typing import Any
@@ -38,6 +39,8 @@ def run(settings: Settings, listener: int, started_at: float, translate: Transla
     """
     config = _config(settings)
     app = Application(create_app(Dispatcher(settings, started_at, translate)))
+    gc.collect()
+    gc.freeze()  # what is there now stays: no collection has to look at it
     sockets = [socket.socket(fileno=listener)]
     LoopWorker(0, os.getppid(), sockets, app, HANG_S, config, config.logger_class(config)).init_process()
 
@@ -49,6 +52,7 @@ def _config(settings: Settings) -> Any:
         "certfile": settings.cert or None,
         "keyfile": settings.key or None,
         "limit_request_line": 8190,
+        "forwarded_allow_ips": "",
     }
     for name, value in options.items():
         config.set(name, value)

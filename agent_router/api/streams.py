@@ -9,7 +9,7 @@ from agent_router.api.later import Ask, Followed
 from agent_router.commands.dispatch import Dispatcher
 from agent_router.commands.lines import LineReader
 from agent_router.ipc.state import command_dir
-from agent_router.plugin.masking import mask
+from agent_router.plugin.masking import mask_end
 from agent_router.schema.annotations import mask_value
 
 
@@ -18,9 +18,20 @@ def log(dispatcher: Dispatcher, ask: Ask, id: str) -> Followed:
     base, hidden = command_dir(dispatcher.settings.state, id), dispatcher.secrets_of(id)
 
     def show(lines: list[bytes]) -> bytes:
-        return "".join(mask(line.decode(errors="replace"), hidden) for line in lines).encode()
+        return _masked(lines, hidden)
 
     return Followed(ask, id, LineReader(base + "/log"), "text/plain; charset=utf-8", show)
+
+
+def whole_log(dispatcher: Dispatcher, id: str) -> bytes:
+    """What there is of it now; work for the judge."""
+    reader = LineReader(command_dir(dispatcher.settings.state, id) + "/log")
+    return _masked(reader.take(over=True), dispatcher.secrets_of(id))
+
+
+def _masked(lines: list[bytes], hidden: list[str]) -> bytes:
+    """Only the last line may be half a line, which may end within a secret."""
+    return mask_end(b"".join(lines).decode(errors="replace"), hidden).encode()
 
 
 def events(dispatcher: Dispatcher, ask: Ask, id: str, last_seen: str) -> Followed:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -14,12 +15,15 @@ from agent_router.api.later import Computed, Followed, Parked
 from agent_router.catalogue import listing, steps
 from agent_router.commands import objects
 from agent_router.commands.calls import Call
+from agent_router.commands.dispatch import Dispatcher
+from agent_router.commands.judge_process import JudgeError, TookLong, Work
 from agent_router.ipc.messages import CancelAnswer, CommandAnswer, Question
 from agent_router.ipc.spool import Spooled
 from agent_router.schema.jsontext import dumps, parse
 from agent_router.schema.problems import RequestError
+from agent_router.schema.validation import TakesLong
 
-# Parsing or validating more than this would be noticed by others.
+# Parsing more than this would be noticed by others.
 LARGE = 128 << 10
 QUERY = "agent.query"  # in a WSGI environment: the query, parsed
 
@@ -40,9 +44,41 @@ def _query() -> query.Query:
     return found
 
 
-def _sized(body: bytes | Spooled, view: Callable[[], Response]) -> Response:
+def _checked(
+    agent: Context, work: Work, args: tuple[Any, ...], body: bytes | Spooled, run: Callable[[Call], Response]
+) -> Response:
+    """Run the call that `work` makes of a request: at once where nobody notices how long that takes."""
+    *given, options = args
     size = body.length if isinstance(body, Spooled) else len(body)
-    return Computed(view) if size > LARGE else view()
+    if size <= LARGE:
+        with contextlib.suppress(TakesLong):
+            return run(work(agent.dispatcher, *given, {**options, "hasty": size + 1}))
+
+    def finish(outcome: Callable[[], Call]) -> Response:
+        try:
+            return run(outcome())
+        except JudgeError as error:
+            raise _given_up("To check the request", "Shorten it, or simplify its schema", error) from None
+
+    return Computed(agent.check, work, args, size, finish)
+
+
+def _given_up(what: str, cure: str, error: JudgeError) -> RequestError:
+    if isinstance(error, TookLong):
+        return RequestError(422, "check_too_slow", f"{what} {error}. {cure}")
+    return RequestError(500, "judge_failed", f"{what} {error}; the agent's log may say more")
+
+
+def _catalogue(work: Callable[..., bytes], *args: Any) -> Response:
+    """What may have to read every manifest first."""
+
+    def finish(outcome: Callable[[], bytes]) -> Response:
+        try:
+            return _json(outcome())
+        except JudgeError as error:
+            raise _given_up("To read the manifests", "Look for one with an unusual schema", error) from None
+
+    return Computed(context().check, work, args, 0, finish)
 
 
 def _park(agent: Context, message: Question, finish: Callable[[Any, bytes], Response], body: bytes = b"") -> Response:
@@ -56,22 +92,20 @@ def run_command() -> Response:
     agent, asked, body = context(), _query(), _body()
     wait, options = query.flag(asked, "wait"), query.call_options(asked)
 
-    def view() -> Response:
-        call = objects.call_from_body(agent.dispatcher, body, options)
+    def run(call: Call) -> Response:
         return _run(agent, call, wait, lambda record: _json(record))
 
-    return _sized(body, view)
+    return _checked(agent, objects.call_from_body, (body, options), body, run)
 
 
 def call_method(name: str) -> Response:
     agent, asked, body = context(), _query(), _body()
     wait, options = query.flag(asked, "wait"), query.call_options(asked)
 
-    def view() -> Response:
-        call = objects.call_of(agent.dispatcher, name, body, options)
+    def run(call: Call) -> Response:
         return _run(agent, call, wait is not False, lambda record: _method_answer(call.id, record))
 
-    return _sized(body, view)
+    return _checked(agent, objects.call_of, (name, body, options), body, run)
 
 
 def _run(agent: Context, call: Call, wait: bool | None, shown: Callable[[bytes], Response]) -> Response:
@@ -134,9 +168,20 @@ def command_log(id: str) -> Response:
     def finish(answer: CommandAnswer, body: bytes) -> Response:
         _object(agent, answer, body)
         log = streams.log(agent.dispatcher, agent.ask, id)
-        return log if follow else Computed(lambda: Response(log.take(over=True), mimetype=log.mimetype))
+        return log if follow else _whole_log(agent, id)
 
     return _park(agent, {"op": "get", "id": id}, finish)
+
+
+def _whole_log(agent: Context, id: str) -> Response:
+    def finish(outcome: Callable[[], bytes]) -> Response:
+        try:
+            return Response(outcome(), mimetype="text/plain")
+        except JudgeError as error:
+            raise _given_up("To mask the secrets in the log", "Follow it with ?follow=true", error) from None
+
+    size = agent.dispatcher.files_size(id)
+    return Computed(agent.check, streams.whole_log, (id,), size, finish)
 
 
 def command_events(id: str) -> Response:
@@ -153,30 +198,45 @@ def command_events(id: str) -> Response:
 
 
 def list_methods() -> Response:
-    dispatcher = context().dispatcher
-    return Computed(lambda: _json(listing.listing(dispatcher.registry, dispatcher.settings.notices)))
+    return _catalogue(_methods)
 
 
 def get_method(name: str) -> Response:
-    registry = context().dispatcher.registry
-    return Computed(lambda: _json(listing.entry(registry.find(name), full=True)))
+    return _catalogue(_method, name)
 
 
 def list_steps() -> Response:
-    registry = context().dispatcher.registry
-    return Computed(lambda: _json(steps.catalogue(registry)))
+    return _catalogue(_steps)
 
 
 def openapi_document() -> Response:
-    registry, url = context().dispatcher.registry, request.url_root
-    return Computed(lambda: _json(openapi.document(registry, url)))
+    return _catalogue(_document, request.url_root)
+
+
+# Work for the judge.
+
+
+def _methods(dispatcher: Dispatcher) -> bytes:
+    return dumps(listing.listing(dispatcher.registry, dispatcher.settings.notices))
+
+
+def _method(dispatcher: Dispatcher, name: str) -> bytes:
+    return dumps(listing.entry(dispatcher.registry.find(name), full=True))
+
+
+def _steps(dispatcher: Dispatcher) -> bytes:
+    return dumps(steps.catalogue(dispatcher.registry))
+
+
+def _document(dispatcher: Dispatcher, url: str) -> bytes:
+    return dumps(openapi.document(dispatcher.registry, url))
 
 
 # ---- the agent
 
 
 def status() -> Response:
-    return _json({"started_at": context().dispatcher.started_at, "version": __version__})
+    return _json(context().status)
 
 
 def root() -> Response:
@@ -206,7 +266,7 @@ CALL = ("wait", "plan", "id", "timeout_s")
 # The last column: the names of the query parameters. Any other is refused; agent_token goes everywhere.
 ROUTES: tuple[tuple[str, str, Callable[..., Response], tuple[str, ...]], ...] = (
     ("POST", "/commands/", run_command, CALL),
-    ("GET", "/commands/", list_commands, ()),
+    ("GET", "/commands/", list_commands, ("wait",)),  # without effect: clients send it with all that begins so
     ("GET", "/commands/<id>", get_command, ("wait",)),
     ("DELETE", "/commands/<id>", cancel_command, ("wait",)),
     ("GET", "/commands/<id>/log", command_log, ("follow",)),

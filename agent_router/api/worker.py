@@ -2,7 +2,7 @@
 
 Requests arrive in buffers, TLS handshakes included, so that no thread waits for a slow sender. Then the WSGI
 application is called, in the loop. What it cannot answer at once (later.py) waits without a thread: for the runner, for
-a computation that goes on beside the loop, or for the next line of a file. Every answer ends its connection.
+the judge, or for the next line of a file. Every answer ends its connection.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from gunicorn.workers.base import Worker
 from agent_router.api.context import KEY
 from agent_router.api.errors import error_response
 from agent_router.api.followers import Followers
+from agent_router.api.judging import Job, Judging, Outcome
 from agent_router.api.later import Computed, Followed, Parked
 from agent_router.api.request_buffer import RequestBuffer
 from agent_router.api.runner_connection import RunnerConnection
-from agent_router.api.threads import Threads
-from agent_router.api.wsgi import NO_REQUEST, BadRequest, Environ, add_body, environ, head, response
+from agent_router.api.wsgi import NO_REQUEST, BadRequest, Environ, ParserSettings, add_body, environ, head, response
 from agent_router.config import tls
 from agent_router.ipc import spool
 from agent_router.ipc.loop import Loop
@@ -49,7 +49,7 @@ class Client:
     """One client: sending its request, waiting for the answer, or being answered."""
 
     __slots__ = (
-        "sock", "addr", "request", "until", "tls_done", "unsent", "question", "fd", "state", "environ", "more",
+        "sock", "addr", "request", "until", "tls_done", "unsent", "question", "job", "fd", "state", "environ", "more",
         "follower",
     )  # fmt: skip
 
@@ -62,6 +62,7 @@ class Client:
         self.tls_done = not tls
         self.unsent: list[memoryview] = []
         self.question = 0  # its number at the runner's connection
+        self.job: Job | None = None  # what the judge does for it
         self.environ: Environ = NO_REQUEST  # until the header is here
         self.follower: Any = None
         self.more: Any = None  # called when everything is sent, instead of closing
@@ -75,17 +76,17 @@ class LoopWorker(Worker):
         # It is stateless: when the supervisor dies it goes too, and frees the port for the next.
         libc.prctl(libc.PR_SET_PDEATHSIG, signal.SIGKILL)
         libc.return_large_memory()
-        sys.setswitchinterval(0.001)  # a thread with a large document must not hold the loop up
         dispatcher = self.wsgi.extensions[KEY].dispatcher
         settings = dispatcher.settings
         spool.sweep(settings.state)
         self.loop = Loop()
-        self.runner = RunnerConnection(self.loop, dispatcher)
+        self.judging = Judging(self.loop, dispatcher)
+        self.runner = RunnerConnection(self.loop, dispatcher, self.judging)
         self.followers = Followers(self.loop)
-        self.threads = Threads(self.loop)
         self.state = settings.state
         self.max_body = int(settings.max_request_mib * (1 << 20))
         make = partial(gunicorn_sock.ssl_context, self.cfg)
+        self.parser_settings = ParserSettings(self.cfg)
         self.tls = tls.TlsWrapper(make, settings.state, self.log.warning) if self.cfg.is_ssl else None
         self.clients: dict[int, Client] = {}
         self.most = min(MAX_CONNECTIONS, _descriptors() - 100)
@@ -182,7 +183,7 @@ class LoopWorker(Worker):
         if client.environ is not NO_REQUEST:
             return
         try:
-            client.environ = environ(client.request.header, client.addr, self.address, self.cfg)
+            client.environ = environ(client.request.header, client.addr, self.address, self.parser_settings)
         except BadRequest as error:
             raise RequestError(400, "http_invalid", str(error)) from None
         self.wsgi.admit(client.environ, client.request.has_body)
@@ -201,7 +202,7 @@ class LoopWorker(Worker):
 
     def _answer(self, client: Client, application: Any) -> None:
         """Send what a WSGI application (a response is one too) answers, now or later."""
-        if client.fd not in self.clients:
+        if self.clients.get(client.fd) is not client:
             return
         try:
             status, headers, result = response(application, client.environ)
@@ -214,11 +215,18 @@ class LoopWorker(Worker):
             refuse = lambda error: self._answer(client, error_response(error))  # noqa: E731
             client.question = self.runner.ask(result.message, result.body, reply, refuse)
         elif isinstance(result, Computed):
-            self.threads.run(result.wait, partial(self._answer, client))
+            self._judge(client, result)
         elif isinstance(result, Followed):
             self._follow(client, result)
         else:
             self._send_all(client, head(status, headers), result)
+
+    def _judge(self, client: Client, computed: Computed) -> None:
+        def done(outcome: Outcome) -> None:
+            client.job = None
+            self._answer(client, computed.finish(outcome))
+
+        client.job = self.judging.run(computed.work, computed.args, computed.size, done)
 
     def _send_all(self, client: Client, start: bytes, body: list[bytes | memoryview]) -> None:
         small = sum(map(len, body)) < FIRST_BYTES
@@ -245,7 +253,7 @@ class LoopWorker(Worker):
         self.loop.later(0, self._sent, client)  # not called from here: a long file would be a deep recursion
 
     def _sent(self, client: Client) -> None:
-        if client.fd in self.clients and client.more is not None:
+        if self.clients.get(client.fd) is client and client.more is not None:
             client.more()
 
     def _watch_for(self, client: Client, events: int) -> None:
@@ -305,9 +313,11 @@ class LoopWorker(Worker):
             self._close(client)
 
     def _close(self, client: Client) -> None:
-        if self.clients.pop(client.fd, None) is None:
+        if self.clients.get(client.fd) is not client:
             return
+        del self.clients[client.fd]
         self.runner.forget(client.question)
+        self.judging.forget(client.job)
         if client.follower is not None:
             self.followers.remove(client.follower)
         self.loop.unwatch(client.fd)

@@ -16,6 +16,20 @@ from agent_router.api.request_buffer import RequestBuffer
 Environ = dict[str, Any]
 
 
+class ParserSettings:
+    """gunicorn's settings as its parser reads them, looked up once: it asks for some twenty in each request."""
+
+    def __init__(self, config: Any) -> None:
+        vars(self).update({name: setting.get() for name, setting in config.settings.items()})
+        self.is_ssl = bool(config.is_ssl)
+
+    def forwarded_allow_networks(self) -> list[Any]:
+        return []
+
+    def proxy_allow_networks(self) -> list[Any]:
+        return []
+
+
 # What a response has to know of a request that could not be read.
 NO_REQUEST: Environ = {"REQUEST_METHOD": "GET"}
 
@@ -24,10 +38,10 @@ class BadRequest(Exception):
     """str() says what is wrong with the HTTP of a request."""
 
 
-def environ(header: bytes, peer: Any, server: Any, config: Any) -> Environ:
+def environ(header: bytes, peer: Any, server: Any, settings: ParserSettings) -> Environ:
     """The WSGI environment of a header, which gunicorn's parser reads; `add_body` completes it."""
     try:
-        parsed = next(gunicorn_http.get_parser(config, iter([header]), peer))
+        parsed = next(gunicorn_http.get_parser(settings, iter([header]), peer))
         parsed._expected_100_continue = False
     except (ParseException, StopIteration, OSError, ValueError) as error:
         raise BadRequest(f"Not an HTTP request: {error}") from None
@@ -42,7 +56,7 @@ def environ(header: bytes, peer: Any, server: Any, config: Any) -> Environ:
         "SERVER_PROTOCOL": "HTTP/1.1",
         "REMOTE_ADDR": peer[0] if isinstance(peer, tuple) else "",
         "wsgi.version": (1, 0),
-        "wsgi.url_scheme": "https" if config.is_ssl else "http",
+        "wsgi.url_scheme": "https" if settings.is_ssl else "http",
         "wsgi.input_terminated": True,
         "wsgi.errors": sys.stderr,
         "wsgi.multithread": False,

@@ -5,10 +5,12 @@ docs/plugin-protocol.md raises ManifestError with every reason.
 """
 
 import hashlib
+from collections import deque
 from decimal import Decimal
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
+from weakref import WeakValueDictionary
 
 from agent_router.catalogue import manifest_rules
 from agent_router.schema import annotations
@@ -32,8 +34,11 @@ class Manifest:
     """A valid manifest. `data` is the file's content; the properties below are read off it once."""
 
     def __init__(self, raw: bytes) -> None:
-        self.sha256 = hashlib.sha256(raw).hexdigest()
-        self.data = _checked(raw)
+        self._take(hashlib.sha256(raw).hexdigest(), _checked(raw))
+
+    def _take(self, sha256: str, data: dict[str, Any]) -> None:
+        self.sha256 = sha256
+        self.data = data
         self.effects: str = self.data["effects"]
         self.timeout_s: float = self.data.get("timeout_s", 60)
         self.grace_s: float = self.data.get("grace_s", 5)
@@ -49,6 +54,11 @@ class Manifest:
         schema = _with_defs(self.data, "request")
         self.has_secrets = annotations.marks_anything(schema, "writeOnly", True)
         self.has_devices = self.effects != "read" and annotations.marks_anything(schema, "format", "block-device")
+        _alive[sha256] = self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled without what is compiled: a process that knows the same manifest takes its own."""
+        return _known, (self.sha256, self.data)
 
     @cached_property
     def request(self) -> Validator:
@@ -62,6 +72,20 @@ class Manifest:
     def success(self) -> Validator | None:
         schema = (self.exec or {}).get("success")
         return None if schema is None else Validator(schema)
+
+
+_alive: WeakValueDictionary[str, Manifest] = WeakValueDictionary()
+_latest: deque[Manifest] = deque(maxlen=64)  # kept alive, so that they are not compiled for each command
+
+
+def _known(sha256: str, data: dict[str, Any]) -> Manifest:
+    """The manifest that was pickled in another process of the agent."""
+    manifest = _alive.get(sha256)
+    if manifest is None:
+        manifest = Manifest.__new__(Manifest)
+        manifest._take(sha256, data)
+        _latest.append(manifest)
+    return manifest
 
 
 def load(path: str) -> Manifest:

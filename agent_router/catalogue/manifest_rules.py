@@ -9,8 +9,9 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from agent_router.schema import annotations, subschemas
+from agent_router.schema.pointer import resolve
 from agent_router.schema.problems import Problem
-from agent_router.schema.validation import Schema, Validator, resolve, schema_problems
+from agent_router.schema.validation import Schema, Validator, schema_problems
 
 TEMPLATE = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
 

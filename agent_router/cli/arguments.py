@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from agent_router.schema.jsontext import BadJSON, parse
-from agent_router.schema.validation import resolve
+from agent_router.schema.pointer import resolve
 
 MAX_REFERENCES = 8
 

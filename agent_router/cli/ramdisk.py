@@ -24,6 +24,7 @@ from agent_router.ramdisk.network.take_down import take_down
 
 CONFIG = "/etc/agent-router/agent-router.toml"
 CONSOLE_LINE = "/usr/lib/agent-router/console-line"
+NETWORK = "/usr/lib/agent-router/network"
 ADDRESS_PATIENCE_S = (10.0, 50.0)  # after the first, the console says what is missing
 SETTLE_PATIENCE_S = 60
 
@@ -62,6 +63,10 @@ def at_rest(found: Closed) -> None:
     _call_console_line()
     if found.what == "network":
         take_down(Path("/"), lambda argv: subprocess.run(argv, stdin=subprocess.DEVNULL, check=False))
+    else:
+        # After a rescue Ironic moves the machine to its tenant's network, where the lease it has is of no use.
+        with contextlib.suppress(OSError):
+            subprocess.Popen([NETWORK, "again"], stdin=subprocess.DEVNULL, start_new_session=True)
 
 
 def heartbeat(parameters: BootParameters, settings: Settings) -> None:

@@ -11,6 +11,7 @@ import sys
 import time
 import uuid
 from collections import OrderedDict
+from collections.abc import Callable, Iterable
 from decimal import Decimal
 from typing import Any
 
@@ -26,15 +27,17 @@ from agent_router.ipc.messages import End, Record, Run
 from agent_router.ipc.spool import LARGE, Spooled, store
 from agent_router.ipc.state import command_dir, tail
 from agent_router.plugin import devices
-from agent_router.plugin.masking import mask
+from agent_router.plugin.masking import mask_end, masker
 from agent_router.schema import annotations, longstrings
 from agent_router.schema.jsontext import dumps, pieces
 from agent_router.schema.problems import RequestError
+from agent_router.schema.validation import QUICK, TakesLong
 
 ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 PARAM_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 PARAM_BYTES, PARAMS_BYTES = 32 << 10, 128 << 10
 REMEMBERED = 512
+LOOP_BYTES = 128 << 10  # more output is not judged in haste
 
 
 class Dispatcher:
@@ -46,7 +49,7 @@ class Dispatcher:
         self.started_at = started_at or time.time()
         self.closed = False  # a plugin whose manifest `closes` has succeeded: what else comes is refused
         self.registry = Registry(settings.plugin_dirs(), settings.schema_dirs(), search_path())
-        self._used: OrderedDict[str, tuple[Manifest, list[str]]] = OrderedDict()
+        self.used: OrderedDict[str, tuple[Manifest, list[str]]] = OrderedDict()
 
     # ---- before
 
@@ -59,10 +62,12 @@ class Dispatcher:
         id: str = "",
         action: str = "run",
         timeout_s: float | None = None,
+        hasty: int = 0,
     ) -> Call:
         """Check one request completely; RequestError holds every problem with its JSON path.
 
-        `text` is `params` as the client wrote it; the plugin gets it unchanged.
+        `text` is `params` as the client wrote it; the plugin gets it unchanged. `hasty` is the size of a request
+        whose sender may not keep others waiting: TakesLong, if its check might.
         """
         shown, lock = None, ""
         meant = self._translate(self.registry, name, params) if self._translate is not None else None
@@ -71,11 +76,9 @@ class Dispatcher:
         if isinstance(meant, Translated):
             name, params, shown, lock, text = meant.name, meant.params, meant.shown, meant.lock, None
         path, manifest = self._usable(name, action)
-        hidden = _secrets(manifest, params)
-        _validate(name, manifest, params)
-        request = _with_defaults(manifest.data["request"], params)
-        if request is not params:  # each default is right by itself, but may not go with what was sent
-            _validate(f"{name} with its defaults", manifest, request)
+        if hasty and isinstance(meant, Batch):
+            raise TakesLong
+        request, hidden = _completed(name, manifest, params, hasty)
         if isinstance(meant, Batch):
             text, found = batch.prepared(self.prepare, meant)
             hidden += found
@@ -161,29 +164,28 @@ class Dispatcher:
 
     def judge(self, head: End, out: bytes) -> bytes:
         """The finished command object for an ended command of the runner, which printed `out`."""
-        ended = Ended(
-            head["id"],
-            head["name"],
-            head["reason"],
-            head["status"],
-            head["message"],
-            head["started_at"],
-            head["ended_at"],
-            head["progress"],
-            head["warnings"],
-            out,
-            events_bad=head["events_bad"],
-            timeout_s=head["timeout_s"],
-            shown=head.get("shown"),
-        )
+        return self.verdict(head, out, *self.recall(head))
+
+    def verdict(
+        self, head: End, out: bytes, manifest: Manifest | None, hidden: list[str], hasty: bool = False
+    ) -> bytes:
+        """The same with what recall() gives; with `hasty`, TakesLong if it might keep others waiting."""
+        base = command_dir(self.settings.state, head["id"])
+        if hasty and not self._is_quick(head, out, manifest, hidden):
+            raise TakesLong
+        if hidden:  # first: what is cut out of them for the verdict must not begin or end within a secret
+            scrub.files(base, hidden)
+        ended = _ended(head, out)
+        ended.hide = functools.partial(mask_end, hidden=hidden) if hidden else ended.hide
         if ended.reason != "done" or ended.status:
-            ended.log_tail = tail(command_dir(self.settings.state, ended.id) + "/log")
-        manifest, hidden = self._recall(ended)
+            ended.log_tail = tail(base + "/log")
         try:
-            verdict = judge(ended, manifest)
+            verdict = judge(ended, manifest, hasty)
             if manifest is not None and manifest.closes and verdict.error is None:
                 end_of_service.close(self.settings.state, end_of_service.Closed(manifest.closes, ended.name))
                 self.closed = True
+        except TakesLong:
+            raise
         except Exception as error:  # a defect of ours must not leave the command without an end
             text = f"the agent failed to judge it: {type(error).__name__}: {error}"
             verdict = Verdict(error={"type": "AgentDefect", "code": 500, "message": text, "details": text})
@@ -195,24 +197,61 @@ class Dispatcher:
                 result=annotations.mask_value(verdict.result, hidden),
                 error=annotations.mask_value(verdict.error, hidden),
                 warnings=annotations.mask_value(verdict.warnings, hidden),
+                status=verdict.status,
             )
             ended.warnings = annotations.mask_value(ended.warnings, hidden)
-            scrub.files(command_dir(self.settings.state, ended.id), hidden)
         return command_object(ended, verdict)
 
-    def _remember(self, id: str, manifest: Manifest, hidden: list[str]) -> None:
-        self._used[id] = manifest, hidden
-        if len(self._used) > REMEMBERED:
-            self._used.popitem(last=False)
+    def _is_quick(self, head: End, out: bytes, manifest: Manifest | None, hidden: list[str]) -> bool:
+        """Whether nobody notices how long the verdict takes, provided that the answer is valid."""
+        if len(out) > LOOP_BYTES or head["again"]:  # a front may have died of it
+            return False
+        if hidden:
+            text = len(out) + self.files_size(head["id"]) + sum(map(len, head["warnings"]))
+            if text * len(hidden) > QUICK:
+                return False
+        if manifest is None:
+            return True
+        spec = manifest.exec or {}
+        if spec.get("stdout", "json") not in ("json", "none", "raw", "lines") or "message" in spec:
+            return False
+        return all(one is None or one.is_quick(len(out)) for one in (manifest.response, manifest.success))
 
-    def _recall(self, ended: Ended) -> tuple[Manifest | None, list[str]]:
+    def unjudged(self, head: End, hidden: list[str], kind: str, why: str) -> bytes:
+        """The finished command object of a command whose output could not be checked."""
+        text = f"its output is not checked, because that {why}"
+        if kind == "CheckTooSlow":
+            text += "; simplify pattern, exec.regex, anyOf, oneOf or uniqueItems in its manifest, or print less"
+        ended = _ended(head, b"")
+        if hidden:
+            scrub.empty(command_dir(self.settings.state, ended.id))
+            ended.warnings = []
+            text += " (its log and warnings are dropped: they may hold secrets)"
+        return command_object(ended, Verdict(error={"type": kind, "code": 500, "message": text, "details": text}))
+
+    def files_size(self, id: str) -> int:
+        """Bytes of a command's files in which secrets are masked."""
+        return scrub.size(command_dir(self.settings.state, id))
+
+    def _remember(self, id: str, manifest: Manifest, hidden: list[str]) -> None:
+        self.used[id] = manifest, hidden
+        if len(self.used) > REMEMBERED:
+            self.used.popitem(last=False)
+
+    def adopt(self, used: Iterable[tuple[str, tuple[Manifest, list[str]]]], closed: bool) -> None:
+        """Know what another process of the agent knows since it worked for this one."""
+        for id, (manifest, hidden) in used:
+            self._remember(id, manifest, hidden)
+        self.closed = self.closed or closed
+
+    def recall(self, head: End) -> tuple[Manifest | None, list[str]]:
         """Manifest and secrets of a command: the ones it was started with, if this process knows them."""
-        known = self._used.pop(ended.id, None)
+        known = self.used.pop(head["id"], None)
         if known:
             return known
-        hidden = self.secrets_of(ended.id)
+        hidden = self.secrets_of(head["id"])
         try:
-            return self.registry.find(ended.name).manifest, hidden
+            return self.registry.find(head["name"]).manifest, hidden
         except RequestError:
             return None, hidden
 
@@ -228,6 +267,24 @@ class Dispatcher:
             return []
 
 
+def _ended(head: End, out: bytes) -> Ended:
+    return Ended(
+        head["id"],
+        head["name"],
+        head["reason"],
+        head["status"],
+        head["message"],
+        head["started_at"],
+        head["ended_at"],
+        head["progress"],
+        head["warnings"],
+        out,
+        events_bad=head["events_bad"],
+        timeout_s=head["timeout_s"],
+        shown=head.get("shown"),
+    )
+
+
 def _call(head: Run, stdin: bytes | Spooled, hidden: list[str]) -> Call:
     body = b""
     if hidden:  # in the body, because the head is journalled
@@ -238,26 +295,37 @@ def _call(head: Run, stdin: bytes | Spooled, hidden: list[str]) -> Call:
     return Call(head["id"], head, body + stdin)
 
 
-def _secrets(manifest: Manifest, params: Any) -> list[str]:
-    longest = max(manifest.output_limit, manifest.log_limit)
-    return annotations.secrets(manifest.request.schema, params, longest) if manifest.has_secrets else []
-
-
 def _id(given: str) -> str:
     if given and not ID.fullmatch(given):
         raise RequestError(400, "id_invalid", "id must be 1 to 64 letters, digits, - and _")
     return given or str(uuid.UUID(bytes=os.urandom(16), version=4))
 
 
-def _validate(name: str, manifest: Manifest, params: Any) -> None:
-    @functools.cache  # of a valid request nobody asks
-    def hidden() -> list[str]:
-        # A secret of any size: even the beginning of a config drive is not to be repeated.
-        return annotations.secrets(manifest.request.schema, params, sys.maxsize) if manifest.has_secrets else []
+def _completed(name: str, manifest: Manifest, params: Any, hasty: int) -> tuple[dict[str, Any], list[str]]:
+    """(the request with its defaults, its secrets); raises as _validated() does."""
+    hidden = _validated(name, manifest, params, hasty)
+    request = _with_defaults(manifest.data["request"], params)
+    if request is not params:  # each default is right by itself, but may not go with what was sent
+        _validated(f"{name} with its defaults", manifest, request, hasty)
+    return request, hidden
 
-    if problems := manifest.request.problems(params, lambda text: mask(text, hidden())):
+
+def _validated(name: str, manifest: Manifest, params: Any, hasty: int) -> list[str]:
+    """The secrets of a valid request; RequestError for another one, TakesLong as prepare() says."""
+    if hasty and not manifest.request.is_quick(hasty):
+        raise TakesLong
+
+    def secrets(longest: int) -> list[str]:
+        return annotations.secrets(manifest.request.schema, params, longest) if manifest.has_secrets else []
+
+    @functools.cache  # of a valid request nobody asks
+    def hide() -> Callable[[str], str]:
+        return masker(secrets(sys.maxsize))  # of any size: even the beginning of a config drive is not to be repeated
+
+    if problems := manifest.request.problems(params, lambda text: hide()(text), hasty > 0):
         named = "; ".join(map(str, problems[:3])) + (" …" if len(problems) > 3 else "")
         raise RequestError(400, "request_invalid", f"{name}: {named}", problems)
+    return secrets(max(manifest.output_limit, manifest.log_limit))
 
 
 def _timeout(manifest: Manifest, asked: float | None) -> float:
@@ -304,11 +372,12 @@ def _param_variables(manifest: Manifest, request: dict[str, Any]) -> dict[str, s
     """PARAM_… for the scalar values that are no secret, have a good name and fit an environment."""
     found: dict[str, str] = {}
     schema = manifest.request.schema
+    secret = annotations.marked_members(schema, request, "writeOnly", True) if manifest.has_secrets else set()
+    if None in secret:
+        return found
     total = 0
     for key, value in request.items():
-        if not PARAM_NAME.fullmatch(key) or (
-            manifest.has_secrets and annotations.marked(schema, {key: value}, "writeOnly", True)
-        ):
+        if key in secret or not PARAM_NAME.fullmatch(key):
             continue
         if isinstance(value, bool):
             text = "true" if value else "false"

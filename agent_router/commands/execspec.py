@@ -9,8 +9,9 @@ from typing import Any
 
 from agent_router.catalogue.manifest_rules import TEMPLATE
 from agent_router.schema.jsontext import BadJSON, dumps, parse
+from agent_router.schema.pointer import resolve
 from agent_router.schema.problems import Problem, RequestError
-from agent_router.schema.validation import Schema, resolve
+from agent_router.schema.validation import Schema
 
 # From harmless to bad: the worst set bit of a bit mask decides.
 OUTCOMES = ("ok", "unchanged", "ok+reboot", "partial", "retry", "incompatible", "refused", "invalid", "failed")

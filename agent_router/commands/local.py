@@ -12,6 +12,7 @@ from types import TracebackType
 
 from agent_router.commands.calls import Translate
 from agent_router.commands.dispatch import Dispatcher
+from agent_router.commands.judge_process import BlockingJudge
 from agent_router.config import environment
 from agent_router.config.settings import Settings
 from agent_router.ipc.client import Client, RunnerGone
@@ -24,8 +25,8 @@ class JudgeThread(threading.Thread):
 
     def __init__(self, dispatcher: Dispatcher) -> None:
         super().__init__(daemon=True)
-        self._dispatcher = dispatcher
         self._client = Client(dispatcher.settings.state + "/runner.sock")
+        self._judge = BlockingJudge(dispatcher)
 
     def run(self) -> None:
         with contextlib.suppress(OSError, ValueError):  # the runner ended, and with it our work
@@ -33,7 +34,7 @@ class JudgeThread(threading.Thread):
             while True:
                 head, out = self._client.receive()
                 if head["op"] == "end":
-                    self._client.send({"op": "judged", "id": head["id"]}, self._dispatcher.judge(head, out))
+                    self._client.send({"op": "judged", "id": head["id"]}, self._judge.verdict(head, out))
 
 
 class LocalAgent:

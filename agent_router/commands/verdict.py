@@ -5,6 +5,7 @@ docs/plugin-protocol.md, and makes the command object that clients and Ironic re
 """
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,8 +14,8 @@ from agent_router.commands import execspec
 from agent_router.commands.progress import progress_text
 from agent_router.ipc.messages import ResultShape
 from agent_router.schema.jsontext import BadJSON, dumps, parse
+from agent_router.schema.pointer import resolve
 from agent_router.schema.problems import Problem
-from agent_router.schema.validation import resolve
 
 BY_STATUS = {64: ("InvalidRequest", 400), 69: ("Incompatible", 501), 75: ("Retry", 503), 77: ("Refused", 403)}
 BY_OUTCOME = {"invalid": 64, "incompatible": 69, "retry": 75, "refused": 77, "failed": 1}
@@ -52,6 +53,7 @@ class Ended:
     events_bad: int = 0
     timeout_s: float = 0
     shown: ResultShape | None = None
+    hide: Callable[[str], str] = str  # masks secrets in what is about to be cut
 
 
 @dataclass(slots=True)
@@ -63,8 +65,8 @@ class Verdict:
     status: str = ""  # another one than the error tells
 
 
-def judge(ended: Ended, manifest: Manifest | None) -> Verdict:
-    """Decide; `manifest` is None if it has disappeared meanwhile."""
+def judge(ended: Ended, manifest: Manifest | None, hasty: bool = False) -> Verdict:
+    """Decide; `manifest` is None if it has disappeared meanwhile. With `hasty`, TakesLong if the answer is wrong."""
     if ended.reason == "refused":
         return _failure("Refused", 403, ended.message)
     if ended.reason != "done":
@@ -72,41 +74,44 @@ def judge(ended: Ended, manifest: Manifest | None) -> Verdict:
     if manifest is None:
         return _failure("NoManifest", 500, "its manifest was removed while it ran; the answer cannot be checked")
     if manifest.exec is not None:
-        return _judge_exec(ended, manifest, manifest.exec)
+        return _judge_exec(ended, manifest, manifest.exec, hasty)
     if ended.status == 0:
-        return _judge_answer(ended, manifest, lambda: parse(ended.out), raw=ended.out.strip())
+        return _judge_answer(ended, manifest, lambda: parse(ended.out), hasty, raw=ended.out.strip())
     return _by_status(ended, ended.status or 0)
 
 
-def _judge_answer(ended: Ended, manifest: Manifest, read: Any, raw: bytes = b"", patch: Any = None) -> Verdict:
+def _judge_answer(
+    ended: Ended, manifest: Manifest, read: Callable[[], Any], hasty: bool, raw: bytes = b"", patch: Any = None
+) -> Verdict:
     if not ended.out.strip() and (manifest.exec or {}).get("stdout", "json") == "json":
         return _failure("NoResponse", 500, "it ended with 0 but printed no response", _excerpt(ended))
     try:
         answer = read()
     except (BadJSON, ValueError) as error:
-        text = f"its output is not one JSON value: {error}{_what_stands_there(ended.out, str(error))}"
+        text = f"its output is not one JSON value: {error}{_what_stands_there(ended, str(error))}"
         return _failure("InvalidJSON", 500, text, _excerpt(ended))
     if isinstance(answer, dict) and isinstance(answer.get("error"), dict) and "message" in answer["error"]:
         return _error_object(ended, answer, "PluginFailed", 500, "")
-    if manifest.success is not None and (problems := manifest.success.problems(answer)):
+    success = manifest.success
+    if success is not None and (problems := success.problems(answer, ended.hide, hasty)):
         return _failure("PluginFailed", 500, f"its output tells of a failure: {problems[0]}", _excerpt(ended))
     if patch is not None and isinstance(answer, dict):
         answer, raw = {**answer, **patch}, b""
-    problems = manifest.response.problems(answer)
+    problems = manifest.response.problems(answer, ended.hide, hasty)
     if problems:
         text = f"its response breaks its own schema: {problems[0]}"
         return _failure("InvalidResponse", 500, text, _problem_list(problems))
     return Verdict(result=answer, raw=raw)
 
 
-def _judge_exec(ended: Ended, manifest: Manifest, spec: dict[str, Any]) -> Verdict:
+def _judge_exec(ended: Ended, manifest: Manifest, spec: dict[str, Any], hasty: bool) -> Verdict:
     status = ended.status or 0
     meaning = execspec.outcome(spec, status) if status >= 0 else "failed"
     if meaning in BY_OUTCOME:
         words = execspec.failure_message(spec, ended.out)
         return _by_status(ended, status if status < 0 else BY_OUTCOME[meaning], shown=status, words=words)
     patch = {"ok+reboot": {"reboot": True}, "unchanged": {"changed": False}}.get(meaning)
-    verdict = _judge_answer(ended, manifest, lambda: execspec.response(spec, ended.out), patch=patch)
+    verdict = _judge_answer(ended, manifest, lambda: execspec.response(spec, ended.out), hasty, patch=patch)
     if meaning == "partial" and verdict.error is None:
         verdict.warnings.append(f"only partly done: exit status {status}")
     return verdict
@@ -127,11 +132,11 @@ def _by_status(ended: Ended, status: int, shown: int | None = None, words: str =
         return _error_object(ended, answer, type, code, how)
     if words:  # the program's own sentence; its output would only say it again
         return _failure(type, code, f"{words} ({how})")
-    log, line = _failed_line(ended.log_tail.decode(errors="replace"))
+    log, line = _failed_line(_log(ended))
     words = _last_words(log)
     if line and words in line:
         words, line = line, ""
-    words = words or _last_words(ended.out[:EXCERPT].decode(errors="replace"))
+    words = words or _last_words(_output(ended)[:EXCERPT])
     how = f"{line}; {how}" if line else how
     message = f"{words} ({how})" if words else f"it ended with {how} and said nothing"
     return _failure(type, code, message, _excerpt(ended))
@@ -183,26 +188,36 @@ def _failure(type: str, code: int, message: str, details: str = "", extra: dict[
 
 
 def _excerpt(ended: Ended) -> str:
-    output = ended.out[:EXCERPT].decode(errors="replace").strip()
+    output = _output(ended)[:EXCERPT].strip()
     return "\n".join(filter(None, (_log_excerpt(ended), output and f"output: {output}")))
 
 
 def _log_excerpt(ended: Ended) -> str:
-    log = ended.log_tail[-EXCERPT:].decode(errors="replace").strip()
+    log = _log(ended)[-EXCERPT:].strip()
     return log and f"log: {log}"
+
+
+def _output(ended: Ended) -> str:
+    """As text, at least an excerpt of it, without secrets."""
+    out = ended.out if ended.hide is not str else ended.out[: 4 * EXCERPT]
+    return ended.hide(out.decode(errors="replace"))
+
+
+def _log(ended: Ended) -> str:
+    return ended.hide(ended.log_tail.decode(errors="replace"))
 
 
 def _problem_list(problems: list[Problem]) -> str:
     return "\n".join(map(str, problems))
 
 
-def _what_stands_there(out: bytes, error: str) -> str:
+def _what_stands_there(ended: Ended, error: str) -> str:
     """The text at the place that the error names: a banner before the JSON, a second value after it."""
     place = PLACE.search(error)
-    lines = out.decode(errors="replace").split("\n")
+    lines = ended.out.decode(errors="replace").split("\n")
     if place is None or int(place[1]) > len(lines):
         return ""
-    found = lines[int(place[1]) - 1][int(place[2]) - 1 :].strip()[:SHOWN]
+    found = ended.hide(lines[int(place[1]) - 1][int(place[2]) - 1 :]).strip()[:SHOWN]
     return found and f", where {found!r} stands; what is no response belongs on standard error"
 
 

@@ -1,29 +1,36 @@
 """The addresses that Ironic knows this machine by: the MACs it looks up, the IP address it calls."""
 
 import socket
+import subprocess
 from pathlib import Path
 from urllib.parse import urlsplit
 
-NET = Path("/sys/class/net")
-ETHERNET, INFINIBAND = "1", "32"
+from agent_router.ramdisk.network import cards
+from agent_router.ramdisk.network.cards import NET
+
+PATIENCE_S = 20
 
 
 def macs(net: Path = NET) -> list[str]:
-    """Of every physical interface, sorted by interface name; for InfiniBand the part that Ironic keeps."""
-    found = []
-    for interface in sorted(net.iterdir()):
-        if not (interface / "device").exists():
-            continue
-        try:
-            kind, address = ((interface / name).read_text().strip() for name in ("type", "address"))
-        except OSError:
-            continue
-        if kind == ETHERNET:
-            found.append(address)
-        elif kind == INFINIBAND:
+    """Of every network card, sorted by interface name; for InfiniBand the part that Ironic keeps."""
+    permanent, found = cards.permanent_addresses(_links()), []
+    for name in cards.cards(net):
+        address = cards.own_address(net / name, permanent)
+        if cards.kind(net / name) == cards.INFINIBAND:
             octets = address.split(":")
-            found.append(":".join([*octets[12:15], *octets[17:20]]))
-    return found
+            address = ":".join([*octets[12:15], *octets[17:20]])
+        found += [address] if address else []
+    return list(dict.fromkeys(found))
+
+
+def _links() -> str:
+    argv = ["ip", "-json", "link"]
+    try:
+        return subprocess.run(
+            argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=PATIENCE_S, check=False
+        ).stdout
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
 
 
 def source_address(url: str) -> str:

@@ -13,8 +13,8 @@ from agent_router.catalogue.registry import Registry
 from agent_router.commands.calls import Answer, Batch, Translated
 from agent_router.conductor import flow
 from agent_router.ipc.messages import ResultShape
+from agent_router.schema.pointer import resolve
 from agent_router.schema.problems import Problem, RequestError
-from agent_router.schema.validation import resolve
 
 COMMAND = re.compile(r"(clean|deploy|service)\.(get|execute)_(clean|deploy|service)_steps?")
 OURS = "agent-router"

@@ -8,10 +8,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from agent_router.conductor.addresses import NET
 from agent_router.conductor.boot_parameters import BootParameters
 from agent_router.hardware.default_collector import mac
 from agent_router.ramdisk.network import global_addresses
+from agent_router.ramdisk.network.cards import NET
 
 
 def wait(parameters: BootParameters, say: Callable[[str], None], net: Path = NET) -> None:

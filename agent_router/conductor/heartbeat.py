@@ -20,6 +20,7 @@ from agent_router.conductor.lookup import BACKOFF_S, Lookup, backoff
 from agent_router.conductor.state import ConductorState
 
 FORCED_APART_S = 5.0  # the end of a command is reported at once, but not more often than this
+AGAIN_S = 10.0  # after the heartbeat for the end of a command there is another
 RETRY_S = (5.0, 10.0)
 INTERVAL = (0.3, 0.6)  # fraction of the time after which Ironic considers an agent dead
 DEFAULT_TIMEOUT_S = 300.0
@@ -58,10 +59,14 @@ class Heartbeat:
         while not self._parameters.api_urls:
             signal.pause()  # only inspection was wanted: Ironic powers the machine off
         self._lookup.until_known()
+        ended = False
         while True:
             pause = self._beat()
             last = time.monotonic()
-            if self._woken(pause):
+            if ended:  # Ironic ignores a heartbeat, although it accepts it, while it works on the node
+                pause = min(pause, AGAIN_S)
+            ended = self._woken(pause)
+            if ended:
                 time.sleep(max(0.0, last + FORCED_APART_S - time.monotonic()))
                 self._drain()
 

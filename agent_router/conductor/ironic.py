@@ -10,13 +10,15 @@ import json
 import ssl
 from collections.abc import Callable, Iterable
 from typing import Any
-from urllib.parse import SplitResult, quote, urlencode, urlsplit
+from urllib.parse import SplitResult, quote, urlencode, urljoin, urlsplit
 
 # The newest versions that this client speaks; with an older server it uses the server's own.
 LOOKUP_VERSION, HEARTBEAT_VERSION, INSPECTION_VERSION = (1, 62), (1, 68), (1, 84)
 OLDEST = (1, 31)
 TIMEOUT_S = 60.0
 MAX_ANSWER = 16 << 20
+MAX_REDIRECTS = 5
+REPEATED = {301, 302, 307, 308}  # with the same method and body: Ironic's API is not a form, which 301 turns into a GET
 
 
 class IronicError(Exception):
@@ -34,7 +36,7 @@ class IronicError(Exception):
 
 def fails(error: IronicError) -> bool:
     """Whether the API itself is the problem, so that another one may work."""
-    return error.status == 0 or error.status >= 500
+    return error.status == 0 or 300 <= error.status < 400 or error.status >= 500
 
 
 class Ironic:
@@ -139,26 +141,39 @@ class Ironic:
         return None
 
     def _send(self, method: str, url: str, headers: dict[str, str], body: Any = None) -> Any:
+        """The answer's JSON, after redirects that are safe to follow."""
         parts = urlsplit(url)
         text = None if body is None else json.dumps(body).encode()
         headers = {**headers, "Accept": "application/json", "Content-Type": "application/json"}
         if self._request_id:
             headers["X-OpenStack-Request-ID"] = self._request_id
+        for _ in range(1 + MAX_REDIRECTS):
+            status, place, raw = self._exchange(method, parts, text, headers)
+            if not 300 <= status < 400:
+                break
+            parts = redirected(method, parts, status, place)
+        else:
+            raise IronicError(f"{method} {url}: {status}, redirected more than {MAX_REDIRECTS} times", status)
+        if status >= 400:
+            raise IronicError(f"{method} {parts.path}: {status} {fault(raw)}".rstrip(), status)
+        try:
+            return json.loads(raw) if raw.strip() else None
+        except ValueError:
+            raise IronicError(f"{method} {parts.path}: the answer is not JSON", status) from None
+
+    def _exchange(
+        self, method: str, parts: SplitResult, text: bytes | None, headers: dict[str, str]
+    ) -> tuple[int, str, bytes]:
+        """(status, Location, body) of one request."""
         target = parts.path + (f"?{parts.query}" if parts.query else "")
         try:
             with contextlib.closing(self._connection(parts)) as connection:
                 connection.request(method, target or "/", text, headers)
                 response = connection.getresponse()
-                raw = response.read(MAX_ANSWER)
+                return response.status, response.getheader("Location") or "", response.read(MAX_ANSWER)
         except (OSError, http.client.HTTPException, ValueError) as error:
             why = str(error) or type(error).__name__
             raise IronicError(f"{parts.scheme}://{parts.netloc} does not answer: {why}") from None
-        if response.status >= 400:
-            raise IronicError(f"{method} {parts.path}: {response.status} {fault(raw)}".rstrip(), response.status)
-        try:
-            return json.loads(raw) if raw.strip() else None
-        except ValueError:
-            raise IronicError(f"{method} {parts.path}: the answer is not JSON", response.status) from None
 
     def _connection(self, parts: SplitResult) -> http.client.HTTPConnection:
         if parts.scheme == "https":
@@ -171,8 +186,32 @@ class Ironic:
         return http.client.HTTPConnection(parts.hostname, parts.port, timeout=TIMEOUT_S)
 
 
+def redirected(method: str, parts: SplitResult, status: int, place: str) -> SplitResult:
+    """Where to repeat the request; IronicError if that would be unsafe. The request has the token in it."""
+    came = f"{method} {parts.geturl()}: {status}"
+    if status not in REPEATED or not place:
+        raise IronicError(f"{came} with Location {place or 'missing'} is no answer of Ironic's API", status)
+    try:
+        found = urlsplit(urljoin(parts.geturl(), place))
+        same = parts.scheme == "http" and found.scheme == "http" and found.hostname == parts.hostname
+    except ValueError:
+        raise IronicError(f"{came} redirects to {place!r}, which is no URL", status) from None
+    if found.scheme != "https" and not same:
+        raise IronicError(
+            f"{came} redirects to {place}, which is not followed: it is neither https nor on the same host; "
+            "give the final URL as ipa-api-url or ipa-inspection-callback-url",
+            status,
+        )
+    return found
+
+
 def tls(cafile: str, insecure: bool) -> ssl.SSLContext:
-    context = ssl.create_default_context(cafile=cafile or None)
+    try:
+        context = ssl.create_default_context(cafile=None if insecure else cafile or None)
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, FileNotFoundError | PermissionError) else "it has no PEM certificate"
+        cure = "give a PEM file of this ramdisk as ipa-cafile"
+        raise IronicError(f"the CA file {cafile} cannot be used: {why}; {cure}") from None
     if insecure:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE

@@ -22,6 +22,7 @@ from agent_router.linux import files
 
 LOCKED_S = (5.0, 10.0, 30.0)
 BACKOFF_S = (1.0, 60.0)
+NO_BMC = "agent_skip_bmc_detect"  # in the configuration of a lookup: Ironic knows the BMC's addresses
 CURE = "have Ironic power the node off and on to get a new one"
 
 Tell = Callable[[str], None]
@@ -84,7 +85,9 @@ class Lookup:
             state.token = self._parameters.token
         if state.token:
             state.save()
-        node.remember(found["node"], self._directory)
+        known = dict(found["node"].get("driver_internal_info") or {})
+        known[NO_BMC] = bool(config.get(NO_BMC))
+        node.remember({**found["node"], "driver_internal_info": known}, self._directory)
         permitted_formats.remember(config, self._directory)
         self.limit_tls()
         return token

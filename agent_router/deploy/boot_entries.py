@@ -1,7 +1,7 @@
 """install_bootloader for whole-disk images: they bring their boot loader, and UEFI firmware is told where it is.
 
 The rules are those of ironic-python-agent, which Ironic's users know: a CSV file of the shim loader decides alone, with
-path and label in it; else every known loader gets an entry.
+path and label in it; else every known loader gets an entry. No entry names a loader that is not there.
 """
 
 import os
@@ -36,19 +36,22 @@ class BootEntry:
     loader: str  # \EFI\debian\shimx64.efi
 
 
-def csv_file(files: list[str]) -> str | None:
-    """The CSV file that says how to boot, if there is one."""
+def csv_files(files: list[str]) -> list[str]:
+    """The CSV files that say how to boot, the most likely one first."""
     found = [path for path in files if posixpath.basename(path).lower() in CSV_NAMES]
-    return min(found, key=lambda path: CSV_NAMES.index(posixpath.basename(path).lower())) if found else None
+    return sorted(found, key=lambda path: CSV_NAMES.index(posixpath.basename(path).lower()))
 
 
-def csv_entry(path: str, data: bytes) -> BootEntry | None:
-    """The BootEntry in a shim's CSV: UTF-16, `shimx64.efi,debian,,text`; None if it says nothing usable."""
+def csv_entry(path: str, data: bytes, files: list[str]) -> BootEntry | None:
+    """The first BootEntry in a shim's CSV whose loader is there: UTF-16, lines such as `shimx64.efi,debian,,text`."""
     text = data.decode("utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-16-le", errors="replace")
-    fields = [field.strip() for field in (text.splitlines() or [""])[0].split(",")]
-    if len(fields) < 2 or not fields[0] or not fields[1]:
-        return None
-    return BootEntry(fields[1], backslashes(posixpath.join(posixpath.dirname(path), fields[0])))
+    present = {one.lower(): one for one in files}  # FAT does not tell upper from lower case
+    for line in text.splitlines():
+        name, label, *_ = [field.strip() for field in line.split(",")] + [""]
+        loader = present.get(posixpath.join(posixpath.dirname(path), name.replace("\\", "/")).lower())
+        if name and label and loader:
+            return BootEntry(label, backslashes(loader))
+    return None
 
 
 def loader_entries(files: list[str]) -> list[BootEntry]:
@@ -141,12 +144,11 @@ def _tell_firmware(device: str) -> list[dict[str, str]]:
 
 def _entries(esp: Esp) -> list[BootEntry]:
     files = esp.files()
-    hint = csv_file(files)
-    if hint is not None:
-        entry = csv_entry(hint, esp.read(hint))
+    for hint in csv_files(files):
+        entry = csv_entry(hint, esp.read(hint), files)
         if entry is not None:
             return [entry]
-        plugin.warn(f"{hint} of {esp.device} does not say how to boot")
+        plugin.warn(f"{hint} of {esp.device} names no boot loader that is there")
     entries = loader_entries(files)
     if not entries:
         message = f"partition {esp.number} of {esp.device} has no boot loader for UEFI; it has {files or 'no file'}"

@@ -1,22 +1,23 @@
 """The config drive: a small file system with the user's data, on a partition that cloud-init finds.
 
-Ironic sends the base64 of a gzip of it, or a URL of that. It is written by its offset in the whole disk, so it does not
-matter whether the kernel has seen the partition yet. For disks with large sectors it is made anew as a vfat: ISO 9660
-has blocks of 2048 bytes, and Ironic's vfat sectors of 512; neither can be mounted from a disk with sectors of 4096.
+Ironic sends the base64 of a gzip of it, or a URL of that. What is not a file system in the end is refused: a node
+without its config drive is lost. It is written by its offset in the whole disk, so it does not matter whether the
+kernel has seen the partition yet. For disks with large sectors it is made anew as a vfat: ISO 9660 has blocks of 2048
+bytes, and Ironic's vfat sectors of 512; neither can be mounted from a disk with sectors of 4096.
 """
 
 import base64
-import binascii
 import os
 import tempfile
-import urllib.parse
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from agent_router import plugin
-from agent_router.image.sources import Spec
+from agent_router.image.formats import magic
+from agent_router.image.sources import Spec, shown
 from agent_router.image.sources.fetch import fetch
+from agent_router.image.sources.spec import split
 from agent_router.storage import blockdev, mounts, table
 from agent_router.storage.table import MIB, Partition, PartitionTable
 
@@ -26,20 +27,30 @@ LARGEST = 64 * MIB
 LARGEST_ENCODED = LARGEST * 3 // 2
 PATIENCE_S = 30
 PIECE = 4 << 20  # characters of base64 decoded at once
+GZIP = b"\x1f\x8b"
 
 
 def content(given: str) -> bytes:
     """The file system itself; raises Failed("bad_config_drive", "config_drive_too_large")."""
-    if urllib.parse.urlsplit(given[:10]).scheme in ("http", "https"):
-        found = fetched(given)
-        try:
-            return decode(found.decode("latin-1"))  # only ASCII can be base64
-        except plugin.Failed as error:
-            # A server may have the file system itself.
-            if error.code == "bad_config_drive" and len(found) <= LARGEST and not found.startswith(b"<"):
-                return found
-            raise
-    return decode(given)
+    if split(given[:10])[0] not in ("http", "https"):
+        return unwrapped(given, "the config drive")
+    found = fetched(given)
+    what = f"the config drive from {shown(given)}"
+    if file_system(found) or found.startswith(GZIP):
+        return unpacked([found], what)
+    return unwrapped(found.decode("latin-1"), what)  # only ASCII can be base64
+
+
+def file_system(data: bytes) -> str | None:
+    """ISO 9660, FAT or ext: what systems read a config drive from; None for anything else."""
+    if data[0x8001:0x8006] == b"CD001":
+        return "ISO 9660"
+    if data[1080:1082] == b"\x53\xef":
+        return "ext"
+    # Bytes per sector and sectors per cluster are powers of two; noise with the signature fails here.
+    sector, cluster = int.from_bytes(data[11:13], "little"), data[13] if len(data) > 13 else 0
+    fat = data[510:512] == FAT_SIGNATURE and data[:1] in (b"\xeb", b"\xe9")
+    return "FAT" if fat and sector in (512, 1024, 2048, 4096) and cluster and cluster & (cluster - 1) == 0 else None
 
 
 def fetched(url: str) -> bytes:
@@ -49,21 +60,41 @@ def fetched(url: str) -> bytes:
         raise _too_large(error.message) if error.code == "too_large" else error from None
 
 
-def decode(encoded: str) -> bytes:
-    """From base64 of gzip, piece by piece; never more than 64 MiB are unpacked."""
-    unpacker, data = zlib.decompressobj(wbits=31), bytearray()  # 31: gzip with the largest window
+def unwrapped(encoded: str, what: str) -> bytes:
+    """From base64, piece by piece, of the file system or its gzip."""
+    if not encoded.strip():
+        raise _bad(f"{what} is empty")
     try:
-        for packed in _packed(encoded):
-            if not unpacker.eof and len(data) <= LARGEST:
-                data += unpacker.decompress(packed, LARGEST + 1 - len(data))
-    except (binascii.Error, ValueError, zlib.error) as error:
-        message = f"the config drive is not base64 of a gzip file: {error}"
-        raise plugin.Failed("bad_config_drive", message) from None
+        return unpacked(_packed(encoded), what)
+    except ValueError as error:
+        kind = magic.kind_of(encoded[: magic.LOOK].encode("latin-1", "replace"))
+        if kind in ("html", "xml", "json"):
+            raise _bad(f"{what} is {magic.title(kind)}: check what the URL returns") from None
+        raise _bad(f"{what} is neither a file system nor its gzip nor base64 of them: {error}") from None
+
+
+def unpacked(pieces: Iterable[bytes], what: str) -> bytes:
+    """The file system in `pieces`, which may be a gzip; never more than 64 MiB are unpacked."""
+    unpacker, data, start = zlib.decompressobj(wbits=31), bytearray(), b""
+    try:
+        for piece in pieces:
+            if len(start) < len(GZIP):
+                start = piece = start + piece
+                if len(start) < len(GZIP):
+                    continue
+            room = LARGEST + 1 - len(data)
+            if room > 0 and not unpacker.eof:
+                data += unpacker.decompress(piece, room) if start.startswith(GZIP) else piece[:room]
+    except zlib.error as error:
+        raise _bad(f"{what} is a damaged gzip file: {error}") from None
     if len(data) > LARGEST:
-        raise _too_large("the config drive is larger than 64 MiB, unpacked")
-    if not unpacker.eof or not data:
-        raise plugin.Failed("bad_config_drive", "the config drive is empty or truncated")
-    return bytes(data)
+        raise _too_large(f"{what} is larger than 64 MiB, unpacked")
+    if start.startswith(GZIP) and not unpacker.eof:
+        raise _bad(f"{what} is truncated: its gzip has no end")
+    found = bytes(data)
+    if file_system(found) is None:
+        raise _bad(f"{what} has no ISO 9660, vfat or ext file system in it: check what was given as configdrive")
+    return found
 
 
 def _packed(encoded: str) -> Iterator[bytes]:
@@ -75,6 +106,10 @@ def _packed(encoded: str) -> Iterator[bytes]:
         whole = len(text) if at + PIECE >= len(encoded) else len(text) // 4 * 4
         rest, padded = text[whole:], text[:whole].endswith("=")
         yield base64.b64decode(text[:whole], validate=True)
+
+
+def _bad(message: str) -> plugin.Failed:
+    return plugin.Failed("bad_config_drive", message)
 
 
 def _too_large(message: str) -> plugin.Failed:

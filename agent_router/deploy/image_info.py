@@ -42,7 +42,7 @@ def spec(info: dict[str, Any], digest_known: bool) -> Spec:
     if parts.username is not None:
         message = f"{shown(url)}: a user name in the URL is not sent; use image_server_user and image_server_password"
         raise plugin.InvalidRequest("bad_url", message)
-    return Spec(url, headers(info), PATIENCE_S, digest_known, proxies=proxies(info))
+    return Spec(url, headers(info), PATIENCE_S, digest_known, packed=info.get("disk_format"), proxies=proxies(info))
 
 
 def proxies(info: dict[str, Any]) -> dict[str, str]:

@@ -5,6 +5,8 @@ import re
 from pathlib import Path
 from typing import Any
 
+from agent_router.hardware import dmi
+from agent_router.hardware.probe import ask
 from agent_router.storage.blockdev import PROC, SYS, read, read_int
 
 
@@ -12,17 +14,27 @@ def cpu(sys: Path = SYS, proc: Path = PROC) -> dict[str, Any]:
     """count: logical CPUs; frequency: the maximum in MHz, as text, "" if unknown."""
     entries = _entries(read(proc / "cpuinfo") or "")
     first = entries[0] if entries else {}
-    # flags on x86, Features on Arm. An Arm core has no model name.
+    # flags on x86, Features on Arm.
     flags = first.get("flags") or first.get("Features") or ""
     sockets = {entry["physical id"] for entry in entries if "physical id" in entry}
     return {
-        "model_name": first.get("model name", ""),
+        "model_name": first.get("model name") or _model(),
         "frequency": _frequency(first, sys),
         "count": len(entries),
         "architecture": os.uname().machine,
         "flags": flags.split(),
         "socket_count": len(sockets) or _sockets(sys) or 1,
     }
+
+
+def _model() -> str:
+    """Where the kernel knows a number only (Arm): lscpu's name of the core, else the firmware's of the processor."""
+    text = ask("lscpu", quiet=True) or ""
+    told = re.search(r"^Model name:[ \t]*(\S.*?)\s*$", text, re.MULTILINE)
+    if told and told[1] != "-":
+        return told[1]
+    firmware = dmi.parse(ask("dmidecode", "--type", str(dmi.PROCESSOR), quiet=True) or "")
+    return next(filter(None, (dmi.clean(one.fields.get("Version")) for one in firmware)), "")
 
 
 def _entries(text: str) -> list[dict[str, str]]:

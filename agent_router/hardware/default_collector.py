@@ -8,8 +8,8 @@ from agent_router import __version__, plugin
 from agent_router.hardware import lldp
 from agent_router.hardware.inventory import inventory
 from agent_router.ramdisk import kernel_parameters
+from agent_router.storage import disks, root_device
 from agent_router.storage.blockdev import PROC, read
-from agent_router.storage.root_device import choose
 
 
 def inspect(request: dict[str, Any], proc: Path = PROC) -> dict[str, Any]:
@@ -35,10 +35,10 @@ def is_true(text: str) -> bool:
     return text.strip().lower() in ("1", "true", "on", "yes")
 
 
-def root_disk(disks: list[dict[str, Any]]) -> dict[str, Any] | None:
+def root_disk(inventory_disks: list[dict[str, Any]]) -> dict[str, Any] | None:
     """The disk that a deployment without hints would use."""
-    best = choose(disks, {}, [])[:1]
-    return next((disk for disk in disks if disk["name"] in best), None)
+    best = root_device.choose(disks.disks(), {}, [])[:1] if inventory_disks else []
+    return next((disk for disk in inventory_disks if disk["name"] in best), None)
 
 
 def mac(bootif: str) -> str | None:

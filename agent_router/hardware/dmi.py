@@ -13,7 +13,11 @@ from typing import Any
 from agent_router.hardware.probe import ask
 from agent_router.storage.blockdev import SYS, read
 
-BIOS, SYSTEM, MEMORY_DEVICE = 0, 1, 17
+BIOS, SYSTEM, PROCESSOR, MEMORY_ARRAY, MEMORY_DEVICE = 0, 1, 4, 16, 17
+# 7.17.2: arrays that are no memory to work in.
+NO_MEMORY = {"Video Memory", "Flash Memory", "Non-volatile RAM", "Cache Memory"}
+# 7.18.2 and 7.18.6: memory devices that keep what is in them. Such DIMMs tell how much of them is memory all the same.
+NON_VOLATILE = re.compile(r"flash|\b\w*ROM\b|non-volatile|persistent|nvdimm", re.IGNORECASE)
 # All powers of two: dmidecode prints KiB as kB; newer releases print the binary units.
 _MIB_PER = {"k": 1 / 1024, "K": 1 / 1024, "M": 1, "G": 1024, "T": 1024 * 1024}
 # Placeholders that vendors leave in fields.
@@ -24,28 +28,39 @@ _FILLERS = {"", "not specified", "to be filled by o.e.m.", "default string", "sy
 class Structure:
     type: int
     fields: dict[str, str] = field(default_factory=dict)
+    handle: str = ""
 
 
 def parse(text: str) -> list[Structure]:
     """The structures in dmidecode's output, without lists inside a structure (features)."""
     found: list[Structure] = []
     for line in text.splitlines():
-        if match := re.match(r"Handle 0x[0-9A-Fa-f]+, DMI type (\d+),", line):
-            found.append(Structure(int(match[1])))
+        if match := re.match(r"Handle (0x[0-9A-Fa-f]+), DMI type (\d+),", line):
+            found.append(Structure(int(match[2]), handle=match[1]))
         elif found and (match := re.match(r"\t([^\t:][^:]*):\s*(.*)$", line)):
             found[-1].fields[match[1]] = match[2].strip()
     return found
 
 
 def memory_mib(structures: list[Structure]) -> int:
-    """Total size of all memory devices in MiB; 0 if unknown."""
-    total = 0.0
-    for structure in structures:
-        # Not sizes: "No Module Installed" and "Unknown".
-        size = structure.fields.get("Size", "") if structure.type == MEMORY_DEVICE else ""
-        if match := re.fullmatch(r"(\d+) ([kKMGT])i?B", size):
-            total += int(match[1]) * _MIB_PER[match[2]]
-    return int(total)
+    """Total size in MiB of all memory devices that the system works in; 0 if unknown."""
+    other = {one.handle for one in structures if one.type == MEMORY_ARRAY and one.fields.get("Use") in NO_MEMORY}
+    devices = [one.fields for one in structures if one.type == MEMORY_DEVICE]
+    return int(sum(volatile_mib(fields) for fields in devices if fields.get("Array Handle") not in other))
+
+
+def volatile_mib(fields: dict[str, str]) -> float:
+    """The memory in a device, without flash and other memory that is used as storage."""
+    kind = " ".join(fields.get(key, "") for key in ("Type", "Memory Technology"))
+    if NON_VOLATILE.search(kind) or size_mib(fields.get("Non-Volatile Size", "")):
+        return size_mib(fields.get("Volatile Size", ""))
+    return size_mib(fields.get("Size", ""))
+
+
+def size_mib(text: str) -> float:
+    """0 for what is no size, such as "No Module Installed" and "Unknown"."""
+    match = re.fullmatch(r"(\d+) ([kKMGT])i?B", text)
+    return int(match[1]) * _MIB_PER[match[2]] if match else 0
 
 
 def clean(value: str | None) -> str:
@@ -73,13 +88,15 @@ def vendor(structures: list[Structure], sys: Path = SYS) -> dict[str, Any]:
 
 
 def lshw_nodes(text: str) -> list[dict[str, Any]]:
-    """All nodes of lshw's JSON tree, the system itself first; [] if it is not JSON."""
+    """The nodes of lshw's JSON tree without flash memory, the system itself first; [] if it is not JSON."""
     try:
         tree = json.loads(text)
     except ValueError:
         return []
 
     def walk(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        if node.get("class") == "memory" and NON_VOLATILE.search(str(node.get("description", ""))):
+            return  # with the banks of it
         yield node
         for child in node.get("children", []):
             yield from walk(child)
@@ -99,7 +116,7 @@ def lshw_memory_mib(nodes: list[dict[str, Any]]) -> int:
 
 def gather(total_bytes: int) -> tuple[dict[str, Any], int]:
     """(system_vendor, physical_mb). lshw takes seconds, so it is used only if the others know too little."""
-    structures = parse(ask("dmidecode", "--type", "0,1,17") or "")
+    structures = parse(ask("dmidecode", "--type", "0,1,16,17") or "")
     system, mib = vendor(structures), memory_mib(structures)
     if mib and system["product_name"]:
         return system, mib

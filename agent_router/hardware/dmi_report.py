@@ -7,11 +7,9 @@ import re
 from typing import Any
 
 from agent_router import plugin
-from agent_router.hardware.dmi import BIOS, MEMORY_DEVICE
+from agent_router.hardware.dmi import BIOS, MEMORY_ARRAY, MEMORY_DEVICE, PROCESSOR
 from agent_router.hardware.probe import ask
 
-# DMTF DSP0134 (SMBIOS), 7.5 and 7.17
-PROCESSOR, MEMORY_ARRAY = 4, 16
 TYPES = (BIOS, PROCESSOR, MEMORY_ARRAY, MEMORY_DEVICE)
 
 Fields = dict[str, Any]  # of one table; a value is a text or a list of texts

@@ -7,30 +7,31 @@ from pathlib import Path
 from typing import Any
 
 from agent_router.hardware.probe import ask
+from agent_router.ramdisk.network import cards
 from agent_router.storage.blockdev import SYS, read
 
-# linux/if_arp.h
-ETHER, INFINIBAND = "1", "32"
 MELLANOX = "0x15b3"
 # RFC 4390: DHCP client id over InfiniBand; type and prefix as sent by Mellanox PXE firmware.
 CLIENT_ID_PREFIX = "ff:00:00:00:00:00:02:00:00:02:c9:00:"
+VIRTUAL = re.compile(r"^DEVTYPE=(bond|vlan)$", re.MULTILINE)
 PCI_ADDRESS = re.compile(r"[0-9a-f]{4,}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]")
 
 
 def interfaces(sys: Path = SYS) -> list[dict[str, Any]]:
-    """Those backed by a device; if there are none (a container), all Ethernet interfaces but lo."""
-    addresses = parse_addresses(ask("ip", "-j", "addr") or "[]")
+    """The network cards, and bonds and VLANs on them; if there are none (a container), all Ethernet interfaces."""
+    text = ask("ip", "-j", "addr") or "[]"
+    addresses, permanent = parse_addresses(text), cards.permanent_addresses(text)
     named = shutil.which("biosdevname") is not None
-    return [_describe(name, addresses.get(name, []), named, sys) for name in choose(sys)]
+    return [_describe(name, addresses.get(name, []), permanent, named, sys) for name in choose(sys)]
 
 
 def choose(sys: Path = SYS) -> list[str]:
     """Names of these interfaces, sorted."""
     directory = sys / "class/net"
-    all_ = sorted(path.name for path in directory.iterdir()) if directory.is_dir() else []
-    wired = [name for name in all_ if read(directory / name / "type") in (ETHER, INFINIBAND)]
-    real = [name for name in wired if (directory / name / "device").exists()]
-    return real or wired
+    every = [path.name for path in directory.iterdir()] if directory.is_dir() else []
+    virtual = [name for name in every if VIRTUAL.search(read(directory / name / "uevent") or "")]
+    wired = [name for name in every if cards.kind(directory / name) in (cards.ETHERNET, cards.INFINIBAND)]
+    return sorted([*cards.cards(directory), *virtual] or wired)
 
 
 def parse_addresses(text: str) -> dict[str, list[dict[str, Any]]]:
@@ -49,11 +50,13 @@ def pick_address(addresses: list[dict[str, Any]], family: str) -> str | None:
     return found[0].get("local") if found else None
 
 
-def _describe(name: str, addresses: list[dict[str, Any]], named: bool, sys: Path) -> dict[str, Any]:
+def _describe(
+    name: str, addresses: list[dict[str, Any]], permanent: dict[str, str], named: bool, sys: Path
+) -> dict[str, Any]:
     directory = sys / "class/net" / name
     device = directory / "device"
     vendor = read(device / "vendor")
-    mac, client_id = hardware_address(read(directory / "address") or "", vendor)
+    mac, client_id = hardware_address(cards.own_address(directory, permanent), vendor)
     return {
         "name": name,
         "mac_address": mac,

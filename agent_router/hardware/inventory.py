@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from agent_router import plugin
-from agent_router.hardware import bmc, cpu, disks, dmi, interfaces
+from agent_router.hardware import bmc, cpu, dmi, interfaces
+from agent_router.hardware.disks import inventory_form
+from agent_router.storage import disks
 from agent_router.storage.blockdev import PROC, SYS, read
 
 
@@ -15,7 +17,7 @@ def inventory(request: dict[str, Any]) -> dict[str, Any]:
     total = cpu.memory_total()
     system, physical_mib = dmi.gather(total)
     try:
-        found = disks.disks()
+        found = [inventory_form(disk) for disk in disks.awaited()]
     except plugin.Failed as error:
         plugin.warn(f"cannot list disks: {error.message}")
         found = []

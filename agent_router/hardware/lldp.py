@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from agent_router import plugin
-from agent_router.hardware.interfaces import ETHER, choose
+from agent_router.hardware.interfaces import choose
 from agent_router.ramdisk import kernel_parameters
+from agent_router.ramdisk.network import cards
 from agent_router.storage.blockdev import PROC, SYS, read
 
 ETHERTYPE = 0x88CC
@@ -49,7 +50,9 @@ def listen_s(given: dict[str, str]) -> float:
 
 def listen(seconds: float, sys: Path = SYS) -> Heard:
     """TLVs per Ethernet interface; listens until each interface with a link has heard one, or the time is up."""
-    names = [name for name in choose(sys) if read(sys / "class/net" / name / "type") == ETHER]
+    net = sys / "class/net"
+    # On a bond or VLAN the same would be heard again.
+    names = [name for name in cards.cards(net) or choose(sys) if cards.kind(net / name) == cards.ETHERNET]
     heard: Heard = {}
     try:
         with socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(ETHERTYPE)) as ear:

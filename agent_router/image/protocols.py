@@ -9,6 +9,10 @@ from typing import Any, Protocol, runtime_checkable
 Buffer = bytes | bytearray | memoryview
 
 
+class InOrderOnly(Exception):
+    """The source gives its bytes in order only, so read_at() is impossible."""
+
+
 class Source(Protocol):
     """Where the published bytes come from, in order.
 
@@ -23,8 +27,8 @@ class Source(Protocol):
     resumed: int
 
     @property
-    def in_order_only(self) -> bool:
-        """It can neither be read out of order nor wait: others get the same bytes at the same time."""
+    def cannot_wait(self) -> bool:
+        """Others get the same bytes at the same time."""
 
     def open(self) -> None:
         """Connect; afterwards `size` is known, if ever."""
@@ -33,7 +37,7 @@ class Source(Protocol):
         """Fill `buffer` as far as the image goes; 0 at its end."""
 
     def read_at(self, offset: int, length: int) -> bytes:
-        """`length` bytes from anywhere, before readinto() begins; Incompatible("no_range") where that is impossible."""
+        """`length` bytes from anywhere, before readinto() begins; raises InOrderOnly where that is impossible."""
 
     def close(self) -> None:
         """Release everything. Safe to call twice, and at any time."""
@@ -80,6 +84,9 @@ class ScratchSpace(Protocol):
 
     path: str
 
+    def take(self, end: int) -> None:
+        """Only the first `end` bytes are used, so far; Failed("no_room") if there are not so many."""
+
     def close(self) -> None:
         """Give the room back. Safe to call twice."""
 
@@ -87,8 +94,9 @@ class ScratchSpace(Protocol):
 class Destination(Sink, Protocol):
     """What an image is written to: a disk (destinations/disk.py) or a directory tree (destinations/tree.py).
 
-    begin() comes before the first write() and after everything that can be refused; flush() after the last write();
-    then finish() or abandon(). After abandon() it may be begun again; `abandoned` says in what state it is then.
+    begin() comes before the first write() and after everything that can be refused; `image` is how many bytes the
+    unpacked image has, as far as known. flush() comes after the last write(); then finish() or abandon(). After
+    abandon() it may be begun again; `abandoned` says in what state it is then.
     """
 
     source: str  # name of the source, for messages
@@ -97,13 +105,13 @@ class Destination(Sink, Protocol):
     begun: bool  # something was changed, and not yet taken back by abandon()
     written: int  # bytes of the unpacked image so far
     zeroed: int  # of these, bytes that were zeroed and not written
-    holes_last: bool  # make large holes in flush(), so that the source need not wait for them
+    holes_last: bool  # make large holes in flush(), for a source that cannot wait
 
     def refuse_start(self, start: Buffer) -> None:
         """Raise for an image whose first bytes show that it is not for this destination."""
 
-    def begin(self) -> None: ...
-    def scratch_space(self, size: int, image: int) -> ScratchSpace: ...
+    def begin(self, image: int = 0) -> None: ...
+    def scratch_space(self, size: int | None, image: int) -> ScratchSpace: ...
     def flush(self) -> None: ...
     def finish(self) -> None: ...
     def abandon(self) -> None: ...
@@ -116,7 +124,7 @@ class DiskDestination(Protocol):
 
     device: str
 
-    def begin(self) -> None: ...
+    def begin(self, image: int = 0) -> None: ...
     def zero(self, offset: int, length: int) -> None: ...
 
     def settle(self) -> None:

@@ -8,7 +8,7 @@ from agent_router.image import formats
 from agent_router.image.destinations.disk import Disk
 from agent_router.image.engine import digest
 from agent_router.image.engine.transfer import WantedImage
-from agent_router.image.formats import block_map
+from agent_router.image.formats import block_map, plausible
 from agent_router.image.protocols import Destination, Sink
 from agent_router.image.sources import Spec, checksum_file
 from agent_router.image.sources.fetch import fetch
@@ -43,7 +43,14 @@ def wanted_image(request: dict[str, Any]) -> WantedImage:
     if request.get("bmap"):
         spec = _spec(request["bmap"], request, False)
         mapped = functools.partial(_mapped, block_map.parse(fetch(spec, block_map.LIMIT), spec.name))
-    return WantedImage(request.get("format", "raw"), wanted, request.get("size_bytes"), mapped)
+    look = _warn_unrecognised if request.get("device") else None
+    return WantedImage(request.get("format", "raw"), wanted, request.get("size_bytes"), mapped, look)
+
+
+def _warn_unrecognised(disk: Destination) -> None:
+    assert isinstance(disk, Disk)
+    if plausible.content(disk.read(0, plausible.LOOK)) is None:
+        plugin.warn(plausible.unrecognised(disk.source))
 
 
 def _mapped(found: block_map.BlockMap, sink: Sink) -> block_map.BlockMapSink:
@@ -65,6 +72,7 @@ def _spec(one: str | dict[str, Any], request: dict[str, Any], digest_known: bool
         url,
         digest_known=digest_known,
         size_bytes=request.get("size_bytes"),
+        packed=request.get("format", "raw").rpartition(".")[2],
         device=request.get("device"),
         proxies={"http": proxy, "https": proxy} if proxy else {},
         extras=extras,

@@ -102,6 +102,12 @@ class Judged(TypedDict):
     id: str
 
 
+class Job(TypedDict):
+    """To the judge process and back. Body: what is to be done, or what came of it, pickled."""
+
+    op: Literal["job"]
+
+
 Question = Run | Record | Get | Cancel | ListCommands | Ping
 Request = Question | Judge | Judged
 
@@ -210,6 +216,7 @@ class End(Summary):
     """A command ended and has no verdict yet. Body: what it printed."""
 
     op: Literal["end"]
+    again: bool  # it was handed out before, to a front that did not live to tell the verdict
     reason: str  # reasons.py
     status: int | None
     message: str
@@ -218,4 +225,4 @@ class End(Summary):
     timeout_s: float
 
 
-Message = Request | CommandAnswer | CancelAnswer | Listing | Pong | End
+Message = Request | Job | CommandAnswer | CancelAnswer | Listing | Pong | End

@@ -12,6 +12,7 @@ import os
 import tempfile
 import time
 from collections.abc import Iterator
+from typing import Any
 
 LARGE = 1 << 20  # what is larger is a file
 STALE_S = 60.0
@@ -57,6 +58,10 @@ class Spooled:
         self._fd = -1
         return self._path
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled, it moves to whoever unpickles it."""
+        return _moved, (self.publish(),)
+
     def close(self) -> None:
         if self._fd >= 0:
             os.close(self._fd)
@@ -66,6 +71,14 @@ class Spooled:
 
     def __del__(self) -> None:
         self.close()
+
+
+def _moved(path: str) -> Spooled:
+    file = Spooled.__new__(Spooled)
+    file._dir, file._path = os.path.dirname(path), path
+    file._fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    file.length = os.fstat(file._fd).st_size
+    return file
 
 
 def store(state: str, data: bytes) -> Spooled:

@@ -1,7 +1,8 @@
 """The device allow-list: which block devices may a destructive plugin touch?
 
-Patterns are globs of device paths, separated by commas; a leading "!" excludes. The router checks it before it starts
-a plugin; a plugin that selects devices itself (erase all disks) checks it with the patterns of AGENT_DEVICES.
+Patterns are globs of device paths, separated by commas; a leading "!" excludes. Wildcards never stand for a block
+device that is no disk of this machine (NO_DISK). The router checks the list before it starts a plugin; a plugin that
+selects devices itself (erase all disks) checks it with the patterns of AGENT_DEVICES.
 """
 
 import glob
@@ -12,6 +13,13 @@ from collections.abc import Iterable
 
 SYS_BLOCK = "/sys/dev/block"
 MOUNTS = "/proc/self/mountinfo"
+# Kernel names of block devices that are not disks of this machine, though lsblk calls most of them so: memory, flash
+# with the firmware (MTD and its translation layers), boot and replay-protected areas of eMMC, storage of other machines
+# reached by network, floppies, and devices made of another one (Documentation/admin-guide/devices.txt of the kernel).
+NO_DISK = re.compile(
+    r"(ram|zram|nullb|mtdblock|mtdblock_ro|ftl|nftl|inftl|rfd|ssfdc|nbd|rbd|fd|bcache|drbd|zd)[0-9a-z]+(p[0-9]+)?"
+    r"|ubiblock[0-9]+_[0-9]+|etherd.*|mmcblk[0-9]+(boot[0-9]+|rpmb)"
+)
 
 
 def refusal(device: str, patterns: Iterable[str]) -> str:
@@ -28,14 +36,34 @@ def refusal(device: str, patterns: Iterable[str]) -> str:
         return f"{device} is not a block device"
     names = {real, whole_disk(real)}
     patterns = list(patterns)
+    excluded = protection(device, patterns)
+    if excluded:
+        return excluded
+    special = is_no_disk(whole_disk(real))
+    for pattern in patterns:
+        if not pattern.startswith("!") and names & _expand(pattern) and not (special and glob.has_magic(pattern)):
+            return ""
+    listed = ", ".join(patterns) or "empty"
+    if special:
+        cure = f"to let plugins write to it all the same, start the agent with --devices {real}, without wildcards"
+        return f"{device} is not a disk of this machine, and wildcards of the device allow-list leave it out; {cure}"
+    return f"{device} is not in the agent's device allow-list ({listed}); start the agent with --devices {real}"
+
+
+def protection(device: str, patterns: Iterable[str]) -> str:
+    """A sentence if a pattern with "!" excludes the device, else ""."""
+    real = os.path.realpath(device)
+    names = {real, whole_disk(real)}
     for pattern in patterns:
         excluded = _expand(pattern[1:]) if pattern.startswith("!") else set()
         if names & excluded or real in map(whole_disk, excluded):  # a disk goes with its partitions
             return f"{device} is protected by {pattern!r} in the agent's device allow-list"
-    if any(names & _expand(pattern) for pattern in patterns if not pattern.startswith("!")):
-        return ""
-    listed = ", ".join(patterns) or "empty"
-    return f"{device} is not in the agent's device allow-list ({listed}); start the agent with --devices {real}"
+    return ""
+
+
+def is_no_disk(name: str) -> bool:
+    """Whether a whole block device, by kernel name or path, is none of this machine's disks."""
+    return NO_DISK.fullmatch(name.removeprefix("/dev/").replace("/", "!")) is not None
 
 
 def patterns_of(text: str) -> list[str]:

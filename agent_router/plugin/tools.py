@@ -4,6 +4,8 @@ from collections.abc import Iterable
 
 from agent_router.plugin.errors import Failed
 
+MAX_STDERR = 4000  # characters
+
 
 def tool(
     name: str, *args: object, stdin: str | bytes = "", ok: Iterable[int] = (0,), timeout_s: float | None = None
@@ -42,5 +44,12 @@ def _details(error: object) -> dict[str, object]:
     return {
         "command": getattr(error, "full_cmd", ""),
         "exit_status": getattr(error, "exit_code", None),
-        "stderr": bytes(getattr(error, "stderr", b"")).decode(errors="replace")[-4000:],
+        "stderr": _last_lines(bytes(getattr(error, "stderr", b"")).decode(errors="replace")),
     }
+
+
+def _last_lines(text: str) -> str:
+    """Whole lines: half a line might begin within a secret, which the agent would not find any more."""
+    if len(text) <= MAX_STDERR:
+        return text
+    return text[-MAX_STDERR - 1 :].partition("\n")[2]

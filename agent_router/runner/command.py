@@ -18,7 +18,7 @@ class Command:
         "head", "head_text", "id", "name", "pid", "pidfd", "status", "reason", "ending", "phase", "out", "log",
         "events", "watch", "critical", "progress", "warnings", "events_read", "events_bad", "events_tokens",
         "events_refilled", "started_at", "asked_boot", "started_boot", "ended_at", "waiters", "adopted_until",
-        "pushed", "message", "stream_seq", "printed", "deadline",
+        "pushed", "handed_out", "message", "stream_seq", "printed", "deadline",
     )  # fmt: skip
 
     def __init__(self, head: Run, head_text: bytes) -> None:
@@ -45,6 +45,7 @@ class Command:
         self.waiters: list[int] = []
         self.adopted_until = 0.0
         self.pushed = False
+        self.handed_out = False  # a front has got it for its verdict
         self.message = ""
         self.stream_seq = 0
         self.printed = b""

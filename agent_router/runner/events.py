@@ -7,10 +7,13 @@ JSON object a line, numbered, with a time. Bad lines are counted and dropped.
 import contextlib
 import json
 import os
+import sys
 import time
 from typing import Any
 
 from agent_router.linux import libc
+from agent_router.plugin.masking import mask_end
+from agent_router.runner import files
 from agent_router.runner.command import Command
 
 READ_BYTES = 1 << 20
@@ -18,7 +21,8 @@ KEPT_BYTES = 1 << 20
 STREAM_BYTES = 1 << 20
 PARTS, ALL_PARTS = 32, 1 << 12
 RATE_PER_S, BURST = 20.0, 100.0
-MAX_LINES, MAX_LINE, MAX_WARNINGS = 200, 16384, 100
+MAX_LINES, MAX_LINE, MAX_WARNINGS, MAX_WARNING = 200, 16384, 100, 2000
+MAX_DEPTH, MAX_NUMBER = 64, sys.float_info.max  # as in a request
 LATEST, MAX_CRITICAL = 50, 20
 
 
@@ -119,7 +123,22 @@ def _parse(line: bytes) -> dict[str, Any] | None:
         json.dumps(event, allow_nan=False, ensure_ascii=False).encode()
     except (ValueError, RecursionError):
         return None
-    return event if isinstance(event, dict) else None
+    return event if isinstance(event, dict) and _is_bounded(event, MAX_DEPTH) else None
+
+
+def _is_bounded(value: Any, depth: int) -> bool:
+    """Whether whoever shows the value or calculates with it can do so."""
+    if isinstance(value, dict | list):
+        items = value.values() if isinstance(value, dict) else value
+        return depth > 0 and all(_is_bounded(item, depth - 1) for item in items)
+    return not isinstance(value, int) or abs(value) <= MAX_NUMBER
+
+
+def _warning(text: str, base: str) -> str:
+    """At most MAX_WARNING characters of it. Its end may hold half a secret, if the plugin's helper has cut it."""
+    if len(text.encode()) < MAX_WARNING:
+        return text
+    return mask_end(text, files.secrets(base))[:MAX_WARNING]
 
 
 def _take(command: Command, base: str, line: bytes) -> None:
@@ -132,8 +151,8 @@ def _take(command: Command, base: str, line: bytes) -> None:
         say(command, base, "critical", {"critical": command.critical})
     if isinstance(event.get("warn"), str):
         if len(command.warnings) < MAX_WARNINGS:
-            command.warnings.append(event["warn"][:2000])
-            say(command, base, "warning", {"warn": event["warn"][:2000]})
+            command.warnings.append(_warning(event["warn"], base))
+            say(command, base, "warning", {"warn": command.warnings[-1]})
     elif isinstance(event.get("done"), int | float) and not isinstance(event["done"], bool):
         command.progress = event
         if _within_rate(command):

@@ -5,6 +5,7 @@ this process is gone.
 """
 
 import contextlib
+import json
 import os
 
 OPEN = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
@@ -37,6 +38,16 @@ def create(base: str, body: bytes, secrets: int, stdin: str = "") -> tuple[int, 
         remove(base)
         raise
     return opened[0], opened[1], opened[2], opened[3]
+
+
+def secrets(base: str) -> list[str]:
+    """What is to be masked, as create() was told."""
+    try:
+        with open(base + "/secrets", "rb") as file:
+            found: list[str] = json.load(file)
+            return found
+    except (OSError, ValueError):
+        return []
 
 
 def read_out(base: str, fd: int, limit: int) -> bytes:

@@ -246,6 +246,7 @@ class Runner:
             end: End = {
                 **command.summary(),
                 "op": "end",
+                "again": command.handed_out,
                 "reason": command.reason,
                 "status": command.status,
                 "message": command.message,
@@ -253,6 +254,7 @@ class Runner:
                 "events_bad": command.events_bad,
                 "timeout_s": command.head["timeout_s"],
             }
+            command.handed_out = True
             self._judge.send(end, command.printed)
 
     def _judged(self, connection: Connection, id: str, record: bytes) -> None:

@@ -3,15 +3,17 @@
 Schema and document are walked together through properties, items, $ref and the combinators.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
-from agent_router.plugin.masking import MASK, mask
-from agent_router.schema.validation import Schema, resolve
+from agent_router.plugin.masking import MASK, masker
+from agent_router.schema.dialect import matcher
+from agent_router.schema.pointer import resolve
+
+Schema = dict[str, Any]
 
 MIN_SECRET = 4  # a shorter secret would blacken half of every log
 MAX_SECRET = 16 << 20
-MAX_WALK = 64
 
 
 def marks_anything(schema: Any, key: str, value: Any) -> bool:
@@ -23,7 +25,12 @@ def marks_anything(schema: Any, key: str, value: Any) -> bool:
 
 def marked(schema: Schema, document: Any, key: str, value: Any) -> list[Any]:
     """The parts of `document` whose schema says `key: value`, without doubles, in order."""
-    return list({id(part): part for part in _marked(schema, schema, document, key, value, 0)}.values())
+    return list({id(part): part for part, _ in _marked(schema, document, key, value)}.values())
+
+
+def marked_members(schema: Schema, document: dict[str, Any], key: str, value: Any) -> set[str | None]:
+    """The names of the members that are such a part or hold one; None if the document as a whole is one."""
+    return {name for _, name in _marked(schema, document, key, value)}
 
 
 def secrets(schema: Schema, document: Any, longest: int = MAX_SECRET) -> list[str]:
@@ -40,12 +47,16 @@ def secrets(schema: Schema, document: Any, longest: int = MAX_SECRET) -> list[st
 
 def mask_value(value: Any, hidden: list[str]) -> Any:
     """`value` with every secret in its strings, keys and numbers replaced."""
+    return _masked(value, masker(hidden), set(hidden))
+
+
+def _masked(value: Any, hide: Callable[[str], str], hidden: set[str]) -> Any:
     if isinstance(value, dict):
-        return {mask(key, hidden): mask_value(item, hidden) for key, item in value.items()}
+        return {hide(key): _masked(item, hide, hidden) for key, item in value.items()}
     if isinstance(value, list):
-        return [mask_value(item, hidden) for item in value]
+        return [_masked(item, hide, hidden) for item in value]
     if isinstance(value, str):
-        return mask(value, hidden)
+        return hide(value)
     return MASK if not isinstance(value, bool) and str(value) in hidden else value
 
 
@@ -57,52 +68,64 @@ def _leaves(part: Any) -> Iterator[Any]:
         yield part
 
 
-def _marked(root: Schema, schema: Any, document: Any, key: str, value: Any, depth: int) -> Iterator[Any]:
-    if not isinstance(schema, dict) or depth > MAX_WALK:
-        return
-    if schema.get(key) == value:
-        yield document
-    for part_schema, part in _parts(root, schema, document):
-        yield from _marked(root, part_schema, part, key, value, depth + 1)
+def _marked(root: Schema, document: Any, key: str, value: Any) -> Iterator[tuple[Any, str | None]]:
+    """Each such part and the member of the document that it is in.
+
+    No part is compared with the same schema twice, however many ways of alternatives and references lead there.
+    """
+    seen: set[tuple[int, int, str | None]] = set()
+    line: list[tuple[Any, Any, str | None]] = [(root, document, None)]
+    while line:
+        schema, part, member = line.pop()
+        place = id(schema), id(part), member
+        if not isinstance(schema, dict) or place in seen:
+            continue
+        seen.add(place)
+        if schema.get(key) == value:
+            yield part, member
+        below = [(*pair, name if member is None else member) for *pair, name in _parts(root, schema, part)]
+        line += reversed(below)
 
 
-def _parts(root: Schema, schema: Schema, document: Any) -> Iterator[tuple[Any, Any]]:
-    """Pairs of (schema, part of the document) one step further down."""
+def _parts(root: Schema, schema: Schema, document: Any) -> Iterator[tuple[Any, Any, str | None]]:
+    """(schema, part of the document, its name) one step further down."""
     for word in ("$ref", "$dynamicRef"):
         if isinstance(schema.get(word), str):
-            yield resolve(root, schema[word][1:]), document
+            yield resolve(root, schema[word][1:]), document, None
     for word in ("allOf", "anyOf", "oneOf"):
         for alternative in schema.get(word, ()):
-            yield alternative, document
+            yield alternative, document, None
     for word in ("if", "then", "else"):
         if word in schema:
-            yield schema[word], document
+            yield schema[word], document, None
     for condition in schema.get("dependentSchemas", {}).values():
-        yield condition, document
+        yield condition, document, None
     if isinstance(document, dict):
         yield from _members(schema, document)
     elif isinstance(document, list):
         yield from _items(schema, document)
 
 
-def _items(schema: Schema, document: list[Any]) -> Iterator[tuple[Any, Any]]:
+def _items(schema: Schema, document: list[Any]) -> Iterator[tuple[Any, Any, None]]:
     prefix, rest = schema.get("prefixItems", ()), schema.get("items", schema.get("unevaluatedItems"))
+    contains = schema.get("contains")
     for number, item in enumerate(document):
-        yield (prefix[number] if number < len(prefix) else rest), item
-        yield schema.get("contains"), item
+        yield (prefix[number] if number < len(prefix) else rest), item, None
+        if contains is not None:
+            yield contains, item, None
 
 
-def _members(schema: Schema, document: dict[str, Any]) -> Iterator[tuple[Any, Any]]:
-    import re
-
-    properties, patterns = schema.get("properties", {}), schema.get("patternProperties", {})
+def _members(schema: Schema, document: dict[str, Any]) -> Iterator[tuple[Any, Any, str]]:
+    properties = schema.get("properties", {})
+    patterns = [(matcher(pattern), part) for pattern, part in schema.get("patternProperties", {}).items()]
+    rest = schema.get("additionalProperties", schema.get("unevaluatedProperties"))
     for name, item in document.items():
         known = name in properties
         if known:
-            yield properties[name], item
-        for pattern, part in patterns.items():
-            if re.search(pattern, name):
+            yield properties[name], item, name
+        for matches, part in patterns:
+            if matches(name):
                 known = True
-                yield part, item
+                yield part, item, name
         if not known:
-            yield schema.get("additionalProperties", schema.get("unevaluatedProperties")), item
+            yield rest, item, name

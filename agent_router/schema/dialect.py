@@ -2,17 +2,51 @@
 
 jsonschema takes regular expressions for Python's, divides floats for multipleOf and knows no
 Decimal integer; jsonschema-rs follows the standard. Here jsonschema is brought to do the same.
+
+Regular expressions are matched by the engine of jsonschema-rs that never goes back in a text, where it is installed
+and knows the expression: Python's may need longer than anybody lives, and keeps the whole process waiting.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from decimal import Decimal
 from functools import lru_cache
 from typing import Any
 
 _TOKEN = re.compile(r"\\.|\[\^?|\]|\$|.", re.DOTALL)
 _CLASSES = {"d": "0-9", "w": "A-Za-z0-9_"}
+_FLAGS = re.compile(r"\(\?[aiLmsux]")  # of Python; the standard has none
+REGEX_BYTES = 64 << 10  # of a compiled expression: what it costs for each character
 MAX_EXPONENT = 5000  # an exact fraction has that many digits; no float has more than 324
+
+
+@lru_cache(1)
+def fast_library() -> Any:
+    """jsonschema-rs, or None; imported at the first schema, because an idle agent does not need its 8 MiB."""
+    try:
+        import jsonschema_rs
+    except ImportError:
+        return None
+    return jsonschema_rs
+
+
+def linear(schema: dict[str, Any]) -> Any:
+    """A validator of jsonschema-rs whose expressions never go back; None where there is no such."""
+    if (rs := fast_library()) is None:
+        return None
+    try:
+        return rs.Draft202012Validator(schema, pattern_options=rs.RegexOptions(size_limit=REGEX_BYTES))
+    except (ValueError, AttributeError):  # another dialect, a look-around; an old version of the library
+        return None
+
+
+@lru_cache(256)
+def matcher(pattern: str) -> Callable[[str], bool]:
+    """What tells whether a text matches `pattern` somewhere."""
+    if not _FLAGS.search(pattern) and (found := linear({"pattern": pattern})) is not None:
+        return found.is_valid  # type: ignore[no-any-return]
+    search = re.compile(python_regex(pattern)).search
+    return lambda text: search(text) is not None
 
 
 def authority(schema: dict[str, Any]) -> Any:
@@ -63,7 +97,7 @@ def _validator() -> Any:
 def _pattern(validator: Any, pattern: str, instance: Any, _: Any) -> Iterator[Any]:
     from jsonschema import ValidationError
 
-    if validator.is_type(instance, "string") and not re.search(python_regex(pattern), instance):
+    if validator.is_type(instance, "string") and not matcher(pattern)(instance):
         yield ValidationError(f"{instance!r} does not match {pattern!r}")
 
 

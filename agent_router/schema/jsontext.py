@@ -17,7 +17,6 @@ import simplejson
 from agent_router.schema import longstrings
 
 MAX_DEPTH = 64
-LARGE = 256 << 10
 
 _MARKS = ("\ufeff", "\u00ef\u00bb\u00bf")
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
@@ -49,7 +48,7 @@ def _parse(raw: bytes) -> Any:
     if text.startswith(_MARKS):  # simplejson would pass over it; the agent hands raw answers on
         raise BadJSON("not JSON: begins with a byte order mark")
     try:
-        value = (_DECODER if len(raw) < LARGE else _PATIENT_DECODER).decode(text)
+        value = _DECODER.decode(text)
     except BadJSON:
         raise
     except RecursionError:
@@ -97,14 +96,19 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def _float(text: str) -> float | Decimal:
     value = float(text)
     if math.isinf(value):
-        raise BadJSON(f"the number {text[:40]} is too large")
+        raise BadJSON(f"the number {_quoted(text)} is too large")
     if repr(value) == text:
         return value
     try:
         exact = Decimal(text)
     except InvalidOperation:
-        raise BadJSON(f"the exponent of the number {text[:40]} is too large") from None
+        raise BadJSON(f"the exponent of the number {_quoted(text)} is too large") from None
     return value if Decimal(repr(value)) == exact else exact
+
+
+def _quoted(number: str) -> str:
+    """Whole or not at all: it may be a secret, and half of one would not be masked any more."""
+    return number if len(number) <= 40 else f"of {len(number)} characters"
 
 
 def _constant(text: str) -> NoReturn:
@@ -136,9 +140,6 @@ _HOOKS: dict[str, Any] = {
     "object_pairs_hook": _object, "parse_float": _float, "parse_constant": _constant, "allow_nan": True,
 }  # fmt: skip
 _DECODER = simplejson.JSONDecoder(**_HOOKS)
-# The C scanner keeps all other threads waiting until a hook is called: an array of a million
-# integers would stop the agent for as long as it takes to read them.
-_PATIENT_DECODER = simplejson.JSONDecoder(**_HOOKS, parse_int=lambda text: int(text))
 _ENCODER = simplejson.JSONEncoder(
     separators=(",", ":"), ensure_ascii=False, use_decimal=True, allow_nan=False, for_json=False
 )

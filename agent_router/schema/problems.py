@@ -28,6 +28,9 @@ class RequestError(Exception):
         self.message = message
         self.problems = problems or []
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return RequestError, (self.status, self.code, self.message, self.problems)
+
     def as_json(self) -> dict[str, Any]:
         """The error body: faultcode and faultstring are what Ironic reads (it needs a string there)."""
         return {

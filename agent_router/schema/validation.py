@@ -4,32 +4,29 @@ jsonschema is the authority (see dialect). Where jsonschema-rs is installed it a
 question ("is it valid?") in a microsecond; only its yes is believed, so both give the same verdicts.
 """
 
+import contextlib
 import re
 from collections.abc import Callable, Iterator
-from functools import lru_cache
+from functools import cached_property
 from typing import Any
 
-from agent_router.schema.dialect import authority, python_regex
+from agent_router.schema import cost
+from agent_router.schema.dialect import authority, fast_library, linear, python_regex
+from agent_router.schema.pointer import resolve
 from agent_router.schema.problems import Problem
 
 MAX_PROBLEMS = 50
 MAX_MESSAGE = 300
+QUICK = 4 << 20  # schemas times bytes: a tenth of a second at the worst, as a rule a thousandth
 
 Schema = dict[str, Any]
 
 _DECIMAL = re.compile(r"Decimal\('([^']*)'\)")
-_INDEX = re.compile("0|[1-9][0-9]{0,8}")
 _SCHEMA_MAPS = ("properties", "patternProperties", "$defs", "dependentSchemas")
 
 
-@lru_cache(1)
-def fast_library() -> Any:
-    """jsonschema-rs, or None; imported at the first schema, because an idle agent does not need its 8 MiB."""
-    try:
-        import jsonschema_rs
-    except ImportError:
-        return None
-    return jsonschema_rs
+class TakesLong(Exception):
+    """The check may take long enough to be noticed by others: not here (see commands/judge_process.py)."""
 
 
 class Validator:
@@ -37,18 +34,30 @@ class Validator:
 
     def __init__(self, schema: Schema) -> None:
         self.schema = schema
-        self._fast: Any = None
+        self._linear: Any = linear(schema)
+        self._fast: Any = self._linear
         self._slow: Any = None
-        if (rs := fast_library()) is not None:
-            try:
+        if self._fast is None and (rs := fast_library()) is not None:
+            with contextlib.suppress(ValueError):  # something only jsonschema can judge, e.g. a Python regex
                 self._fast = rs.Draft202012Validator(schema)
-            except ValueError:  # something only jsonschema can judge, e.g. a Python regex
-                self._fast = None
 
-    def problems(self, document: Any, hide: Callable[[str], str] = str) -> list[Problem]:
-        """`hide` masks secrets in a message, before it is shortened: half a secret would not be found any more."""
+    @cached_property
+    def _weight(self) -> float:
+        return cost.weight(self.schema)
+
+    def is_quick(self, length: int) -> bool:
+        """Whether nobody notices how long it takes to find a document of `length` bytes valid."""
+        return self._linear is not None and self._weight * length <= QUICK
+
+    def problems(self, document: Any, hide: Callable[[str], str] = str, hasty: bool = False) -> list[Problem]:
+        """`hide` masks secrets in a message, before it is shortened: half a secret would not be found any more.
+
+        With `hasty`, TakesLong if something is wrong with the document: to say what costs a thousand times as much.
+        """
         if self._fast is not None and self._fast.is_valid(document):
             return []
+        if hasty:
+            raise TakesLong
         return self._explain(document, hide)
 
     def _explain(self, document: Any, hide: Callable[[str], str]) -> list[Problem]:
@@ -56,7 +65,7 @@ class Validator:
             self._slow = authority(self.schema)  # only the first wrong document pays for it
         found = []
         for error in self._slow.iter_errors(document):
-            found.append(Problem(error.json_path, shorten(hide(error.message))))
+            found.append(Problem(hide(error.json_path), shorten(hide(error.message))))
             if len(found) == MAX_PROBLEMS:
                 found.append(Problem("$", f"more than {MAX_PROBLEMS} problems; the rest is not listed"))
                 break
@@ -72,7 +81,7 @@ def shorten(text: str) -> str:
 def schema_problems(schema: Schema, at: str) -> list[Problem]:
     """Why `schema` (which stands at JSON path `at`) is not a self-contained JSON Schema 2020-12."""
     # The standard first: whoever walks through the schema later relies on it.
-    return _standard_problems(schema, at) or list(_own_problems(schema, schema, at))
+    return _standard_problems(schema, at) or list(_own_problems(schema, schema, at)) or list(cost.problems(schema, at))
 
 
 def _standard_problems(schema: Schema, at: str) -> list[Problem]:
@@ -121,17 +130,3 @@ def _regex_problems(pattern: str, at: str) -> Iterator[Problem]:
         re.compile(python_regex(pattern))
     except (re.error, OverflowError, RecursionError) as error:
         yield Problem(at, f"{pattern!r} is not a regular expression: {error}")
-
-
-def resolve(root: Any, pointer: str) -> Any:
-    """The value that a JSON Pointer (RFC 6901) names, or None."""
-    node = root
-    for part in pointer.split("/")[1:] if pointer else []:
-        part = part.replace("~1", "/").replace("~0", "~")
-        if isinstance(node, dict) and part in node:
-            node = node[part]
-        elif isinstance(node, list) and _INDEX.fullmatch(part) and int(part) < len(node):
-            node = node[int(part)]
-        else:
-            return None
-    return node if not pointer or pointer.startswith("/") else None

@@ -2,23 +2,34 @@
 
 from typing import Any
 
-from agent_router.storage import blockdev, lsblk
+from agent_router.storage import blockdev, disks, lsblk
+
+DISKS = ["disk", "mpath", "raid", "dmraid"]
+OTHERS = ("loop", "rom")
 
 
 def disk_list(request: dict[str, Any]) -> dict[str, Any]:
-    """{"disks": [...]}, the top-level devices of the requested types."""
-    types = request.get("types", ["disk"])
+    """{"disks": [...]}, each device of the requested types once."""
+    types = request.get("types") or DISKS
     ids = lsblk.links("by-id")
-    return {"disks": [describe(node, ids) for node in lsblk.tree() if wanted(node, types)]}
+    found = {node["kname"]: node for node in chosen(lsblk.tree(), types)}
+    return {"disks": [describe(node, ids) for node in found.values()]}
 
 
-def wanted(node: dict[str, Any], types: list[str]) -> bool:
-    """By lsblk's type, without memory and devices of size 0 (no medium, loop device without a file)."""
-    if not lsblk.number(node.get("size")) or node["kname"].startswith(("ram", "zram")):
-        return False
-    # lsblk has a type for each RAID level (raid1, raid10 …).
-    kind = "raid" if node["type"].startswith("raid") else node["type"]
-    return kind in types
+def chosen(nodes: list[dict[str, Any]], types: list[str]) -> list[dict[str, Any]]:
+    """The disks, as disks.walk() knows them, and top-level loop devices and CD drives with a medium."""
+    of_disks = {id(node) for node, _ in disks.walk(nodes)}
+
+    def inside(nodes: list[dict[str, Any]], top: bool) -> list[dict[str, Any]]:
+        found = []
+        for node in nodes:
+            other = top and node["type"] in OTHERS and bool(lsblk.number(node.get("size")))
+            if disks.kind_of(node) in types and (other or id(node) in of_disks):
+                found.append(node)
+            found += inside(node.get("children") or [], False)
+        return found
+
+    return inside(nodes, True)
 
 
 def describe(node: dict[str, Any], ids: dict[str, list[str]]) -> dict[str, Any]:

@@ -79,12 +79,14 @@ def erase(request: dict[str, Any]) -> dict[str, Any]:
             os.close(blockdev.open_exclusive(device))
             secure_erase.run(kind or "", name)
         except plugin.Failed as error:
-            if request.get("method", "auto") != "auto" or isinstance(error, plugin.Refused):
+            if request.get("method", "auto") != "auto" or error.code == "locked" or isinstance(error, plugin.Refused):
                 raise
             plugin.warn(f"secure erase of {device} failed ({error.message}); writing zeros instead")
             stages = _choose(name, "auto", None, "")
     if stages == ["discard"]:
         plugin.warn("discard does not guarantee that old data is gone; method auto also writes zeros")
+    if stages != ["secure"] and not blockdev.is_partition(name):
+        secure_erase.unlock(name)
     for stage in stages:
         if stage != "secure":
             _sweep(device, stage, size, request.get("passes", 1) if stage == "zero" else 1)

@@ -12,9 +12,9 @@ from collections.abc import Callable
 from typing import Any
 
 from agent_router import plugin
-from agent_router.storage import blockdev, erase, secure_erase, table
+from agent_router.storage import blockdev, erase, secure_erase, stacks, table
 from agent_router.storage.erase import StopRequest
-from agent_router.storage.erase_targets import EraseOptions, choose, erase_options, release
+from agent_router.storage.erase_targets import EraseOptions, choose, erase_options
 
 MIB = 1 << 20
 Work = Callable[[str, EraseOptions, StopRequest, erase.Report], list[str]]
@@ -41,9 +41,10 @@ def erase_devices_express(request: dict[str, Any]) -> dict[str, Any]:
 def _all(request: dict[str, Any], wanted: EraseOptions, chosen: Any, work: Work) -> dict[str, Any]:
     stop, meter = StopRequest(), Meter(chosen.names)
     erased: dict[str, Any] = {}
-    failures: dict[str, str] = {}
+    failures = {f"/dev/{name}": why for name, why in stacks.take_down(chosen.names).items()}
+    ready = [name for name in chosen.names if f"/dev/{name}" not in failures]
     with concurrent.futures.ThreadPoolExecutor(wanted.concurrency) as pool:
-        running = {pool.submit(_one, name, wanted, stop, meter, work): f"/dev/{name}" for name in chosen.names}
+        running = {pool.submit(_one, name, wanted, stop, meter, work): f"/dev/{name}" for name in ready}
         for done in concurrent.futures.as_completed(running):
             device = running[done]
             try:
@@ -62,7 +63,7 @@ def _one(name: str, wanted: EraseOptions, stop: StopRequest, meter: "Meter", wor
     started = time.monotonic()
     if stop.asked:
         raise plugin.Failed("stopped", "stopped before it was started; it is unchanged")
-    release(name)
+    secure_erase.unlock(name)
     stages = work(name, wanted, stop, meter.of(name))
     return {"stages": stages, "seconds": round(time.monotonic() - started, 3)}
 
@@ -101,9 +102,11 @@ def _securely(name: str, wanted: EraseOptions, report: erase.Report, *, fall_bac
             os.close(blockdev.open_exclusive(f"/dev/{name}"))  # only to check that it is not in use
             secure_erase.run(kind, name, report)
             return True
-        if reason in (secure_erase.FROZEN, secure_erase.LOCKED):
+        if reason in (secure_erase.FROZEN, secure_erase.EXPIRED):
             raise plugin.Failed("secure_failed", reason)
     except plugin.Failed as error:
+        if error.code == "locked":  # nor can it be overwritten
+            raise
         if not fall_back or isinstance(error, plugin.Refused):
             cure = "set agent_continue_if_secure_erase_failed to overwrite it instead"
             raise plugin.Failed("secure_failed", f"secure erase failed: {error.message}; {cure}") from None

@@ -1,21 +1,23 @@
 """Which disks do Ironic's erase steps erase? Decided for all disks before the first byte is written.
 
-Skipped, with the reason in the response: disks on the node's skip list, virtual media, members of an active RAID array
-(the array itself is erased) and, if the conductor says so, write-protected disks. Every other disk must be erasable,
-or nothing is done: a disk that the agent may not touch, that is in use, or that holds a cluster file system is a
-reason to refuse, not to report success.
+Skipped, with the reason in the response: disks that the node's skip list is about, virtual media and, if the conductor
+says so, write-protected disks. Every other disk must be erasable, or nothing is done: a disk that the agent may not
+touch, that is in use, or that holds a cluster file system is a reason to refuse, not to report success.
+
+RAID arrays are not erased but taken down, and their members are erased; only an array all of whose disks are skipped,
+because they have members of a protected array too, is erased itself.
 """
 
-import contextlib
 import os
 from dataclasses import dataclass, field
 from typing import Any
 
 from agent_router import plugin
 from agent_router.plugin import devices
-from agent_router.storage import blockdev, lsblk, root_device
+from agent_router.storage import disks, lsblk, protected, stacks
 
-VIRTUAL_MEDIA = "/dev/disk/by-label/ir-vfd-dev"  # Ironic's label for the medium with boot parameters
+VIRTUAL_MEDIA = {"ir-vfd-dev", "vmedia_boot_iso"}  # Ironic's labels: the boot parameters, the ramdisk itself
+MEDIUM_MAX = 4 << 30  # a label protects no system disk, because a tenant can write one
 # Shared by several machines: erasing them here would destroy data of the others.
 SHARED_TYPES = {
     "37affc90-ef7d-4e96-91c3-2d7ae055b174": "IBM GPFS", "aa31e02a-400f-11db-9590-000c2911d1b8": "VMware VMFS",
@@ -68,18 +70,21 @@ def choose(request: dict[str, Any], wanted: EraseOptions, *, read_only_is_skippe
     """Check every disk, writing nothing; raises Refused with everything that is in the way."""
     chosen, refusals = EraseTargets(), []
     allowed = devices.patterns_of(os.environ.get("AGENT_DEVICES", ""))
-    found = root_device.disks()
-    for disk in found:
-        name = os.path.basename(disk["name"])
-        reason = _skip(disk, name, request.get("skip_block_devices") or [])
+    found = disks.awaited()
+    protection = protected.reasons(found, request.get("skip_block_devices") or [], plugin.warn)
+    for disk in sorted(found, key=lambda disk: len(disk["members"])):  # disks before what is made of them
+        reason = protection.get(disk["name"]) or _medium(disk)
         if not reason and disk["read_only"] and (read_only_is_skipped or wanted.skip_read_only):
             reason = "it is write-protected"
         if reason:
             chosen.skipped[disk["name"]] = reason
             plugin.warn(f"{disk['name']} was not erased: {reason}")
-            continue
-        refusals += _refusals(disk, name, allowed, wanted)
-        chosen.names.append(name)
+        elif not disk["members"] or chosen.skipped.keys() >= set(disk["members"]):
+            chosen.names.append(os.path.basename(disk["name"]))
+    by_name = {os.path.basename(disk["name"]): disk for disk in found}
+    for name in chosen.names:
+        refusals += _refusals(by_name[name], name, allowed, wanted)
+        refusals += _shared_with_skipped(by_name[name], name, chosen)
     if refusals:
         message = "; ".join(refusals)
         message += ". Nothing was erased; to skip disks, list them in the node's properties.skip_block_devices"
@@ -89,16 +94,22 @@ def choose(request: dict[str, Any], wanted: EraseOptions, *, read_only_is_skippe
     return chosen
 
 
-def _skip(disk: dict[str, Any], name: str, skip: list[dict[str, Any]]) -> str:
-    """Why a disk is skipped, or ""."""
-    if root_device.skipped(disk, skip):
-        return "it is in the node's properties.skip_block_devices"
-    if os.path.realpath(VIRTUAL_MEDIA) == disk["name"]:
-        return "it is the virtual medium that the machine was booted from"
-    arrays = [holder for part in [name, *blockdev.partitions(name)] for holder in blockdev.holders(part)]
-    if any(holder.startswith("md") for holder in arrays):
-        return f"it is a member of {', '.join(sorted(set(arrays)))}, which is erased as a whole"
+def _medium(disk: disks.Disk) -> str:
+    """Why a disk is skipped as one of Ironic's virtual media, or ""."""
+    labelled = not VIRTUAL_MEDIA.isdisjoint(label.lower() for label in disk["labels"])
+    if labelled and disk["tran"] == "usb" and disk["size"] < MEDIUM_MAX:
+        return "it is the virtual medium that the machine was booted with"
     return ""
+
+
+def _shared_with_skipped(disk: disks.Disk, name: str, chosen: EraseTargets) -> list[str]:
+    """What is built on this disk and on a skipped one cannot be taken down: that would harm the skipped one's data."""
+    layers = set(stacks.above(name))
+    return [
+        f"{disk['name']} and {other}, which is skipped, are both parts of {layer}; skip both or neither"
+        for other in sorted(chosen.skipped.keys() - set(disk["members"]))
+        for layer in sorted(layers.intersection(stacks.above(os.path.basename(other))))
+    ]
 
 
 def _refusals(disk: dict[str, Any], name: str, allowed: list[str], wanted: EraseOptions) -> list[str]:
@@ -106,10 +117,10 @@ def _refusals(disk: dict[str, Any], name: str, allowed: list[str], wanted: Erase
     refusal = devices.refusal(device, allowed)
     if refusal:
         return [refusal]
-    found = [f"{device} is write-protected"] if disk["read_only"] else []
-    # LVM volumes and mappings of a previous system do not count as use: release() removes them.
-    in_use = [use for use in blockdev.uses(name) if not use.startswith("dm-")]
-    in_use += [f"{up} is mounted at {place}" for up in mappings(name) for place in blockdev.mountpoints(up)]
+    layers = (devices.protection(f"/dev/{layer}", allowed) for layer in stacks.above(name))
+    found = [f"{device} cannot be erased: {layer}" for layer in layers if layer]
+    found += [f"{device} is write-protected"] if disk["read_only"] else []
+    in_use = stacks.in_use(name)
     found += [f"{device} is in use: {'; '.join(in_use)}"] if in_use else []
     if not wanted.wipe_shared:
         found += [f"{device} holds {what}, which other machines may be using" for what in shared(lsblk.tree(device))]
@@ -129,20 +140,3 @@ def shared(nodes: list[dict[str, Any]]) -> list[str]:
 
 def _types(node: dict[str, Any]) -> list[str]:
     return [(node.get(key) or "").lower() for key in ("parttype", "uuid", "ptuuid", "partuuid")]
-
-
-def mappings(name: str) -> list[str]:
-    """Device mapper devices (LVM, LUKS) on a disk, its partitions and each other, topmost first."""
-    found = []
-    for part in [name, *blockdev.partitions(name)]:
-        for holder in blockdev.holders(part):
-            if holder.startswith("dm-"):
-                found += [*mappings(holder), holder]
-    return list(dict.fromkeys(found))
-
-
-def release(name: str) -> None:
-    """Remove the mappings on a disk. One that is in use stays, and is detected when the disk is opened."""
-    for holder in mappings(name):
-        with contextlib.suppress(plugin.Failed):
-            plugin.tool("dmsetup", "remove", f"/dev/{holder}")

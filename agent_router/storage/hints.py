@@ -25,11 +25,12 @@ COMPARE: dict[str, Callable[[Any, Any], bool]] = {
     "<": operator.lt, ">": operator.gt, "s==": operator.eq, "s!=": operator.ne, "s<": operator.lt,
     "s<=": operator.le, "s>": operator.gt, "s>=": operator.ge,
 }  # fmt: skip
+NEGATIVE = {"!=", "s!="}
 RANGE = re.compile(r"([\[(])\s*(\S+)\s+(\S+?)\s*([\])])")
 
 
 def matches(disk: dict[str, Any], hints: dict[str, Any]) -> bool:
-    """Whether a disk (as root_device.describe gives it) fits every hint; raises InvalidRequest("bad_hints")."""
+    """Whether a disk (as disks.describe gives it) fits every hint; raises InvalidRequest("bad_hints")."""
     return all(_fits(disk, name, wanted) for name, wanted in hints.items())
 
 
@@ -40,9 +41,11 @@ def _fits(disk: dict[str, Any], name: str, wanted: Any) -> bool:
         return bool(disk["rotational"]) == _boolean(name, wanted)
     if name not in TEXTS:
         raise _bad(name, wanted, f"is not one of rotational, size, {', '.join(sorted(TEXTS))}")
-    value = disk.get(name)
-    values = value if isinstance(value, list) else [value]
-    return any(_text_fits(str(one), name, wanted) for one in values if one)
+    value = [disk["name"], *disk.get("links", [])] if name == "name" else disk.get(name)
+    values = [str(one) for one in (value if isinstance(value, list) else [value]) if one]
+    # A negative hint excludes a disk by any of its values; what is unknown fits no hint.
+    every = split(wanted)[0] in NEGATIVE
+    return bool(values) and (all if every else any)(_text_fits(one, name, wanted) for one in values)
 
 
 def split(wanted: Any) -> tuple[str, list[str]]:

@@ -5,18 +5,13 @@ list allows.
 """
 
 import os
-import re
-from collections.abc import Iterator
 from typing import Any
 
 from agent_router import plugin
 from agent_router.plugin import devices
-from agent_router.storage import hints, lsblk
-from agent_router.storage.udev import udev
+from agent_router.storage import disks, hints, protected
 
 SMALLEST = 4 << 30
-# Of lsblk's type disk too, but memory, floppies and the boot areas of eMMC.
-NO_DISK = re.compile(r"(ram|zram|fd)\d+|mmcblk\d+(boot\d+|rpmb)")
 SHOWN = ("model", "serial", "wwn")
 
 
@@ -26,8 +21,9 @@ def find(request: dict[str, Any]) -> str:
     Read are `instance_root_device`, else `root_device` (hints), and `skip_block_devices`.
     """
     wanted = request.get("instance_root_device") or request.get("root_device") or {}
-    found = disks()
-    fitting = choose(found, wanted, request.get("skip_block_devices") or [])
+    skip = request.get("skip_block_devices") or []
+    found = disks.awaited(lambda there: choose(there, wanted, skip))
+    fitting = choose(found, wanted, skip)
     if not fitting:
         raise plugin.Failed("no_root_device", _nothing(found, wanted))
     patterns = devices.patterns_of(os.environ.get("AGENT_DEVICES", ""))
@@ -42,74 +38,13 @@ def find(request: dict[str, Any]) -> str:
 
 
 def choose(found: list[dict[str, Any]], wanted: dict[str, Any], skip: list[dict[str, Any]]) -> list[str]:
-    """Names of the disks that would do, best first."""
-    left = [disk for disk in found if not skipped(disk, skip)]
+    """Names of the disks that would do, best first: not protected, writable, and no members of an array."""
+    left_out = protected.reasons(found, skip)
+    left = [disk for disk in found if not (disk["name"] in left_out or disk["read_only"] or disk["member_of"])]
     if wanted:
         return [disk["name"] for disk in left if hints.matches(disk, wanted)]
     large = [disk for disk in left if disk["size"] >= SMALLEST]
     return [disk["name"] for disk in sorted(large, key=lambda disk: (disk["size"], disk["name"]))]
-
-
-def skipped(disk: dict[str, Any], skip: list[dict[str, Any]]) -> bool:
-    """Whether an entry of properties.skip_block_devices is about this disk, or this RAID array by its name."""
-    for entry in skip:
-        if "volume_name" in entry:
-            if os.path.realpath(f"/dev/md/{entry['volume_name']}") == disk["name"]:
-                return True
-        elif hints.matches(disk, entry):
-            return True
-    return False
-
-
-def disks() -> list[dict[str, Any]]:
-    """Disks, RAID arrays and multipath devices, each once, in the order of lsblk."""
-    paths = lsblk.links("by-path")
-    found: dict[str, dict[str, Any]] = {}
-    for node in _devices(lsblk.tree(probe=False)):
-        found.setdefault(node["kname"], describe(node, udev(node["kname"]), paths))
-    return list(found.values())
-
-
-def _devices(nodes: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    for node in nodes:
-        children = node.get("children") or []
-        # A path of a multipath device is reached through it.
-        if is_disk(node) and not any(child["type"] == "mpath" for child in children):
-            yield node
-        yield from _devices(children)
-
-
-def is_disk(node: dict[str, Any]) -> bool:
-    if not lsblk.number(node.get("size")):
-        return False
-    kind = node["type"]
-    return kind == "mpath" or kind.startswith("raid") or (kind == "disk" and not NO_DISK.fullmatch(node["kname"]))
-
-
-def describe(node: dict[str, Any], known: dict[str, str], paths: dict[str, list[str]]) -> dict[str, Any]:
-    """What hints are compared with; size in bytes. serial and wwn as lsblk and as udev say them."""
-    name = node["kname"]
-
-    def both(column: str, *keys: str) -> list[str]:
-        told = [lsblk.text(node.get(column))]
-        told += [known.get(f"ID_{key}") or known.get(f"DM_{key}") for key in keys]
-        return list(dict.fromkeys(filter(None, told)))
-
-    return {
-        "name": f"/dev/{name}",
-        "size": lsblk.number(node.get("size")) or 0,
-        "rotational": lsblk.flag(node.get("rota")),
-        "read_only": lsblk.flag(node.get("ro")),
-        "model": lsblk.text(node.get("model")) or lsblk.text(known.get("ID_MODEL")),
-        "vendor": lsblk.text(node.get("vendor")) or known.get("ID_VENDOR"),
-        "serial": both("serial", "SERIAL_SHORT", "SERIAL"),
-        "wwn": both("wwn", "WWN"),
-        "wwn_with_extension": known.get("ID_WWN_WITH_EXTENSION") or known.get("DM_WWN_WITH_EXTENSION"),
-        "wwn_vendor_extension": known.get("ID_WWN_VENDOR_EXTENSION") or known.get("DM_WWN_VENDOR_EXTENSION"),
-        "hctl": lsblk.text(node.get("hctl")),
-        "by_path": paths.get(name, []),
-        "tran": lsblk.text(node.get("tran")),
-    }  # fmt: skip
 
 
 def _nothing(found: list[dict[str, Any]], wanted: dict[str, Any]) -> str:
@@ -124,4 +59,6 @@ def shown(disk: dict[str, Any]) -> str:
         value = disk.get(key)
         if value:
             facts.append(f"{key} {', '.join(value) if isinstance(value, list) else value}")
+    facts += ["write-protected"] if disk["read_only"] else []
+    facts += [f"member of {array}" for array in disk["member_of"]]
     return f"{disk['name']} ({', '.join(facts)})"

@@ -87,11 +87,6 @@ def find_esp(table: PartitionTable) -> Partition | None:
     return next((part for part in table.partitions if part.type in ESP_TYPES), None)
 
 
-def move_backup_to_end(device: str) -> None:
-    """An image is shorter than the disk, but its backup GPT belongs at the end of the disk."""
-    plugin.tool("sgdisk", "--move-second-header", device)
-
-
 def add_at_end(device: str, table: PartitionTable, size: int, name: str, disk_bytes: int) -> Partition:
     """Create a partition of `size` bytes at the end of the disk; raises Failed("no_space") or ("no_free_slot")."""
     if table.label == "gpt":

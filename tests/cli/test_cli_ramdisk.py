@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from agent_router.cli import ramdisk
+from agent_router.commands.end_of_service import Closed
 from agent_router.conductor import certificate_names
 from agent_router.conductor.state import ConductorState
 from agent_router.config.settings import SettingsError
@@ -224,3 +225,14 @@ def test_an_agent_that_was_closed_in_this_boot_does_nothing_more(config, tmp_pat
         process.send_signal(signal.SIGTERM)
         assert process.wait(HANG_S) == -signal.SIGTERM
         process.stdout.close()
+
+
+@pytest.mark.parametrize(("what", "started"), [("agent", [[ramdisk.NETWORK, "again"]]), ("network", [])])
+def test_after_a_rescue_the_network_is_asked_for_again_and_after_a_lockdown_it_is_not(monkeypatch, what, started):
+    calls, taken_down = [], []
+    monkeypatch.setattr(ramdisk.subprocess, "Popen", lambda argv, **_: calls.append(argv))
+    monkeypatch.setattr(ramdisk, "take_down", lambda *_: taken_down.append(what))
+    monkeypatch.setattr(ramdisk, "_call_console_line", lambda: None)
+    ramdisk.at_rest(Closed(what, "a.method"))
+    assert calls == started
+    assert taken_down == (["network"] if what == "network" else [])

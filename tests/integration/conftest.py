@@ -70,7 +70,7 @@ def assert_idle(agent: Agent) -> None:
     pids = agent.pids
     wait_for(lambda: processes.children(pids["runner"]) == [], "the runner has no child")
     assert processes.zombies(pids["supervisor"]) == []
-    known = set(pids.values())
+    known = {*pids.values(), *agent.judges}
     left = [text for text in agent.leftovers() if int(text.split()[0]) not in known]
     assert left == []
     wait_for(lambda: list(agent.state.glob("c/*/cwd")) == [], "every working directory is removed")

@@ -58,6 +58,22 @@ def machine(boxes, switch):
 # DHCP
 
 
+def test_after_a_move_to_another_network_the_addresses_are_asked_for_again(switch, machine):
+    first = serve_dhcp(switch, "s1", V4)
+    machine.start(NETWORK)
+    machine.address("eth1", "192.0.2.1")
+    first.kill()
+    first.wait()
+    switch.run("ip", "address", "flush", "dev", "s1")
+    switch.run("ip", "address", "add", "198.51.100.1/24", "dev", "s1")
+    serve_dhcp(switch, "s1", V4_B)
+    assert machine.addresses("eth1")[0].startswith("192.0.2.1"), "nothing tells the machine"
+    machine.start(NETWORK, "again")
+    machine.address("eth1", "198.51.100.1")
+    assert len(machine.addresses("eth1")) == 1
+    assert "default via 198.51.100.1" in machine.routes()
+
+
 def test_address_by_dhcpv4_and_what_comes_with_it(switch, machine):
     options = ["dns-server,192.0.2.53", "mtu,9000", "ntp-server,192.0.2.7,192.0.2.8"]
     host = f"--dhcp-host={MAC.format(1)},node-17"

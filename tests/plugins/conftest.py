@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.support.deployment import disk_of_4k_sectors, root_disk, serve  # noqa: F401
+from tests.support.disk_content import noise
 from tests.support.loop import LoopDevice, skip_without_loop_devices
 from tests.support.plugin import Caller, FakeTool
 from tests.support.trees import mounted  # noqa: F401
@@ -37,8 +38,8 @@ def fake_tool(call: Caller, tmp_path: Path) -> Callable[..., FakeTool]:
 
 @pytest.fixture
 def image() -> bytes:
-    # Neither a multiple of a buffer nor of a sector; no byte pattern repeats at a buffer's distance.
-    return os.urandom(5 * MIB + 12345)
+    # No multiple of a buffer; no byte pattern repeats at a buffer's distance.
+    return noise(5 * MIB + 12800)
 
 
 @pytest.fixture

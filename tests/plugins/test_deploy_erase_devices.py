@@ -149,7 +149,32 @@ def test_stopping_tells_which_disks_are_erased(call, fake_tool, loop_disk):
     assert disks[1] in failed.value.details["failed"]
 
 
-def test_a_machine_without_disks(call, fake_tool):
-    only_disks(call, fake_tool)
-    assert call(STEP) == {"erased": {}, "skipped": {}}
-    assert "no disk to erase" in call.warnings[0]
+@pytest.mark.root
+def test_an_array_that_cannot_be_stopped_is_a_failure_that_names_the_disk(call, fake_tool, disks, tmp_path):
+    array = {"name": "md127", "kname": "md127", "type": "md", "size": 0}
+    holders = Path(f"/sys/class/block/{key(disks[0])}/holders").resolve()
+    only_disks(call, fake_tool, *disks, **{key(disks[0]): {"children": [array]}})
+    fake_tool("mdadm", stderr="mdadm: fail to stop array /dev/md127: Device or resource busy", status=1)
+    before = content(disks[0])
+    fake_holders = tmp_path / "holders"
+    fake_holders.mkdir()
+    (fake_holders / "md127").touch()
+    subprocess.run(["mount", "--bind", str(fake_holders), str(holders)], check=True)
+    try:
+        with pytest.raises(PluginFailed, match=f"{disks[0]}: md127 on it cannot be stopped: .*resource busy") as failed:
+            call(STEP, driver_internal_info=ZERO)
+    finally:
+        subprocess.run(["umount", str(holders)], check=True)
+    assert failed.value.code == "erase_failed"
+    assert list(failed.value.partial["erased"]) == [disks[1]], "the others are erased"
+    assert content(disks[0]) == before
+
+
+@pytest.mark.root
+def test_an_array_of_another_host_is_protected_by_its_name(call, fake_tool, disks):
+    only_disks(call, fake_tool, *disks, **{key(disks[0]): {"type": "raid1"}})
+    fake_tool("mdadm", stdout="MD_LEVEL=raid1\nMD_DEVNAME=node7:data\nMD_NAME=node7:data\n")
+    before = content(disks[0])
+    answer = call(STEP, driver_internal_info=ZERO, skip_block_devices=[{"volume_name": "data"}])
+    assert "skip_block_devices" in answer["skipped"][disks[0]]
+    assert content(disks[0]) == before

@@ -8,6 +8,7 @@ import pytest
 
 from agent_router.deploy import permitted_formats
 from tests.support.deployment import STEP, deploy
+from tests.support.disk_content import assert_boots_nothing
 from tests.support.disks import MIB, gpt_image, msdos_image, table_of
 from tests.support.plugin import PluginFailed, problems
 
@@ -184,3 +185,36 @@ def test_a_format_that_ironic_does_not_permit_leaves_the_disk_alone(call, serve,
         deploy(call, server, b"", info={"disk_format": "qcow2"})
     assert failed.value.code == "format_not_permitted"
     assert (server.requests, Path(disk).read_bytes() == before) == ([], True)
+
+
+@pytest.mark.root
+def test_a_gpt_that_was_made_for_a_larger_disk_is_corrected_and_that_is_told(call, serve, disk, tmp_path):
+    image = gpt_image(tmp_path / "image", 200, "start=2048, size=20MiB")[: 8 * MIB]
+    assert deploy(call, serve(image), image)["partition_table"] == "gpt"
+    assert f"made for a disk of {200 * MIB} bytes" in call.warnings[0]
+    assert "what was on the disk before" in call.warnings[1]
+
+
+@pytest.mark.root
+@pytest.mark.parametrize(("damage", "said"), [((2, 600), "header of its GPT is damaged"), ((2, 1100), "entries")])
+def test_a_damaged_gpt_is_not_made_up_for_by_one_that_the_last_owner_left(call, serve, disk, tmp_path, damage, said):
+    older = gpt_image(tmp_path / "older", 100, "size=20MiB, name=older")
+    Path(disk).write_bytes(older)
+    image = bytearray(gpt_image(tmp_path / "image", 100))[: 8 * MIB]
+    image[damage[1]] ^= damage[0]
+    with pytest.raises(PluginFailed, match=f"{said}.*; {disk} holds no image now") as failed:
+        deploy(call, serve(bytes(image)), bytes(image))
+    assert failed.value.code == "bad_partition_table"
+    assert_boots_nothing(disk)
+    assert call("standby.get_partition_uuids") == {}
+
+
+@pytest.mark.root
+def test_an_image_of_nothing_that_is_known_is_deployed_only_if_asked(call, serve, disk):
+    image = b"\xa5" * MIB
+    with pytest.raises(PluginFailed, match="allow_unknown_content") as failed:
+        deploy(call, serve(image), image)
+    assert failed.value.code == "unknown_content"
+    assert_boots_nothing(disk)
+    assert deploy(call, serve(image), image, allow_unknown_content=True)["partition_table"] is None
+    assert "neither a partition table nor a file system" in call.warnings[0]

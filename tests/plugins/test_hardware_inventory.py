@@ -60,7 +60,7 @@ def test_what_dmi_tells_is_believed_and_lshw_not_asked(call, fake_tool):
         "manufacturer": "Example",
         "firmware": {"vendor": "Example BIOS", "version": "2.19.1", "build_date": "06/04/2023"},
     }
-    assert dmidecode.calls == [["--type", "0,1,17"]]
+    assert dmidecode.calls == [["--type", "0,1,16,17"]]
     assert lshw.calls == []
 
 

@@ -1,10 +1,11 @@
+import gzip
 import hashlib
 import os
 import subprocess
 
 import pytest
 
-from tests.support.disk_content import MIB, SHA, assert_boots_nothing, content, digest
+from tests.support.disk_content import MIB, SHA, assert_boots_nothing, content, digest, noise
 from tests.support.plugin import BadRequest, PluginFailed, problems
 from tests.support.waiting import HANG_S
 
@@ -76,9 +77,9 @@ def test_an_image_as_large_as_the_disk_fits(call, serve, loop_disk):
 
 @pytest.mark.root
 def test_an_image_smaller_than_what_is_held_back(call, serve, disk):
-    image = os.urandom(700)
+    image = noise(1024)
     call("image.write", device=disk, sources=serve(image).url, digest=digest(image))
-    assert content(disk)[:700] == image
+    assert content(disk)[:1024] == image
 
 
 @pytest.mark.root
@@ -100,7 +101,7 @@ def test_a_wrong_digest_leaves_nothing_that_boots(call, server, image, disk):
 @pytest.mark.root
 def test_the_ends_are_written_after_the_verdict(call, server, image, loop_disk):
     disk = loop_disk(6)
-    server.body = image = os.urandom(6 * MIB)
+    server.body = image = noise(6 * MIB)
     server.silent_after = 5 * MIB
     running = call.start("image.write", device=disk, sources=server.url, digest=digest(image), patience_s=HANG_S)
     running.wait_for_event("done")
@@ -147,3 +148,24 @@ def test_a_plan_tells_what_would_be_lost_and_touches_nothing(call, server, disk)
     assert any("16 MiB" in line and "partition table gpt" in line for line in answer["plan"]["lost"])
     assert content(disk) == before
     assert server.requests == []
+
+
+@pytest.mark.root
+def test_what_is_not_known_as_a_disk_is_written_with_a_warning(call, serve, disk):
+    image = b"\xa5" * MIB
+    call("image.write", device=disk, sources=serve(image).url, digest=digest(image))
+    assert content(disk)[:MIB] == image
+    assert "neither a partition table nor a file system" in call.warnings[0]
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+@pytest.mark.parametrize("chunked", [False, True])
+def test_what_is_not_whole_sectors_is_refused_untouched(call, serve, disk, pack, chunked):
+    before, server = content(disk), serve(pack(bytes(700)))
+    server.chunked = chunked
+    form = "raw" if pack is bytes else "gz"
+    with pytest.raises(PluginFailed, match=r"700 bytes.*was not touched") as failed:
+        call("image.write", device=disk, sources=server.url, format=form)
+    assert failed.value.code == "wrong_size"
+    assert content(disk) == before

@@ -1,13 +1,13 @@
 """image.write from udpcast://, with the real udpcast in network namespaces."""
 
 import os
-import subprocess
 
 import pytest
 
-from tests.support.disk_content import MIB, SHA, assert_boots_nothing, content, digest
+from tests.support.disk_content import MIB, SHA, assert_boots_nothing, content, digest, noise
 from tests.support.lan import PORTBASE, inside, lan, run  # noqa: F401
 from tests.support.plugin import PluginFailed
+from tests.support.staged import assert_staged, qcow2_of
 from tests.support.waiting import HANG_S, wait_for
 
 pytestmark = pytest.mark.root
@@ -18,7 +18,7 @@ FEC = ["--async", "--fec", "8x8/128", "--autostart", 4, "--rexmit-hello-interval
 
 @pytest.fixture
 def image():
-    return os.urandom(8 * MIB + 4321)
+    return noise(8 * MIB + 4608)
 
 
 def start(call, node, disk, sources=URL, **more):
@@ -154,12 +154,11 @@ def test_a_ramdisk_without_udpcast_is_told_what_to_add(call, loop_disk):
     assert failed.value.code == "tool_missing"
 
 
-def test_qcow2_does_not_join_what_it_cannot_take(call, serve, loop_disk, tmp_path):
-    (tmp_path / "raw").write_bytes(os.urandom(MIB))
-    subprocess.run(["qemu-img", "convert", "-O", "qcow2", tmp_path / "raw", tmp_path / "qcow2"], check=True)
-    published, disk = (tmp_path / "qcow2").read_bytes(), loop_disk(16)
-    server = serve(published)
-    sources = ["udpcast://?interface=lo&wait_s=3600", server.url]  # it would not come to an end
-    answer = call("image.write", device=disk, sources=sources, format="qcow2", digest=digest(published))
-    assert (answer["transport"], answer["failed"][0]["code"]) == ("http", "no_range")
-    assert content(disk)[:MIB] == (tmp_path / "raw").read_bytes()
+def test_qcow2_is_kept_at_the_end_of_the_disk_until_it_is_unpacked(call, lan, loop_disk, tmp_path):  # noqa: F811
+    raw, published = qcow2_of(tmp_path)
+    disk = loop_disk(16)
+    sender = lan.send(published, *receivers(1))
+    answer = start(call, lan.nodes[0], disk, digest=digest(published), format="qcow2").finish()
+    assert (answer["transport"], answer["stats"]["bytes_kept"]) == ("multicast", len(published))
+    assert_staged(disk, raw)
+    assert sender.wait(HANG_S) == 0

@@ -5,7 +5,7 @@ import signal
 
 import pytest
 
-from tests.support.disk_content import MIB, content, digest
+from tests.support.disk_content import MIB, content, digest, noise
 from tests.support.lan import PORTBASE, inside, lan  # noqa: F401
 from tests.support.plugin import PluginFailed
 from tests.support.waiting import HANG_S
@@ -16,13 +16,13 @@ URL = f"udpcast://:{PORTBASE}?wait_s=100"
 
 @pytest.fixture
 def image():
-    return os.urandom(8 * MIB + 4321)
+    return noise(8 * MIB + 4608)
 
 
 @pytest.fixture
 def large_image():
     """More than all buffers between the wire and a disk."""
-    return os.urandom(40 * MIB)
+    return noise(40 * MIB)
 
 
 @pytest.fixture

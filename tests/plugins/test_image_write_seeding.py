@@ -10,12 +10,13 @@ import pytest
 
 pytest.importorskip("libtorrent", minversion="2.1")
 
+from tests.support.disk_content import noise
 from tests.support.lan import inside
 from tests.support.seeding_host import ADDRESS, host_with, missing
 from tests.support.waiting import HANG_S, wait_for
 
 MIB = 1 << 20
-IMAGE = os.urandom(3 * MIB + 12345)
+IMAGE = noise(3 * MIB + 12800)
 SHA = hashlib.sha256(IMAGE).hexdigest()
 IMAGE_URL = f"http://{ADDRESS}/debian-13.raw"
 TRACKER, REMOTE = 6969, 9091  # ports

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.disk_content import noise
 from tests.support.lan import inside
 from tests.support.plugin import REPO
 from tests.support.waiting import HANG_S, wait_for
@@ -68,7 +69,7 @@ def host():
     pytest.importorskip("libtorrent", minversion="2.1")
     from tests.support.seeding_host import host_with
 
-    with host_with(os.urandom(3 * MIB + 12345)) as made:
+    with host_with(noise(3 * MIB + 12800)) as made:
         yield made
 
 

@@ -4,14 +4,16 @@ import os
 
 import pytest
 
-from tests.support.disk_content import MIB, assert_boots_nothing, content, digest
+from tests.support.disk_content import MIB, assert_boots_nothing, content, digest, noise
 from tests.support.plugin import PluginFailed
+from tests.support.waiting import HANG_S
 
 NOBODY = "http://127.0.0.1:1/disk.raw"
 
 
 def write(call, disk, image, *sources, **more):
-    return call("image.write", device=disk, sources=list(sources), digest=digest(image), patience_s=0.5, **more)
+    given = [{"url": NOBODY, "patience_s": 0.5} if source == NOBODY else source for source in sources]
+    return call("image.write", device=disk, sources=given, digest=digest(image), patience_s=HANG_S, **more)
 
 
 @pytest.mark.root
@@ -87,7 +89,7 @@ def test_sigterm_while_one_source_is_waited_for_is_the_end(call, server, image, 
 @pytest.mark.root
 def test_bytes_of_two_servers_that_do_not_fit_together_are_tried_alone(call, serve, server, image, disk):
     """The digest blames the mixture; the second server may have the right image all the same."""
-    other = serve(os.urandom(len(image)))
+    other = serve(noise(len(image)))
     other.cut_after = 2 * MIB
     other.on_request = lambda habits: len(habits.requests) > 1 and setattr(habits, "statuses", [404])
     answer = write(call, disk, image, other.url, server.url)

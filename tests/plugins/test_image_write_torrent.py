@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.disk_content import MIB
+from tests.support.disk_content import MIB, noise
 
 pytest.importorskip("libtorrent", minversion="2.1")
 
@@ -96,7 +96,7 @@ def test_sizes(call, swarm, loop_disk, size, piece):
 
 
 def test_nothing_bootable_is_on_the_disk_before_the_verdict(call, swarm, loop_disk):
-    body = os.urandom(16 * MIB)
+    body = noise(16 * MIB)
     disk, one = loop_disk(16), swarm(body)
     one.seeder(first=12 * MIB)
     running, seen, rest = call.start("image.write", device=disk, sources=[one.torrent_url], digest=one.digest), 0, None

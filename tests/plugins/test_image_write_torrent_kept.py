@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from tests.support.disk_content import MIB, assert_boots_nothing, content
+from tests.support.disk_content import MIB, assert_boots_nothing, content, noise
 from tests.support.packers import PACKERS
 from tests.support.plugin import PluginFailed
 from tests.support.trees import fill, found, pack
@@ -18,11 +18,6 @@ from tests.support.swarm import assert_given_on, write
 from tests.support.waiting import HANG_S, wait_for
 
 pytestmark = pytest.mark.root
-
-
-def noise(size):
-    """Does not get smaller when it is packed."""
-    return os.urandom(size)
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import signal
 
 import pytest
 
-from tests.support.disk_content import MIB, content
+from tests.support.disk_content import MIB, content, noise
 
 pytest.importorskip("libtorrent", minversion="2.1")
 
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.root
 
 @pytest.fixture
 def image():
-    return os.urandom(3 * MIB) + bytes(4 * MIB) + os.urandom(3 * MIB) + bytes(MIB) + os.urandom(2 * MIB + 512)
+    return noise(3 * MIB) + bytes(4 * MIB) + os.urandom(3 * MIB) + bytes(MIB) + os.urandom(2 * MIB + 512)
 
 
 def write(call, disk, one, **more):
@@ -96,7 +96,7 @@ def test_a_disk_with_something_else_is_looked_at_only_here_and_there(call, swarm
 
 
 def test_a_download_that_was_killed_goes_on_where_it_was(call, swarm, loop_disk):
-    disk, one = loop_disk(14), swarm(os.urandom(10 * MIB))
+    disk, one = loop_disk(14), swarm(noise(10 * MIB))
     seeder = one.seeder(first=7 * MIB)
     running = call.start("image.write", device=disk, sources=[one.torrent_url], digest=one.digest)
     wait_for(lambda: seeder.uploaded >= 7 * MIB, "the swarm gave 7 MiB")

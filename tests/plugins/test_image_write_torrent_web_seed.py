@@ -1,20 +1,20 @@
 """image.write from a swarm with a web seed: peers first, the web seed for what they do not give."""
 
 import contextlib
-import os
 from pathlib import Path
 
 import pytest
 
 pytest.importorskip("libtorrent", minversion="2.1")
 
+from tests.support.disk_content import noise
 from tests.support.plugin import REPO
 from tests.support.swarm import Swarm
 from tests.support.waiting import HANG_S, wait_for
 
 pytestmark = [pytest.mark.root, pytest.mark.swarm]
 MIB = 1 << 20
-IMAGE = os.urandom(8 * MIB + 12345)
+IMAGE = noise(8 * MIB + 12800)
 
 
 def write(call, disk, one):

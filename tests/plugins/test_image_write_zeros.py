@@ -16,7 +16,7 @@ GRAIN = 64 << 10
 def image():
     # Holes of grains, of single sectors, at the start, at the end, and across the held ends.
     part = os.urandom(3 * GRAIN) + bytes(5 * GRAIN) + os.urandom(512) + bytes(GRAIN) + os.urandom(GRAIN - 512)
-    return bytes(GRAIN) + part * 9 + bytes(3 * MIB) + os.urandom(MIB) + bytes(2 * MIB + 12345)
+    return bytes(GRAIN) + part * 9 + bytes(3 * MIB) + os.urandom(MIB) + bytes(2 * MIB + 12800)
 
 
 @pytest.mark.root

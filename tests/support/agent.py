@@ -128,7 +128,12 @@ class Agent:
             title, above = processes.title(pid), processes.title(processes.parent(pid))
             if title.startswith("agent-router: ") and above != title:  # else a fork that has no title yet
                 found[title.removeprefix("agent-router: ")] = pid
+        found.pop("judge", None)  # it comes and goes
         return found
+
+    @property
+    def judges(self) -> list[int]:
+        return processes.children(self.pids["front"])
 
     def kill(self, *roles: str) -> None:
         """SIGKILL these roles at the same moment, as far as that goes."""

@@ -3,6 +3,7 @@
 import base64
 import gzip
 import hashlib
+import os
 import subprocess
 from pathlib import Path
 
@@ -46,10 +47,15 @@ def packed(data: bytes) -> str:
     return base64.b64encode(gzip.compress(data, mtime=0)).decode()
 
 
-def config_drive(tmp_path: Path, label: str = "config-2") -> bytes:
+def ext(size: int) -> bytes:
+    """What a look takes for an ext file system, and no tool for one that it can mount."""
+    return bytes(1080) + b"\x53\xef" + os.urandom(size - 1082)
+
+
+def config_drive(tmp_path: Path, label: str = "config-2", size: int = MIB) -> bytes:
     """A real vfat file system with that label."""
     path = tmp_path / "drive"
-    path.write_bytes(bytes(MIB))
+    path.write_bytes(bytes(size))
     subprocess.run(["mkfs.vfat", "-n", label.upper(), path], check=True, capture_output=True)
     return path.read_bytes()
 

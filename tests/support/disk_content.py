@@ -1,10 +1,16 @@
 """What the tests of image.write have in common."""
 
 import hashlib
+import os
 from pathlib import Path
 
 MIB = 1 << 20
 SHA = "9" * 64
+
+
+def noise(size: int) -> bytes:
+    """An image of random bytes with a boot record, without which nothing tells that it is a disk."""
+    return os.urandom(510) + b"\x55\xaa" + os.urandom(size - 512)
 
 
 def content(device: str) -> bytes:

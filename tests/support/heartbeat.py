@@ -25,7 +25,7 @@ def inspect(ironic):
     return True
 heartbeat.Heartbeat(state, 9999, cert, parameters, inspect, lambda text: print(text, flush=True)).run()
 """
-SOON = {"FORCED_APART_S": 0.3, "RETRY_S": [0.1, 0.2], "LOCKED_S": [0.1], "BACKOFF_S": [0.05, 0.1]}
+SOON = {"FORCED_APART_S": 0.3, "AGAIN_S": 2.0, "RETRY_S": [0.1, 0.2], "LOCKED_S": [0.1], "BACKOFF_S": [0.05, 0.1]}
 
 
 def node(token: str | None, timeout: float = 300, **more: object) -> tuple[int, object]:

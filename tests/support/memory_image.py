@@ -4,7 +4,8 @@ import random
 import subprocess
 from pathlib import Path
 
-from agent_router.plugin import Failed, Incompatible
+from agent_router.image.protocols import InOrderOnly
+from agent_router.plugin import Failed
 
 KIB = 1 << 10
 LARGEST = 64 << 20  # no test has a larger disk: a write beyond it is a mistake
@@ -21,7 +22,7 @@ class Bytes:
 
     def read_at(self, offset: int, length: int) -> bytes:
         if not self.ranges:
-            raise Incompatible("no_range", "the server knows no Range requests")
+            raise InOrderOnly
         self.asked.append((offset, length))
         return self.data[offset : offset + length]
 

@@ -12,7 +12,7 @@ import libtorrent as lt
 
 from agent_router.image.sources.torrent.session import SessionLimits, make_session
 from agent_router.seed.web import ImageServer, Rate, ServedFile
-from tests.support.disk_content import content
+from tests.support.disk_content import content, noise
 from tests.support.waiting import HANG_S, wait_for
 
 MIB = 1 << 20
@@ -22,7 +22,7 @@ FLAGS = {"v1": lt.create_torrent.v1_only, "hybrid": 0, "v2": lt.create_torrent.v
 
 def with_holes() -> bytes:
     """An image of a size that is no multiple of anything."""
-    return os.urandom(2 * MIB) + bytes(3 * MIB) + os.urandom(3 * MIB + 12345)
+    return noise(2 * MIB) + bytes(3 * MIB) + os.urandom(3 * MIB + 12800)
 
 
 def write(call: Any, disk: str, *sources: str, **more: Any) -> Any:

@@ -64,6 +64,8 @@ def serving() -> Iterator[IronicAPI]:
             status, body = api.answer(asked)
             self.send_response(status)
             self.send_header("Content-Length", str(len(body)))
+            if 300 <= status < 400:
+                self.send_header("Location", body.decode())
             self.end_headers()
             self.wfile.write(body)
 

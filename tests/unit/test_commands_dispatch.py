@@ -242,9 +242,8 @@ def test_an_unmodified_program(make):
 
 
 def end_of(call, out=b"{}", **facts):
-    head = {**call.head, "reason": "done", "status": 0, "message": "", "started_at": 1.0, "ended_at": 2.0,
-        "progress": None,
-            "warnings": [], "events_bad": 0, **facts}  # fmt: skip
+    head = {**call.head, "again": False, "reason": "done", "status": 0, "message": "", "started_at": 1.0,
+        "ended_at": 2.0, "progress": None, "warnings": [], "events_bad": 0, **facts}  # fmt: skip
     return head, out
 
 
@@ -287,4 +286,4 @@ def test_what_is_remembered_is_bounded(make):
     dispatcher = make()
     for _ in range(REMEMBERED + 50):
         dispatcher.prepare("test.method", {})
-    assert len(dispatcher._used) == REMEMBERED
+    assert len(dispatcher.used) == REMEMBERED

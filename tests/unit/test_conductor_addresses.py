@@ -29,6 +29,36 @@ def test_macs_are_those_of_hardware_in_order(net):
     assert addresses.macs(net) == ["52:54:00:aa:00:01", "52:54:00:aa:00:02", "f4:52:14:7b:cb:a1"]
 
 
+@pytest.mark.parametrize(("name", "device"), [
+    ("enxfa4b7f000001", "plain"), ("usb0", "plain"), ("eth9", "devices/pci0000:00/0000:00:14.0/usb1/1-3/1-3:1.0"),
+])  # fmt: skip
+def test_the_network_over_usb_to_the_bmc_is_left_out(net, name, device):
+    (net / device).mkdir(parents=True)
+    (net / name).mkdir()
+    (net / name / "device").symlink_to(net / device)
+    (net / name / "type").write_text("1\n")
+    (net / name / "address").write_text("fa:4b:7f:00:00:01\n")
+    assert "fa:4b:7f:00:00:01" not in addresses.macs(net)
+    # A card on USB has an address of its own.
+    (net / name / "address").write_text("3c:ec:ef:00:00:01\n")
+    assert "3c:ec:ef:00:00:01" in addresses.macs(net)
+
+
+def test_the_only_card_counts_in_any_case(tmp_path):
+    (tmp_path / "usb0/device").mkdir(parents=True)
+    (tmp_path / "usb0/type").write_text("1\n")
+    (tmp_path / "usb0/address").write_text("fa:4b:7f:00:00:01\n")
+    assert addresses.macs(tmp_path) == ["fa:4b:7f:00:00:01"]
+
+
+def test_members_of_a_bond_are_known_by_their_own_addresses(net, monkeypatch):
+    told = '[{"ifname": "eth0", "permaddr": "52:54:00:aa:00:11"}, {"ifname": "eth1", "address": "52:54:00:aa:00:01"}]'
+    monkeypatch.setattr(addresses, "_links", lambda: told)
+    (net / "eth1/bonding_slave").mkdir()
+    (net / "eth1/bonding_slave/perm_hwaddr").write_text("52:54:00:aa:00:12\n")
+    assert addresses.macs(net)[:2] == ["52:54:00:aa:00:11", "52:54:00:aa:00:12"]
+
+
 def test_an_interface_that_disappears_is_skipped(net):
     (net / "eth0/address").unlink()
     assert addresses.macs(net)[0] == "52:54:00:aa:00:02"

@@ -1,6 +1,7 @@
 """The client of Ironic's API, against answers as Ironic gave them."""
 
 import json
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -192,3 +193,69 @@ def test_inspection_goes_to_the_next_callback_where_the_first_one_fails(ironic_a
     other_api.answers[f"POST {path}"] = [(202, {"uuid": NODE})]
     Ironic([]).inspected([DEAD + path, ironic_api.url + path, other_api.url + path], {"inventory": {}})
     assert len(other_api.at("POST")) == 1
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+def test_a_redirect_on_the_same_host_is_followed_with_method_and_body(ironic_api, status):
+    moved = "/moved/v1/heartbeat/" + NODE
+    ironic_api.answers[f"POST /v1/heartbeat/{NODE}"] = [(status, moved.encode())]
+    ironic_api.answers[f"POST {moved}"] = [(202, b"")]
+    ironic_api.answers["GET /v1/lookup"] = [(status, f"{ironic_api.url}/moved/lookup".encode())]
+    ironic_api.answers["GET /moved/lookup"] = [(200, FOUND)]
+    ironic_api.answers["POST /v1/continue_inspection"] = [(status, moved.encode())]
+    client = Ironic([ironic_api.url])
+    assert client.lookup(MACS) == FOUND
+    client.heartbeat(NODE, "https://192.0.2.7:9999", "T" * 43, "1.0")
+    client.inspected([], {"inventory": {}})
+    arrived = [one for one in ironic_api.at("POST") if one.path == moved]
+    assert [sorted(one.body) for one in arrived] == [["agent_token", "agent_version", "callback_url"], ["inventory"]]
+
+
+@pytest.mark.parametrize(("status", "place", "words"), [
+    (308, "http://192.0.2.99/v1", "308 redirects to http://192.0.2.99/v1, which is not followed"),
+    (302, "ftp://127.0.0.1/", "neither https nor on the same host"),
+    (303, "/elsewhere", "303 with Location /elsewhere is no answer of Ironic's API"),
+    (304, "", "304 with Location missing"),
+    (301, "http://[::1", "which is no URL"),
+])  # fmt: skip
+def test_a_redirect_that_is_not_followed_is_an_error_that_names_status_and_place(ironic_api, status, place, words):
+    ironic_api.answers["POST /v1/continue_inspection"] = [(status, place.encode())]
+    with pytest.raises(IronicError) as failed:
+        Ironic([ironic_api.url]).inspected([], {})
+    assert words in str(failed.value)
+    assert failed.value.status == status
+
+
+def test_redirects_in_a_circle_end(ironic_api):
+    ironic_api.answers["POST /v1/continue_inspection"] = [(307, b"/v1/continue_inspection")]
+    with pytest.raises(IronicError, match="307, redirected more than 5 times"):
+        Ironic([ironic_api.url]).inspected([], {})
+
+
+def test_an_api_that_redirects_astray_is_skipped_for_the_next(ironic_api, other_api):
+    ironic_api.answers["GET /"] = [(302, b"http://192.0.2.99/login")]
+    other_api.answers["GET /v1/lookup"] = [(200, FOUND)]
+    assert Ironic([ironic_api.url, other_api.url]).lookup(MACS) == FOUND
+
+
+def test_https_is_followed_anywhere_and_never_left():
+    http, https = urlsplit("http://api.example.com/v1/x"), urlsplit("https://api.example.com/v1/x")
+    assert ironic.redirected("POST", http, 301, "https://other.example.com/v1/x").netloc == "other.example.com"
+    with pytest.raises(IronicError, match="not followed"):
+        ironic.redirected("POST", https, 301, "http://api.example.com/v1/x")
+
+
+@pytest.mark.parametrize("content", [None, "", "not a certificate\n"])
+def test_a_ca_file_that_cannot_be_used_is_named(tmp_path, content):
+    file = tmp_path / "ca.pem"
+    if content is not None:
+        file.write_text(content)
+    with pytest.raises(IronicError) as failed:
+        Ironic(["https://127.0.0.1:1"], cafile=str(file)).lookup(MACS)
+    why = "No such file or directory" if content is None else "it has no PEM certificate"
+    assert str(failed.value).startswith(f"the CA file {file} cannot be used: {why}; ")
+
+
+def test_a_ca_file_is_not_read_where_nothing_is_verified(tmp_path):
+    with pytest.raises(IronicError, match="does not answer"):
+        Ironic(["https://127.0.0.1:1"], cafile=str(tmp_path / "absent"), insecure=True).lookup(MACS)

@@ -116,11 +116,13 @@ def test_the_node_is_kept_for_plugins_without_secrets(ironic_api, running):
         "properties": {"root_device": {"serial": "S1"}},
         "driver_internal_info": {"agent_secret_token": TOKEN},
     }
+    answer["config"]["agent_skip_bmc_detect"] = True
     ironic_api.answers[LOOKUP] = [(status, answer)]
     one = running()
     wait_for(lambda: ironic_api.at("POST"))
     kept = json.loads((one.state / "node.json").read_text())
     assert kept["properties"] == {"root_device": {"serial": "S1"}}
+    assert kept["driver_internal_info"] == {"agent_skip_bmc_detect": True}
     assert TOKEN not in (one.state / "node.json").read_text()
 
 

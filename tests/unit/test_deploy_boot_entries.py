@@ -1,6 +1,6 @@
 import pytest
 
-from agent_router.deploy.boot_entries import BootEntry, csv_entry, csv_file, labels, loader_entries, same_label
+from agent_router.deploy.boot_entries import BootEntry, csv_entry, csv_files, labels, loader_entries, same_label
 
 CSV = "shimx64.efi,debian,,This is the boot entry for debian\n"
 # efibootmgr 17 -v and 18 print the path after a tab, older ones after blanks, 17 without -v no path.
@@ -17,20 +17,29 @@ Boot0005* debian old\tVenHw(99e275e7)
 
 def test_a_csv_file_decides():
     files = ["EFI/BOOT/BOOTX64.EFI", "EFI/debian/BOOT.CSV", "EFI/debian/BOOTX64.CSV", "EFI/debian/shimx64.efi"]
-    assert csv_file(files) == "EFI/debian/BOOTX64.CSV"
-    assert csv_file(files[:1]) is None
-    assert csv_file(["EFI/x/bootia32.csv"]) is None, "32 bits are nobody's wish"
+    assert csv_files(files) == ["EFI/debian/BOOTX64.CSV", "EFI/debian/BOOT.CSV"]
+    assert csv_files(files[:1]) == []
+    assert csv_files(["EFI/x/bootia32.csv"]) == [], "32 bits are nobody's wish"
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le"])
 def test_what_a_csv_file_says(encoding):
-    entry = csv_entry("EFI/debian/BOOTX64.CSV", CSV.encode(encoding))
-    assert entry == BootEntry("debian", "\\EFI\\debian\\shimx64.efi")
+    for loader in ("shimx64.efi", "SHIMX64.EFI"):
+        entry = csv_entry("EFI/debian/BOOTX64.CSV", CSV.encode(encoding), [f"EFI/debian/{loader}"])
+        assert entry == BootEntry("debian", f"\\EFI\\debian\\{loader}")
+
+
+def test_the_first_line_whose_loader_is_there_counts():
+    text = "shimx64.efi,old,,\ngrubx64.efi,new,,\nfbx64.efi,newer,,\n"
+    files = ["EFI/acme/grubx64.efi", "EFI/acme/fbx64.efi", "EFI/BOOT/shimx64.efi"]
+    entry = csv_entry("EFI/acme/BOOTX64.CSV", text.encode("utf-16"), files)
+    assert entry == BootEntry("new", "\\EFI\\acme\\grubx64.efi")
+    assert csv_entry("EFI/acme/BOOTX64.CSV", text.encode("utf-16"), []) is None
 
 
 @pytest.mark.parametrize("text", ["", "shimx64.efi", ",label,,", "x.efi,,"])
 def test_a_csv_file_that_says_nothing(text):
-    assert csv_entry("EFI/x/BOOT.CSV", text.encode("utf-16-le")) is None
+    assert csv_entry("EFI/x/BOOT.CSV", text.encode("utf-16-le"), ["EFI/x/shimx64.efi", "EFI/x/x.efi"]) is None
 
 
 def test_every_known_loader_gets_an_entry():

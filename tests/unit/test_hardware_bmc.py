@@ -1,3 +1,5 @@
+import json
+
 import pytest
 
 from agent_router.hardware import bmc
@@ -66,6 +68,34 @@ def test_the_first_channel_with_an_address_counts(answers):
         "bmc_mac": "00:26:b9:33:25:d9",
         "bmc_v6address": "2001:db8::17",
     }
+
+
+def test_a_bmc_with_ipv6_alone_has_a_mac_and_its_global_address_counts(answers):
+    told, _, dev = answers
+    local = LAN6.replace("2001:db8::17", "fe80::17")
+    told |= {"lan print 1": LAN.format("0.0.0.0"), "lan6 print 1": local.replace("2001:db8::18", "FE80::18")}
+    assert bmc.addresses(dev) == {
+        "bmc_address": "0.0.0.0",
+        "bmc_mac": "00:26:b9:33:25:d9",
+        "bmc_v6address": "fe80::17",
+    }
+    told["lan6 print 1"] = local
+    assert bmc.addresses(dev)["bmc_v6address"] == "2001:db8::18"
+    told |= {"lan6 print 1": local.replace("2001:db8::18", "fe80::18"), "lan6 print 8": LAN6}
+    assert bmc.addresses(dev)["bmc_v6address"] == "2001:db8::17", "another channel may have a global one"
+
+
+def test_a_mac_of_zeros_is_none():
+    assert bmc.parse_lan("MAC Address             : 00:00:00:00:00:00\n") == {}
+
+
+@pytest.mark.parametrize(("info", "asked_"), [({"agent_skip_bmc_detect": True}, False), ({}, True), (None, True)])
+def test_ironic_may_not_want_the_addresses_of_the_bmc(answers, monkeypatch, info, asked_):
+    _, asked, dev = answers
+    monkeypatch.setenv("AGENT_STATE_DIR", str(dev))
+    (dev / "node.json").write_text(json.dumps({"driver_internal_info": info}))
+    bmc.addresses(dev)
+    assert bool(asked) is asked_
 
 
 def test_a_bmc_without_addresses(answers):

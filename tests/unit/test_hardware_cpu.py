@@ -32,10 +32,23 @@ def test_the_highest_frequency_wins_over_the_present_one(tmp_path):
     assert machine(tmp_path, X86, cpu0__cpufreq__cpuinfo_max_freq="3700000")["frequency"] == "3700.0000"
 
 
-def test_arm_has_no_model_name_but_sockets_in_sysfs(tmp_path):
+def test_arm_has_no_model_name_but_sockets_in_sysfs(tmp_path, monkeypatch):
+    monkeypatch.setattr(cpu, "ask", lambda *_, **__: None)
     found = machine(tmp_path, ARM, cpu0__topology__physical_package_id="0", cpu1__topology__physical_package_id="36")
     assert (found["model_name"], found["frequency"], found["count"]) == ("", "", 2)
     assert (found["socket_count"], found["flags"]) == (2, ["fp", "asimd"])
+
+
+@pytest.mark.parametrize(("lscpu", "dmidecode", "model"), [
+    ("Vendor ID:  ARM\nModel name:  Neoverse-N1\n", "", "Neoverse-N1"),
+    ("Architecture: aarch64\nModel name: -\n", "\tVersion: Ampere(R) Altra(R)\n", "Ampere(R) Altra(R)"),
+    (None, "\tVersion: Not Specified\n", ""), (None, None, ""),
+])  # fmt: skip
+def test_who_knows_the_model_of_an_arm_processor(tmp_path, monkeypatch, lscpu, dmidecode, model):
+    firmware = dmidecode and f"Handle 0x0004, DMI type 4, 48 bytes\nProcessor Information\n{dmidecode}"
+    told = {"lscpu": lscpu, "dmidecode": firmware}
+    monkeypatch.setattr(cpu, "ask", lambda name, *_, **__: told[name])
+    assert machine(tmp_path, ARM)["model_name"] == model
 
 
 def test_nothing_at_all(tmp_path):

@@ -1,6 +1,7 @@
 import pytest
 
 from agent_router.hardware import default_collector
+from tests.support.stack import described
 
 GIB = 1 << 30
 
@@ -15,7 +16,9 @@ def disk(name, size):
     ([("/dev/sda", GIB)], None),
     ([], None),
 ])  # fmt: skip
-def test_root_disk(disks, chosen):
+def test_root_disk(monkeypatch, disks, chosen):
+    there = [described(name.removeprefix("/dev/"), size / GIB) for name, size in disks]
+    monkeypatch.setattr(default_collector.disks, "disks", lambda: there)
     found = default_collector.root_disk([disk(*one) for one in disks])
     assert (found and found["name"]) == chosen
 
@@ -46,6 +49,7 @@ def machine(tmp_path, monkeypatch):
         return {"interfaces": interfaces, "disks": [disk("/dev/sda", 8 * GIB)], "boot": {"pxe_interface": None}}
 
     monkeypatch.setattr(default_collector, "inventory", inventory)
+    monkeypatch.setattr(default_collector.disks, "disks", lambda: [described("sda", 8)])
     heard: list[float] = []
     monkeypatch.setattr(
         default_collector.lldp, "listen", lambda seconds: heard.append(seconds) or {"eth0": [(1, "aa")]}

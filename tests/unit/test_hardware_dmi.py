@@ -1,3 +1,5 @@
+import json
+
 import pytest
 
 from agent_router.hardware import dmi
@@ -71,3 +73,33 @@ def test_lshw_that_is_not_json():
 ])  # fmt: skip
 def test_lshw_memory(nodes, mib):
     assert dmi.lshw_memory_mib(nodes) == mib
+
+
+def device(size, array="0x0010", **fields):
+    lines = {"Array Handle": array, "Size": size, **{key.replace("_", " "): text for key, text in fields.items()}}
+    return "Handle 0x0011, DMI type 17, 84 bytes\nMemory Device\n" + "".join(f"\t{k}: {v}\n" for k, v in lines.items())
+
+
+@pytest.mark.parametrize(("text", "mib"), [
+    (device("16 GB", Type="DDR4", Volatile_Size="16 GB", **{"Non-Volatile Size": "None"}), 16384),
+    (device("32 MB", Type="Flash"), 0), (device("2 MB", Type="EEPROM"), 0), (device("2 MB", array="0x0020"), 0),
+    (device("16 GB", array="0x0099", Type="RAM"), 16384),
+    (device("128 GB", Type="Logical non-volatile device"), 0),
+    (device("128 GB", Memory_Technology="Intel Optane DC persistent memory", Volatile_Size="None"), 0),
+    (device("128 GB", Memory_Technology="Intel Optane persistent memory", Volatile_Size="96 GB"), 98304),
+    (device("16 GB", Type="DDR4", Volatile_Size="None", **{"Non-Volatile Size": "16 GB"}), 0),
+])  # fmt: skip
+def test_what_is_memory_to_work_in(text, mib):
+    arrays = "".join(
+        f"Handle {handle}, DMI type 16, 23 bytes\nPhysical Memory Array\n\tUse: {use}\n\n"
+        for handle, use in (("0x0010", "System Memory"), ("0x0020", "Flash Memory"))
+    )
+    assert dmi.memory_mib(dmi.parse(arrays + text)) == mib
+
+
+def test_flash_in_lshws_tree_is_left_out_with_its_banks():
+    bank = {"id": "bank", "class": "memory", "size": 32 << 20}
+    flash = {"id": "memory:1", "class": "memory", "description": "Flash Memory", "size": 32 << 20, "children": [bank]}
+    memory = {"id": "memory:0", "class": "memory", "description": "System Memory", "size": 1 << 30}
+    nodes = dmi.lshw_nodes(json.dumps({"id": "x", "class": "system", "children": [flash, memory]}))
+    assert dmi.lshw_memory_mib(nodes) == 1024

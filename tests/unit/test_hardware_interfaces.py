@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,25 @@ def net(tmp_path, **kinds):
 ])  # fmt: skip
 def test_choose(tmp_path, kinds, chosen):
     assert interfaces.choose(net(tmp_path, **kinds)) == chosen
+
+
+def test_bonds_and_vlans_are_listed_too(tmp_path):
+    sys = net(tmp_path, eth0=(1, True), bond0=(1, False), **{"bond0.7": (1, False)}, br0=(1, False))
+    for name, kind in (("bond0", "bond"), ("bond0.7", "vlan"), ("br0", "bridge")):
+        (sys / "class/net" / name / "uevent").write_text(f"DEVTYPE={kind}\nINTERFACE={name}\n")
+    assert interfaces.choose(sys) == ["bond0", "bond0.7", "eth0"]
+
+
+def test_members_of_a_bond_have_their_own_addresses(tmp_path, monkeypatch):
+    sys = net(tmp_path, eth0=(1, True), eth1=(1, True), eth2=(1, True))
+    for name in ("eth0", "eth1", "eth2"):
+        (sys / "class/net" / name / "address").write_text("52:54:00:00:00:01\n")
+    (sys / "class/net/eth1/bonding_slave").mkdir()
+    (sys / "class/net/eth1/bonding_slave/perm_hwaddr").write_text("52:54:00:00:00:02\n")
+    told = [{"ifname": "eth2", "permaddr": "52:54:00:00:00:03"}, {"ifname": "eth0", "permaddr": "00:00:00:00:00:00"}]
+    monkeypatch.setattr(interfaces, "ask", lambda *_, **__: json.dumps(told))
+    found = [interface["mac_address"] for interface in interfaces.interfaces(sys)]
+    assert found == ["52:54:00:00:00:01", "52:54:00:00:00:02", "52:54:00:00:00:03"]
 
 
 def test_a_machine_without_network(tmp_path):

@@ -4,7 +4,7 @@ import pytest
 
 from agent_router.image.destinations import disk as disk_module
 from agent_router.image.destinations import writeback
-from agent_router.image.destinations.disk import MIB, Disk, refuse_sectors, split
+from agent_router.image.destinations.disk import MIB, Disk, refuse_part_sector, refuse_sectors, split
 from agent_router.plugin import Failed, Incompatible
 
 
@@ -82,10 +82,10 @@ def test_in_any_order_and_what_is_not_given_becomes_zeros(disk):
 
 def test_what_lies_behind_the_image_is_left_but_for_the_end_of_the_disk(disk):
     disk.begin()
-    disk.write(0, b"x")
+    disk.write(0, b"x" * 512)
     disk.flush()
     disk.finish()
-    assert content(disk) == b"x" + bytes(MIB - 1) + b"\xa5" * 4 * MIB + bytes(MIB)
+    assert content(disk) == b"x" * 512 + bytes(MIB - 512) + b"\xa5" * 4 * MIB + bytes(MIB)
 
 
 def test_zeros_in_the_ends_stay_zeros(disk):
@@ -119,10 +119,10 @@ def test_abandon_wipes_ends_that_were_written_already_and_another_image_may_foll
     assert data[:MIB] == data[-MIB:] == bytes(MIB)
     assert (disk.written, disk.begun) == (0, False)
     disk.begin()
-    disk.write(0, b"x" * 100)
+    disk.write(0, b"x" * 512)
     disk.flush()
     disk.finish()
-    assert content(disk)[:MIB] == b"x" * 100 + bytes(MIB - 100), "nothing of the first image"
+    assert content(disk)[:MIB] == b"x" * 512 + bytes(MIB - 512), "nothing of the first image"
 
 
 def test_nothing_is_written_beyond_the_end(disk):
@@ -132,6 +132,29 @@ def test_nothing_is_written_beyond_the_end(disk):
         disk.expect(SIZE + 1)
     disk.expect(SIZE)
     assert content(disk) == b"\xa5" * SIZE
+
+
+def test_what_is_not_whole_sectors_is_refused_untouched_if_that_is_known_and_in_the_end_if_not(disk):
+    with pytest.raises(Failed, match="513 bytes, unpacked, and a disk image has whole sectors") as failed:
+        disk.begin(513)
+    assert (failed.value.code, disk.begun, content(disk)) == ("wrong_size", False, b"\xa5" * SIZE)
+    disk.begin()
+    disk.write(0, b"x" * 513)
+    with pytest.raises(Failed, match="513 bytes"):
+        disk.flush()
+
+
+def test_the_ends_can_be_read_and_changed_before_they_are_written(disk):
+    disk.begin()
+    disk.write(0, b"x" * SIZE)
+    disk.amend(512, b"y" * 512)
+    disk.amend(SIZE - 512, b"z" * 512)
+    assert disk.read(MIB - 8, 16) == b"x" * 16
+    assert disk.read(0, 1536) == b"x" * 512 + b"y" * 512 + b"x" * 512
+    assert not any(content(disk)[:MIB])
+    disk.flush()
+    disk.finish()
+    assert content(disk) == b"x" * 512 + b"y" * 512 + b"x" * (SIZE - 1536) + b"z" * 512
 
 
 def test_a_limit_of_the_request(tmp_path):
@@ -210,7 +233,7 @@ GPT = b"EFI PART"
 
 def test_an_image_for_other_sectors_that_comes_in_small_pieces_is_refused_in_the_end(disk):
     disk.begin()
-    for byte in bytes(4096) + GPT:
+    for byte in bytes(4096) + GPT + bytes(504):
         disk.write(disk.written, bytes([byte]))
     with pytest.raises(Incompatible, match="sectors of 4096"):
         disk.flush()
@@ -227,3 +250,15 @@ def test_sectors(start, sector, refused):
             refuse_sectors(start, sector, "x")
     else:
         refuse_sectors(start, sector, "x")
+
+
+@pytest.mark.parametrize("size", [1, 17, 511, 513, MIB + 1])
+def test_what_is_not_whole_sectors_is_no_disk(size):
+    with pytest.raises(Failed, match=rf"x has {size} bytes.*truncate --size=%512") as failed:
+        refuse_part_sector(size, "x")
+    assert failed.value.code == "wrong_size"
+
+
+@pytest.mark.parametrize("size", [0, 512, 2048, MIB + 512])
+def test_whole_sectors_may_be_one(size):
+    refuse_part_sector(size, "x")

@@ -13,7 +13,7 @@ from agent_router.plugin.cancel import Cancelled
 class Source:
     """A source that does as its URL says: /ok, or /CODE to fail with that code."""
 
-    in_order_only = False
+    cannot_wait = False
 
     def __init__(self, spec):
         self.name, self.code = spec.url, spec.url[1:]
@@ -29,7 +29,7 @@ class Source:
 
     def readinto(self, view):
         count = 10 - self.offset
-        view[:count] = b"x" * count
+        view[:count] = bytes(count)
         self.offset = 10
         return count
 
@@ -58,7 +58,7 @@ class Destination:
     def refuse_start(self, start):
         pass
 
-    def begin(self):
+    def begin(self, image=0):
         self.calls.append("begin")
         self.begun = True
 
@@ -122,6 +122,22 @@ def test_all_failed():
         run(Destination(), "/a", "/b")
     assert failed.value.code == "no_source"
     assert [failure["source"] for failure in failed.value.details["failed"]] == ["/a", "/b"]
+
+
+def test_the_page_of_a_portal_is_that_of_one_source_only(monkeypatch):
+    plain = Source.readinto
+    words = iter([b"<p>Sign in here, please</p>"])
+
+    def readinto(source, view):
+        page = next(words, b"") if source.name == "/lingers" else b""
+        view[: len(page)] = page
+        source.offset += len(page)
+        return len(page) or (0 if source.name == "/lingers" else plain(source, view))
+
+    monkeypatch.setattr(Source, "readinto", readinto)
+    outcome = run(Destination(), "/lingers", "/ok")
+    assert [failure["code"] for failure in outcome.failed] == ["wrong_format"]
+    assert "an HTML page" in outcome.failed[0]["message"]
 
 
 @pytest.mark.parametrize("code", sorted(attempts.FINAL))

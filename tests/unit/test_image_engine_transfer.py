@@ -14,7 +14,7 @@ class Destination:
     def __init__(self):
         self.calls, self.written, self.begun = [], 0, False
 
-    def begin(self):
+    def begin(self, image=0):
         self.calls.append("begin")
         self.begun = True
 
@@ -54,6 +54,14 @@ def test_an_image_that_is_refused_by_its_start_leaves_the_destination_alone():
     with pytest.raises(Incompatible):
         GuardedSink(destination, "x").write(0, WRONG)
     assert destination.calls == []
+
+
+def test_an_image_of_zeros_alone_is_one():
+    destination = Destination()
+    sink = GuardedSink(destination, "x")
+    sink.expect(4096)
+    sink.flush()
+    assert destination.calls == ["expect", "begin", (0, 4096, 0), "flush"]
 
 
 def test_nothing_at_all_is_no_image():

@@ -99,10 +99,10 @@ def test_a_map_does_not_go_with_an_image_that_comes_out_of_order(image: bytes) -
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        (b"", "no element found"),
+        (b"", "is not a block map"),
         (b"<bmap>", "no element found"),
         (b"<bmap></bmap>", "BlockSize is missing"),
-        (b'<!DOCTYPE b [<!ENTITY a "a">]><bmap><ImageSize>&a;</ImageSize></bmap>', "declares entities"),
+        (b'<!DOCTYPE bmap [<!ENTITY a "a">]><bmap><ImageSize>&a;</ImageSize></bmap>', "declares entities"),
         (b"<bmap><ImageSize>x</ImageSize><BlockSize>1</BlockSize></bmap>", "invalid literal"),
         (b"<bmap><ImageSize>0</ImageSize><BlockSize>1</BlockSize></bmap>", "no sizes"),
         (b"<bmap>" + NINE + b"<ChecksumType>crc</ChecksumType></bmap>", "crc"),
@@ -138,3 +138,65 @@ def test_reads_what_bmaptool_writes(tmp_path: Path, image: bytes) -> None:
     mapped.write(0, file.read_bytes())
     mapped.finish()
     assert sink.content[6 << 20 :][:3] == b"end"
+
+
+def version_1_3(image: bytes, ranges: list[tuple[int, int]]) -> bytes:
+    """As bmaptool wrote it before there was a choice of algorithms."""
+    lines = ""
+    for first, last in ranges:
+        digest = hashlib.sha1(image[first * BLOCK : (last + 1) * BLOCK], usedforsecurity=False).hexdigest()
+        lines += f'<Range sha1="{digest}"> {first}-{last} </Range>'
+    text = (
+        f'<?xml version="1.0" ?><bmap version="1.3"><ImageSize> {len(image)} </ImageSize><BlockSize>{BLOCK}</BlockSize>'
+        f"<BmapFileSHA1> {'0' * 40} </BmapFileSHA1><BlockMap>{lines}</BlockMap></bmap>"
+    ).encode()
+    return text.replace(b"0" * 40, hashlib.sha1(text, usedforsecurity=False).hexdigest().encode())
+
+
+def test_version_1_3_with_its_sha1(image: bytes) -> None:
+    found = block_map.parse(version_1_3(image, RANGES), "x.bmap")
+    assert (found.algorithm, len(found.ranges)) == ("sha1", 3)
+    mapped = block_map.BlockMapSink(found, Memory(len(image)))
+    mapped.write(0, image)
+    mapped.finish()
+    with pytest.raises(Failed, match=r"are not those of x\.bmap"):
+        block_map.BlockMapSink(found, Memory(len(image))).write(0, b"x" + image[1:])
+    damaged = version_1_3(image, RANGES).replace(b"<BlockMap>", b"<BlockMap> ")
+    with pytest.raises(Failed, match="its own checksum does not match"):
+        block_map.parse(damaged, "x.bmap")
+
+
+@pytest.mark.parametrize("version", ["1.0", "1.2"])
+def test_versions_without_any_digest(image: bytes, version: str) -> None:
+    text = f'<bmap version="{version}"><ImageSize>{len(image)}</ImageSize><BlockSize>{BLOCK}</BlockSize><BlockMap>'
+    found = block_map.parse(f"{text}<Range>0-1</Range></BlockMap></bmap>".encode(), "x.bmap")
+    assert found.ranges[0].digest == ""
+
+
+def test_a_map_of_nothing_but_zeros(image: bytes) -> None:
+    sink = Memory(len(image))
+    mapped = block_map.BlockMapSink(block_map.parse(xml(image, []), "x.bmap"), sink)
+    mapped.write(0, image)
+    mapped.finish()
+    assert (sink.size, sink.content.count(0xAA)) == (len(image), len(image))
+
+
+@pytest.mark.parametrize("newline", [b"\n", b"\r\n"])
+def test_within_a_clear_signature(image: bytes, newline: bytes) -> None:
+    head = newline.join([b"-----BEGIN PGP SIGNED MESSAGE-----", b"Hash: SHA512", b"", b""])
+    signed = head + xml(image, RANGES) + b"-----BEGIN PGP SIGNATURE-----\n\niHUE\n-----END PGP SIGNATURE-----\n"
+    assert len(block_map.parse(signed, "x.bmap").ranges) == 3
+    with pytest.raises(Failed, match="signed block map that is cut off"):
+        block_map.parse(signed[:400], "x.bmap")
+
+
+@pytest.mark.parametrize(("text", "sentence"), [
+    (b"<!DOCTYPE html><html>", "not a block map but an HTML page"), (b'{"a": 1}', "a JSON document"),
+    (b"-----BEGIN PGP MESSAGE-----\n", "PEM or PGP armour: give the URL of the .bmap file"),
+    (b"<?xml version='1.0'?><Error/>", "its root element is Error"), (b"\0" * 512, "is not a block map: give"),
+    (b"<bmap version='3.0'></bmap>", "its version 3.0 is not known"), (b"", "is not a block map"),
+])  # fmt: skip
+def test_what_is_something_else(text: bytes, sentence: str) -> None:
+    with pytest.raises(Failed, match=sentence) as failed:
+        block_map.parse(text, "x.bmap")
+    assert failed.value.code == "bad_bmap"

@@ -51,17 +51,34 @@ def test_names_what_compressors_make(argv, kind):
     (b"\n <!DOCTYPE html>", "html", "check what the URL"), (b"\xef\xbb\xbf<HTML>", "html", "check what the URL"),
     (b"<?xml version='1.0'?><Error>", "xml", "check what"), (b'{"error": 404}', "json", "check what"),
     (b"-----BEGIN PGP SIGNATURE-----", "armour", "not that of its signature"), (b"d8:announce", "torrent", ".torrent"),
+    (b"d10:created by6:mktorr", "torrent", ".torrent"), (b"<p>The following error", "html", "check what the URL"),
+    (b"<title>Login</title><body>", "html", "check what"), (b"<Error><Code>AccessDenied", "xml", "check what"),
+    (b'{\n  "errors": [{"status": 404}]\n}\n', "json", "check what"), (b"[1, 2]", "json", "check what"),
+    (b"File not found.\n", "text", "a text and not a raw disk image"), (b"\xff\xfeF\0i\0l\0e\0", "text", "a text"),
+    ("Datei nicht gefunden: für Änderungen …".encode(), "text", "a text"),
+    (b"\x7fELF\2\1\1\0", "elf", "a Linux program"),
+    (b"MZ\x90\0\3\0", "mz", "a Windows or EFI program"), (b"%PDF-1.7\n", "pdf", "URL of a disk image"),
+    (b"partclone-image0002", "partclone", "restore it"), (b"#!/bin/sh\n", "text", "a text"),
     (b"version https://git-lfs.github.com", "git-lfs", "Git LFS"), (b"\x3a\xff\x26\xed", "android-sparse", "simg2img"),
 ])  # fmt: skip
 def test_names_the_cure(first, kind, cure):
     assert kind_of(first) == kind
     with pytest.raises(Failed, match=cure) as failed:
-        refuse_mismatch(first + bytes(100), "raw", NAME)
+        refuse_mismatch(first, "raw", NAME)
     assert failed.value.code == "wrong_format"
     assert failed.value.details == {"declared": "raw", "found": kind}
 
 
-@pytest.mark.parametrize("first", [BOOT_SECTOR, bytes(LOOK), b"\0", bytes(0x8001) + b"CD001"])
+@pytest.mark.parametrize(
+    "first",
+    [
+        BOOT_SECTOR,
+        bytes(LOOK),
+        b"\0",
+        bytes(0x8001) + b"CD001",
+        b"MZ" + bytes(508) + b"\x55\xaa",
+    ],
+)
 def test_lets_disks_pass_as_raw(first):
     refuse_mismatch(first, "raw", NAME)
 

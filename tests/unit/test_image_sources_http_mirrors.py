@@ -4,8 +4,9 @@ import os
 
 import pytest
 
+from agent_router.image.protocols import InOrderOnly
 from agent_router.image.sources import Spec, expand, make
-from agent_router.plugin import Failed, Incompatible, InvalidRequest
+from agent_router.plugin import Failed, InvalidRequest
 from tests.support.image_server import read_all
 from tests.support.waiting import HANG_S
 
@@ -68,9 +69,20 @@ def test_parts_from_the_mirror_that_can(serve):
     second.ranges = False
     alone = mirrored(second, first)
     alone.open()
-    with pytest.raises(Incompatible):
+    with pytest.raises(InOrderOnly):
         alone.read_at(0, 5)
-    alone.close()
+    assert read_all(alone) == IMAGE, "in order all the same"
+    assert "failed" not in alone.stats()
+
+
+def test_a_mirror_without_ranges_is_kept_in_reserve_when_the_one_with_ranges_fails(serve):
+    first, second = serve(IMAGE), serve(IMAGE)
+    first.ranges, second.statuses = False, [404]
+    source = mirrored(first, second)
+    source.open()
+    with pytest.raises(InOrderOnly):
+        source.read_at(0, 5)
+    assert (read_all(source) == IMAGE, source.name) == (True, first.url)
 
 
 def test_the_tls_and_headers_of_each_mirror_are_its_own(serve):

@@ -10,9 +10,10 @@ import time
 
 import pytest
 
+from agent_router.image.protocols import InOrderOnly
 from agent_router.image.sources import Spec
 from agent_router.image.sources.http.source import HttpSource
-from agent_router.plugin import Failed, Incompatible
+from agent_router.plugin import Failed
 from tests.support.certificates import Certificates
 from tests.support.image_server import read_all
 from tests.support.waiting import HANG_S, free_port, wait_for
@@ -119,7 +120,7 @@ def test_parts(nginx, place):
 def test_no_parts(nginx):
     made = source(nginx.url("norange/"))
     made.open()
-    with pytest.raises(Incompatible, match="no Range"):
+    with pytest.raises(InOrderOnly):
         made.read_at(0, 9)
     made.close()
 

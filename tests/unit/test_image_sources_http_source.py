@@ -152,7 +152,22 @@ def test_a_part_though_the_whole_was_asked_for(server):
     assert "although the whole was requested" in failure(server).message
 
 
-@pytest.mark.parametrize("encoding", ["gzip", "br"])
+@pytest.mark.parametrize("encoding", ["aws-chunked", "identity", "Identity, aws-chunked", "none", "utf-8", ", ,"])
+def test_what_object_stores_keep_from_the_upload_changes_nothing(server, encoding):
+    server.encoding = encoding
+    assert read_all(HttpSource(Spec(server.url))) == IMAGE
+
+
+@pytest.mark.parametrize(("encoding", "packed"), [
+    ("gzip", "gz"), ("X-GZIP", "gz"), ("zstd", "zst"), ("aws-chunked,gzip", "gz"), ("bzip2", "bz2"), ("xz", "xz"),
+])  # fmt: skip
+def test_a_coding_that_is_the_declared_format_is_how_the_file_is_stored(server, encoding, packed):
+    server.encoding = encoding
+    assert read_all(HttpSource(Spec(server.url, packed=packed))) == IMAGE
+    assert failure(server).code == "encoded"
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "br", "gzip, gzip", "deflate", "aws-chunked, zstd"])
 def test_compressed_on_the_way(server, encoding):
     server.encoding = encoding
     assert failure(server).code == "encoded"

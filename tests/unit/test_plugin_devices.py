@@ -2,6 +2,7 @@ import fnmatch
 import os
 import stat
 import types
+from glob import has_magic
 
 import pytest
 
@@ -15,6 +16,7 @@ NODES = {
     "/dev/sdb": (8, 16),
     "/dev/cciss!c0d0p1": (104, 1),
     "/tmp/node": (8, 2),
+    "/dev/mtdblock0": (31, 0),
 }
 LINKS = {
     "/dev/disk/by-id/one": "/dev/sda",
@@ -28,6 +30,7 @@ BLOCK = {
     "8:2": "block/sda/sda2",
     "8:16": "block/sdb",
     "104:1": "block/cciss!c0d0/p1",
+    "31:0": "block/mtdblock0",
 }
 
 
@@ -59,7 +62,7 @@ def machine(monkeypatch):
     path = types.SimpleNamespace(realpath=realpath, exists=exists, basename=os.path.basename, dirname=os.path.dirname)
     system = types.SimpleNamespace(path=path, stat=stat_of, major=os.major, minor=os.minor)
     monkeypatch.setattr(devices, "os", system)
-    monkeypatch.setattr(devices, "glob", types.SimpleNamespace(glob=glob))
+    monkeypatch.setattr(devices, "glob", types.SimpleNamespace(glob=glob, has_magic=has_magic))
 
 
 @pytest.mark.parametrize(("device", "patterns"), [
@@ -74,6 +77,7 @@ def machine(monkeypatch):
     ("/dev/../dev/sda", ["/dev/sda"]),
     ("/dev/sdb", ["!/dev/sda", "/dev/sd?"]),
     ("/dev/sda2", ["/dev/sda", "!/dev/sda1"]),
+    ("/dev/mtdblock0", ["/dev/*", "/dev/mtdblock0"]),
 ])  # fmt: skip
 def test_allowed(device, patterns):
     assert devices.refusal(device, patterns) == ""
@@ -90,6 +94,9 @@ def test_allowed(device, patterns):
     ("/dev/sda1", ["/dev/sd*", "!/dev/disk/by-id/one"], "is protected by '!/dev/disk/by-id/one'"),
     ("/dev/disk/by-id/one", ["/dev/*", "!/dev/sd?"], "is protected by"),
     ("/dev/sda", ["/dev/sda", "!/dev/sda1"], "is protected by '!/dev/sda1'"),
+    ("/dev/mtdblock0", ["/dev/*"], "not a disk of this machine, and wildcards of the device allow-list leave it out"),
+    ("/dev/mtdblock0", ["/dev/*"], "--devices /dev/mtdblock0, without wildcards"),
+    ("/dev/mtdblock0", ["/dev/mtdblock0", "!/dev/mtd*"], "is protected by"),
     ("/dev/sdz", ["/dev/*"], "/dev/sdz does not exist"),
     ("", ["*"], " does not exist"),
     ("/dev/null", ["/dev/*"], "/dev/null is not a block device"),

@@ -3,7 +3,8 @@ from decimal import Decimal
 
 import pytest
 
-from agent_router.schema.annotations import MASK, marked, marks_anything, mask, mask_value, secrets
+from agent_router.plugin.masking import MASK, mask
+from agent_router.schema.annotations import marked, marks_anything, mask_value, secrets
 
 SECRET = {"type": "string", "writeOnly": True}
 PLAIN = {"type": "string"}

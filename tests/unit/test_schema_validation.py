@@ -3,8 +3,9 @@ from decimal import Decimal
 
 import pytest
 
-from agent_router.schema import validation
-from agent_router.schema.validation import MAX_MESSAGE, MAX_PROBLEMS, Validator, resolve, schema_problems, shorten
+from agent_router.schema import dialect, validation
+from agent_router.schema.pointer import resolve
+from agent_router.schema.validation import MAX_MESSAGE, MAX_PROBLEMS, Validator, schema_problems, shorten
 
 BIG = 10**400
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
@@ -14,7 +15,9 @@ DRAFT = "https://json-schema.org/draft/2020-12/schema"
 def library(request, monkeypatch):
     """Each test runs with the fast validator and, as on a machine that lacks it, without."""
     if request.param == "jsonschema":
-        monkeypatch.setattr(validation, "fast_library", lambda: None)
+        for module in (dialect, validation):
+            monkeypatch.setattr(module, "fast_library", lambda: None)
+        dialect.matcher.cache_clear()
     elif validation.fast_library() is None:
         pytest.skip("jsonschema-rs is not installed")
 

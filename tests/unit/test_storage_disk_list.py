@@ -2,20 +2,25 @@ import pytest
 
 from agent_router.storage import disk_list, lsblk
 
+ARRAY = {"kname": "md0", "type": "raid10", "size": 10}
+LUN = {"kname": "dm-0", "type": "mpath", "size": 10}
+PART = {"kname": "sda1", "type": "part", "children": [ARRAY]}
+TREE = [
+    {"kname": "sda", "type": "disk", "size": "10", "children": [PART]},
+    {"kname": "sdb", "type": "disk", "size": 10, "children": [LUN]},
+    {"kname": "sdc", "type": "disk", "size": 0}, {"kname": "sdd", "type": "disk", "size": None},
+    {"kname": "zram0", "type": "disk", "size": 10}, {"kname": "mtdblock0", "type": "disk", "size": 10},
+    {"kname": "loop0", "type": "loop", "size": 10}, {"kname": "loop1", "type": "loop", "size": 0},
+    {"kname": "sr0", "type": "rom", "size": 10},
+]  # fmt: skip
 
-@pytest.mark.parametrize(("node", "types", "wanted"), [
-    ({"kname": "sda", "type": "disk", "size": 10}, ["disk"], True),
-    ({"kname": "sda", "type": "disk", "size": "10"}, ["disk"], True),
-    ({"kname": "sda", "type": "disk", "size": 0}, ["disk"], False),
-    ({"kname": "sda", "type": "disk", "size": None}, ["disk"], False),
-    ({"kname": "zram0", "type": "disk", "size": 10}, ["disk"], False),
-    ({"kname": "ram0", "type": "disk", "size": 10}, ["disk"], False),
-    ({"kname": "loop0", "type": "loop", "size": 10}, ["disk"], False),
-    ({"kname": "loop0", "type": "loop", "size": 10}, ["loop"], True),
-    ({"kname": "md0", "type": "raid10", "size": 10}, ["raid"], True),
+
+@pytest.mark.parametrize(("types", "names"), [
+    (disk_list.DISKS, ["sda", "md0", "dm-0"]), (["disk"], ["sda"]), (["raid"], ["md0"]), (["mpath"], ["dm-0"]),
+    (["loop"], ["loop0"]), (["rom", "disk"], ["sda", "sr0"]),
 ])  # fmt: skip
-def test_wanted(node, types, wanted):
-    assert disk_list.wanted(node, types) is wanted
+def test_what_is_listed(types, names):
+    assert [node["kname"] for node in disk_list.chosen(TREE, types)] == names
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@ from types import SimpleNamespace
 import pytest
 
 from agent_router.plugin import Failed, Refused
-from agent_router.storage import erase_steps, erase_targets, secure_erase
+from agent_router.storage import erase_steps, secure_erase
 from agent_router.storage.erase_targets import EraseOptions, erase_options, shared
 
 
@@ -52,7 +52,7 @@ def test_one_that_cannot_is_overwritten_without_asking(drive):
     assert drive.warnings == []
 
 
-@pytest.mark.parametrize("reason", [secure_erase.FROZEN, secure_erase.LOCKED])
+@pytest.mark.parametrize("reason", [secure_erase.FROZEN, secure_erase.EXPIRED])
 def test_a_frozen_disk_is_a_failure_unless_configured_otherwise(drive, reason):
     drive.ability = (None, reason)
     with pytest.raises(Failed, match="agent_continue_if_secure_erase_failed") as failed:
@@ -60,6 +60,12 @@ def test_a_frozen_disk_is_a_failure_unless_configured_otherwise(drive, reason):
     assert failed.value.code == "secure_failed"
     assert not by_itself(fall_back=True)
     assert reason in drive.warnings[0]
+
+
+def test_a_locked_disk_is_never_overwritten_instead(drive):
+    drive.error = Failed("locked", "a password is set")
+    with pytest.raises(Failed, match=r"^a password is set$"):
+        by_itself(fall_back=True)
 
 
 def test_a_failed_erase_is_a_failure_unless_configured_otherwise(drive):
@@ -98,41 +104,6 @@ def test_cluster_file_systems_are_found_at_any_depth():
         }
     ]
     assert shared(tree) == ["IBM GPFS", "VMware VMFS"]
-
-
-def test_members_of_an_array_are_left_to_it(monkeypatch):
-    monkeypatch.setattr(erase_targets.blockdev, "partitions", lambda name: ["sda1"])
-    monkeypatch.setattr(erase_targets.blockdev, "holders", lambda name: {"sda1": ["md127"]}.get(name, []))
-    disk = {"name": "/dev/sda", "size": 1, "rotational": False, "read_only": False}
-    assert "member of md127" in erase_targets._skip(disk, "sda", [])
-
-
-def test_ironics_virtual_medium_is_left_out(monkeypatch):
-    monkeypatch.setattr(erase_targets.os.path, "realpath", lambda path: "/dev/sr9" if "ir-vfd-dev" in path else path)
-    disk = {"name": "/dev/sr9", "size": 1, "rotational": False, "read_only": False}
-    assert "virtual medium" in erase_targets._skip(disk, "sr9", [])
-
-
-def test_mappings_are_taken_down_from_the_top(monkeypatch):
-    holders = {"sda2": ["dm-0"], "dm-0": ["dm-1", "dm-2"]}
-    removed = []
-    monkeypatch.setattr(erase_targets.blockdev, "partitions", lambda name: ["sda1", "sda2"] if name == "sda" else [])
-    monkeypatch.setattr(erase_targets.blockdev, "holders", lambda name: holders.get(name, []))
-    monkeypatch.setattr(erase_targets.plugin, "tool", lambda *argv: removed.append(argv))
-    erase_targets.release("sda")
-    assert removed == [("dmsetup", "remove", f"/dev/{name}") for name in ("dm-1", "dm-2", "dm-0")]
-
-
-def test_a_mapping_that_is_mounted_is_in_use(monkeypatch):
-    monkeypatch.setattr(erase_targets.devices, "refusal", lambda name, patterns: "")
-    monkeypatch.setattr(erase_targets.blockdev, "partitions", lambda name, *more: [])
-    monkeypatch.setattr(erase_targets.blockdev, "holders", lambda name, *more: {"sda": ["dm-0"]}.get(name, []))
-    monkeypatch.setattr(erase_targets.blockdev, "mountpoints", lambda name, *more: ["/data"] if name == "dm-0" else [])
-    monkeypatch.setattr(erase_targets.lsblk, "tree", lambda device: [])
-    disk = {"name": "/dev/sda", "read_only": False}
-    assert erase_targets._refusals(disk, "sda", [], EraseOptions()) == ["/dev/sda is in use: dm-0 is mounted at /data"]
-    monkeypatch.setattr(erase_targets.blockdev, "mountpoints", lambda name, *more: [])
-    assert erase_targets._refusals(disk, "sda", [], EraseOptions()) == []
 
 
 def test_the_meter_is_the_mean(monkeypatch):

@@ -20,6 +20,7 @@ from agent_router.image.protocols import Buffer
 from agent_router.storage import blockdev
 
 MIB = 1 << 20
+SECTOR = 512
 GPT_SIGNATURE = b"EFI PART"  # at the start of logical block 1 (UEFI Specification, 5.3.2)
 LOOK = 4096 + len(GPT_SIGNATURE)  # bytes; the largest logical block in use has 4096
 BLKRRPART = 0x125F  # linux/fs.h: re-read the partition table
@@ -85,22 +86,26 @@ class Disk:
         """Raise Incompatible for an image that begins with `start` and was made for other sectors."""
         refuse_sectors(bytes(start[:LOOK]), self.sector, self.source)
 
-    def begin(self) -> None:
-        """Make the disk unbootable: from here on its old content is lost."""
+    def begin(self, image: int = 0) -> None:
+        """Make the disk unbootable: from here on its old content is lost. Raises for a size that no disk has."""
+        refuse_part_sector(image, self.source)
         self.begun = True
         self._wipe_ends()
         if self.mode == "discard":
             zeros.discard(self.fd, self.size)
             self._wipe_ends()
 
-    def scratch_space(self, size: int, image: int) -> DiskScratchSpace:
+    def scratch_space(self, size: int | None, image: int) -> DiskScratchSpace:
         """Begin, and lend `size` bytes of the disk after an image of `image` bytes or more, until it is closed.
+
+        If `size` is unknown, all that there is.
 
         Raises Failed("no_room") before anything is touched; so does a write() later, if the image is larger.
         """
         start, end = fit(size, ends(self.size)[1], image, self.device)
+        refuse_part_sector(image, self.source)
         found = DiskScratchSpace(self.fd, start, end, self._clear_scratch_space)
-        self.begin()
+        self.begin(image)
         self._lent = (start, end)
         return found
 
@@ -130,6 +135,7 @@ class Disk:
 
     def flush(self) -> None:
         """All of the image but the ends is on the disk; what was never written is zeros."""
+        refuse_part_sector(self.written, self.source)
         # Look again, at a start that may have come in small pieces or late.
         self.refuse_start(memoryview(self._head)[: self.written])
         for start, end in list(self._given.gaps(self.written)):
@@ -139,11 +145,22 @@ class Disk:
             self.zeros.zero(*hole)
         os.fsync(self.fd)
 
+    def read(self, offset: int, length: int) -> bytes:
+        """What the disk will have there after finish()."""
+        found = bytearray(os.pread(self.fd, length, offset))
+        for start, end, held in split(offset, len(found), self.size):
+            if held:
+                where, at = self._end_of(start)
+                found[start - offset : end - offset] = where[at : at + end - start]
+        return bytes(found)
+
+    def amend(self, offset: int, data: bytes) -> None:
+        """Change one of the ends before finish()."""
+        self._hold(offset, memoryview(data))
+
     def finish(self) -> None:
         """Write the ends when everything else is on the disk; then it is an image."""
-        tail = ends(self.size)[1]
-        if self.written > tail:
-            zeros.pwrite(self.fd, memoryview(self._tail), tail)
+        zeros.pwrite(self.fd, memoryview(self._tail), ends(self.size)[1])
         zeros.pwrite(self.fd, memoryview(self._head), 0)
         os.fsync(self.fd)
         self._reread_partitions()
@@ -227,6 +244,16 @@ class Disk:
         if self.limit < self.size:
             room, details = f"max_size_bytes allows {self.limit}", {**details, "max_size_bytes": self.limit}
         return plugin.Failed("too_large", f"{what}, {room}", details=details)
+
+
+def refuse_part_sector(size: int, name: str) -> None:
+    """Raise Failed("wrong_size") for a disk image, unpacked, of `size` bytes that are not whole sectors."""
+    if size % SECTOR:
+        message = (
+            f"{name} has {size} bytes, unpacked, and a disk image has whole sectors of {SECTOR} bytes: check what the "
+            "URL returns, or pad the image with truncate --size=%512"
+        )
+        raise plugin.Failed("wrong_size", message, details={"found": size, "sector": SECTOR})
 
 
 def refuse_sectors(start: bytes, sector: int, name: str) -> None:

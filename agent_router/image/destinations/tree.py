@@ -41,14 +41,14 @@ class Tree:
     def refuse_start(self, start: Buffer) -> None:
         """Every archive may be unpacked; the members are judged one by one."""
 
-    def begin(self) -> None:
+    def begin(self, image: int = 0) -> None:
         self.begun = True
         (self.path / MARKER).touch()
         self._untar = Untar(str(self.path), self.source, self._allow_devices)
 
-    def scratch_space(self, size: int, image: int) -> FileScratchSpace:
+    def scratch_space(self, size: int | None, image: int) -> FileScratchSpace:
         """A file of the tree's file system for `size` bytes; what is unpacked may take less than `image` says."""
-        if size > self.size:
+        if size is not None and size > self.size:
             raise no_room(str(self.path), size)
         return FileScratchSpace(self.path)
 

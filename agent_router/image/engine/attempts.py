@@ -21,6 +21,8 @@ from agent_router.plugin.cancel import Cancelled, ignore_sigterm, raise_on_sigte
 FINAL = {
     "too_large", "write_failed", "device_busy", "read_only", "stopped", "wrong_format", "sector_size", "unsafe_image",
 }  # fmt: skip
+# Kinds of text (formats/magic.py) that a portal or a proxy sends instead: of this source only.
+PAGES = {"html", "xml", "json", "text"}
 Failure = dict[str, Any]  # {"source", "code", "message"}
 
 
@@ -62,7 +64,7 @@ class Attempts:
                     return self._attempt(spec)
                 except BaseException as trouble:
                     error = self._clean_up(trouble)
-                    if error.code in FINAL:
+                    if final(error):
                         break
         except BaseException as trouble:
             error = self._clean_up(trouble)
@@ -73,20 +75,20 @@ class Attempts:
         image = self.image
         if not image.wanted and spec.digest is not None:
             image = dataclasses.replace(image, wanted=dict([spec.digest]))
-        digests = transfer(source, self.destination, image)
+        done = transfer(source, self.destination, image)
         # From here on it is an image: a cancel that comes now is too late.
         ignore_sigterm()
         self.destination.finish()
         self._written = True
         verdict = "written and verified" if image.wanted else "written"
         plugin.progress(source.offset, source.offset, "bytes", verdict)
-        stats = source.stats()
+        stats = {**source.stats(), **done.stats}
         failed = self.failed + stats.pop("failed", [])
         if isinstance(source, Lingers):
             _linger(source)
         source.close()
         return Outcome(
-            source.name, spec.transport, source.offset, source.resumed, image.wanted, digests, failed, stats
+            source.name, spec.transport, source.offset, source.resumed, image.wanted, done.digests, failed, stats
         )  # fmt: skip
 
     def _clean_up(self, error: BaseException) -> plugin.Failed:
@@ -131,7 +133,7 @@ class Attempts:
 
     def _summed_up(self, error: plugin.Failed) -> plugin.Failed:
         """The error to raise: with what became of every source, and of the destination."""
-        if len(self.failed) > 1 and error.code not in FINAL:
+        if len(self.failed) > 1 and not final(error):
             each = "; ".join(failure["message"] for failure in self.failed)
             error = plugin.Failed("no_source", f"none of {len(self.failed)} sources gave the image: {each}")
         if len(self.failed) > 1:
@@ -140,6 +142,11 @@ class Attempts:
         error.args = (error.message,)
         error.partial = self._partial
         return error
+
+
+def final(error: plugin.Failed) -> bool:
+    """Whether the next source would fail in the same way."""
+    return error.code in FINAL and error.details.get("found") not in PAGES
 
 
 def _linger(source: Lingers) -> None:

@@ -1,18 +1,21 @@
 """One attempt: an image from one source to its destination, up to the verdict on it. attempts.py cleans up."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 from agent_router import plugin
 from agent_router.image import formats
 from agent_router.image.engine.digest import Digests, Wanted
-from agent_router.image.engine.pipeline import FirstError, StoppableSink, pump
+from agent_router.image.engine.pipeline import FirstError, StoppableSink, Work, pump
+from agent_router.image.engine.staging import Keeper
 from agent_router.image.protocols import (
     Buffer,
     Destination,
     DiskDestination,
     Filter,
+    InOrderOnly,
     NeedsScratchSpace,
     ReportsProgress,
     Sink,
@@ -30,14 +33,23 @@ class WantedImage:
     size_bytes: int | None = None  # as published
     # Between decoder and destination, e.g. a block map's; called for each attempt.
     filter: Callable[[Sink], Filter] | None = None
+    # At the destination, when all is verified and flushed and nothing is released yet; may raise Failed.
+    last_look: Callable[[Destination], None] | None = None
 
 
-def transfer(source: Source, destination: Destination, image: WantedImage) -> dict[str, str]:
-    """All of `source` to `destination`, verified and flushed; returns its digests. No thread runs after it.
+class Transferred(NamedTuple):
+    """`stats` are details of how it went, beside those of the source."""
+
+    digests: dict[str, str]
+    stats: dict[str, Any]
+
+
+def transfer(source: Source, destination: Destination, image: WantedImage) -> Transferred:
+    """All of `source` to `destination`, verified and flushed. No thread runs after it.
 
     What can be refused is refused before the destination is touched: by the source's size, then by its first bytes.
     """
-    _refuse_unfit(source, image)
+    stats: dict[str, Any] = {}
     try:
         source.open()
     except OSError as error:
@@ -45,7 +57,7 @@ def transfer(source: Source, destination: Destination, image: WantedImage) -> di
     digests, sink = Digests(image.wanted), GuardedSink(destination, source.name)
     _check_size(source, source.size, "has", image)
     # A multicast session goes on without a receiver that is silent for some seconds, and so long may a disk make zeros.
-    destination.holes_last = source.in_order_only
+    destination.holes_last = source.cannot_wait
     known = source.size or image.size_bytes
     if image.format == "raw" and known is not None:
         sink.expect(known)
@@ -55,18 +67,16 @@ def transfer(source: Source, destination: Destination, image: WantedImage) -> di
         if isinstance(source, NeedsScratchSpace):
             assert source.size is not None
             _lend_scratch_space(source, source.size, destination, sink, image)
-        _stream(source, sink, image, digests)
+        try:
+            _stream(source, sink, image, digests.hashers)
+        except InOrderOnly:
+            stats = _stage(source, destination, sink, image, digests)
     _check_size(source, source.offset, "gave", image)
     digests.judge(source.name)
     sink.flush()
-    return digests.found()
-
-
-def _refuse_unfit(source: Source, image: WantedImage) -> None:
-    """Before it is opened: a receiver that joins a multicast session and leaves it again keeps all others waiting."""
-    if image.format in formats.OUT_OF_ORDER and source.in_order_only:
-        message = f"{source.name} cannot be read out of order, as {image.format} images must be; use http"
-        raise plugin.Incompatible("no_range", message)
+    if image.last_look is not None:
+        image.last_look(destination)
+    return Transferred(digests.found(), stats)
 
 
 def _is_plain(image: WantedImage) -> bool:
@@ -95,12 +105,33 @@ def _lend_scratch_space(
     source.keep(destination.scratch_space(size, unpacked))
 
 
-def _stream(source: Source, sink: "GuardedSink", image: WantedImage, digests: Digests) -> None:
+def _stage(
+    source: Source, destination: Destination, sink: "GuardedSink", image: WantedImage, digests: Digests
+) -> dict[str, Any]:
+    """All of `source` is kept and judged, then unpacked."""
+    plugin.log(
+        f"{source.name} cannot be read out of order, so it is kept beside the image until it is unpacked", "info"
+    )
+    keeper = Keeper(image.format, destination, sink)
+    try:
+        keeper.begin(source)
+        pump(source, digests.hashers, keeper, FirstError(), _progress(source))
+        _check_size(source, source.offset, "gave", image)
+        digests.judge(source.name)
+        kept = keeper.kept()
+        _stream(kept, sink, image, [])
+        return kept.stats()
+    finally:
+        keeper.close()
+
+
+def _stream(source: Source, sink: "GuardedSink", image: WantedImage, hashers: Sequence[Work]) -> None:
+    """Raises InOrderOnly before anything is read in order, if the format needs another order."""
     error, progress = FirstError(), _progress(source)
     filtered = image.filter(sink) if image.filter else None
     decoder = formats.decoder(image.format, StoppableSink(filtered or sink, error))
     decoder.begin(source)
-    pump(source, digests.hashers, decoder, error, progress)
+    pump(source, hashers, decoder, error, progress)
     if filtered is not None:
         filtered.finish()
 
@@ -138,20 +169,23 @@ class GuardedSink:
     def write(self, offset: int, data: Buffer) -> None:
         if offset == 0:
             self._destination.refuse_start(data)
-        if not self._destination.begun:
-            self._destination.begin()
+        self._begin()
         self._destination.write(offset, data)
 
     def zero(self, offset: int, length: int) -> None:
-        if not self._destination.begun:
-            self._destination.begin()
+        self._begin()
         self._destination.zero(offset, length)
+
+    def _begin(self) -> None:
+        if not self._destination.begun:
+            self._destination.begin(self._expected)
 
     def flush(self) -> None:
         """The image is over: what it announced and did not bring is zeros."""
         destination = self._destination
-        if not destination.begun:
+        if not self._expected and not destination.begun:
             raise plugin.Failed("empty", f"{self._source_name} unpacks to nothing")
+        self._begin()  # nothing but zeros, and not one of them was given
         missing = self._expected - destination.written
         if missing > 0:
             destination.zero(destination.written, missing)

@@ -14,8 +14,6 @@ DECODERS = {
 TELLING = {"zst": "compressed.zst_size", "qcow2": "qcow2.header.disk_size"}
 # A tar archive is unpacked from its compression here; the tree it goes to reads the archive.
 ARCHIVES = {"tar": "raw", "tar.gz": "gz", "tar.xz": "xz", "tar.zst": "zst", "tar.bz2": "bz2"}
-# Read out of order at the beginning: its tables lie anywhere.
-OUT_OF_ORDER = {"qcow2"}
 NAMES = (*DECODERS, *ARCHIVES)
 LOOK = magic.LOOK  # this many first bytes are enough for the functions below
 

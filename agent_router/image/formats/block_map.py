@@ -1,4 +1,7 @@
-"""A block map (bmaptool's format, versions 1.3 to 2.0): which blocks of an image hold data, and their digests.
+"""A block map (bmaptool's format, versions 1.0 to 2.0): which blocks of an image hold data, and their digests.
+
+Digests came with version 1.3, SHA-1 then: sha1 in a range, BmapFileSHA1 of the map itself. Since 1.4 ChecksumType names
+the algorithm, and they are chksum and BmapFileChecksum.
 
 What is not mapped is dropped: the destination makes it zeros. Each mapped range is compared
 with its own digest as it passes, so that a wrong one is found before the image is over.
@@ -11,11 +14,14 @@ from typing import Any
 from xml.parsers import expat
 
 from agent_router import plugin
+from agent_router.image.formats import magic
+from agent_router.image.formats.clear_signed import SIGNED, without_signature
 from agent_router.image.protocols import Buffer, Sink
 
 LIMIT = 64 << 20  # bytes of XML: a range takes 130, so half a million of them
 ALGORITHMS = {"sha1", "sha256", "sha512"}
-_CHECKSUM = re.compile(rb"(<BmapFileChecksum>\s*)([0-9a-fA-F]+)(\s*</BmapFileChecksum>)")
+NEWEST = 2  # version
+_CHECKSUM = re.compile(rb"(<BmapFile(?:Checksum|SHA1)>\s*)([0-9a-fA-F]+)(\s*</BmapFile(?:Checksum|SHA1)>)")
 
 
 @dataclass(slots=True)
@@ -39,10 +45,14 @@ class BlockMap:
 
 def parse(text: bytes, name: str) -> BlockMap:
     """Raises Failed("bad_bmap") for anything that bmaptool would not write."""
+    text = _refuse_other(text, name)
     try:
         found = _fields(text)
+        if int(found["version"].partition(".")[0]) > NEWEST:
+            raise ValueError(f"its version {found['version']} is not known: make it again with an older bmaptool")
         block = int(found["BlockSize"])
-        bmap = BlockMap(name, int(found["ImageSize"]), found.get("ChecksumType", "sha256").lower())
+        algorithm = found.get("ChecksumType", "sha1" if "BmapFileSHA1" in found else "sha256").lower()
+        bmap = BlockMap(name, int(found["ImageSize"]), algorithm)
         if bmap.algorithm not in ALGORITHMS:
             raise ValueError(f"unknown checksum {bmap.algorithm}")
         if block <= 0 or bmap.image_size <= 0:
@@ -60,12 +70,30 @@ def parse(text: bytes, name: str) -> BlockMap:
     return bmap
 
 
+def _refuse_other(text: bytes, name: str) -> bytes:
+    """The XML, without a clear signature around it; raises Failed for what is something else."""
+    if text.lstrip().startswith(SIGNED.encode()):
+        text = without_signature(text.decode("latin-1")).encode("latin-1")
+        if not text:
+            raise plugin.Failed("bad_bmap", f"{name} is a signed block map that is cut off: publish it again")
+    if not text.lstrip(b"\xef\xbb\xbf \t\r\n").startswith((b"<?xml", b"<bmap", b"<!--", b"<!DOCTYPE bmap")):
+        kind = magic.kind_of(text)
+        what = f" but {magic.title(kind)}" if kind else ""
+        cure = "give the URL of the .bmap file, as bmaptool or agent-router seed make it"
+        raise plugin.Failed("bad_bmap", f"{name} is not a block map{what}: {cure}")
+    return text
+
+
 def _fields(text: bytes) -> dict[str, Any]:
-    """The text of each element; `ranges` as (attributes, text)."""
-    found: dict[str, Any] = {"ranges": []}
+    """The text of each element; `ranges` as (attributes, text), and the `version`."""
+    found: dict[str, Any] = {"ranges": [], "version": "1.0"}
     path: list[tuple[str, dict[str, str], list[str]]] = []
 
     def start(tag: str, attributes: dict[str, str]) -> None:
+        if not path:
+            if tag != "bmap":
+                raise ValueError(f"its root element is {tag}, not bmap: give the URL of the .bmap file")
+            found["version"] = attributes.get("version", "1.0")
         path.append((tag, attributes, []))
 
     def end(tag: str) -> None:

@@ -60,7 +60,7 @@ class Compressed:
         if self._zeros and (not self.padding or self._zeros % self.padding):
             self._refuse(f"{self._zeros} bytes of zeros follow its end")
         if self._head is not None:
-            self._check_head(self._head)
+            self._check_head(self._head, whole=True)
 
     def _unpack(self, data: memoryview) -> None:
         rest: bytes | memoryview = data
@@ -121,9 +121,11 @@ class Compressed:
         if len(self._head) >= LOOK:
             self._check_head(self._head)
 
-    def _check_head(self, head: bytearray) -> None:
+    def _check_head(self, head: bytearray, *, whole: bool = False) -> None:
         """Nothing is written before the first bytes show what it is."""
         refuse_mismatch(head[:LOOK], self.content, self.name, unpacked=True)
+        if whole:
+            self.sink.expect(len(head))
         self._head = None
         self._give(bytes(head))
 

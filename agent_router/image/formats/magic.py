@@ -1,9 +1,13 @@
 """What a file is by its first bytes. Used only to refuse: the format is declared, never guessed.
 
 A raw disk image has no magic of its own, so everything that people publish by mistake as one is
-listed here by name. An ISO 9660 file is the exception: a hybrid one boots from a disk as it is.
-A fixed-size VHD looks like a raw image at its beginning; its magic is at the end.
+listed here by name, and any text is one of them. An ISO 9660 file is the exception: a hybrid one boots from a disk as
+it is. A fixed-size VHD looks like a raw image at its beginning; its magic is at the end. What is on the list is refused
+at once; what tells that it is a disk is in plausible.py.
 """
+
+import codecs
+import re
 
 from agent_router import plugin
 from agent_router.image.protocols import Buffer
@@ -24,14 +28,28 @@ _MAGIC = (
     (0, b"\x04\x22\x4d\x18", "lz4"), (0, b"\x02\x21\x4c\x18", "lz4"), (0, b"LZIP", "lzip"), (0, b"\x89LZO", "lzop"),
     (0, b"\x5d\0\0\x80\0\xff\xff\xff\xff", "lzma"), (0, b"\x5d\0\0\0\x04\xff\xff\xff\xff", "lzma"),
     (0, b"\x1f\x9d", "compress"), (0, b"070701", "cpio"), (0, b"MSWIM\0\0\0", "wim"), (0, b"!<arch>\n", "ar"),
-    (0, b"-----BEGIN ", "armour"), (0, b"version https://git-lfs", "git-lfs"), (0, b"d8:announce", "torrent"),
-    (0x8001, b"CD001", "iso9660"),
+    (0, b"070702", "cpio"), (0, b"070707", "cpio"), (0, b"\xc7\x71", "cpio"), (0, b"xar!", "xar"), (0, b"MSCF", "cab"),
+    (0, b"LRZI", "lrzip"), (0, b"\xff\x06\0\0sNaPpY", "snappy"), (0, b"\x37\xa4\x30\xec", "zstd-dictionary"),
+    (0, b"\xed\xab\xee\xdb", "rpm"), (0, b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "msi"),
+    (0, b"partclone-image", "partclone"), (0, b"PaRtImAgE-VoLuMe", "partimage"), (0, b"\0ntfsclone-image", "ntfsclone"),
+    (0, b"FsA0", "fsarchiver"), (0, b"\xfe\xef\x01", "ghost"), (0, b"\xb4\x6e\x68\x44", "acronis"),
+    (0, b"EVF\x09\x0d\x0a\xff\0", "ewf"), (0, b"AFF10\x0d\x0a\0", "aff"), (0, b"Bochs Virtual HD Image", "bochs"),
+    (0, b"UBI#", "ubi"), (0, b"\x27\x05\x19\x56", "uimage"), (0, b"\xd0\x0d\xfe\xed", "device-tree"),
+    (0, b"ANDROID!", "android-boot"), (0, b"\x7fELF", "elf"), (0, b"\xcf\xfa\xed\xfe", "mach-o"),
+    (0, b"\xca\xfe\xba\xbe", "mach-o"), (0, b"%PDF-", "pdf"), (0, b"\x89PNG\r\n", "png"), (0, b"\xff\xd8\xff", "jpeg"),
+    (0, b"GIF8", "gif"), (0, b"SQLite format 3\0", "sqlite"),
+    (0, b"-----BEGIN ", "armour"), (0, b"version https://git-lfs", "git-lfs"), (0x8001, b"CD001", "iso9660"),
 )  # fmt: skip
+_TORRENT = re.compile(rb"d\d{1,2}:[a-z]")  # a bencoded dictionary
+BOOT_RECORD = b"\x55\xaa"  # at byte 510: of what firmware starts
 # Compared without regard to case, and to white space and a byte order mark before it.
 _TEXT = (
-    (b"<!doctype", "html"), (b"<html", "html"), (b"<head", "html"), (b"<!--", "html"), (b"<?xml", "xml"),
-    (b'{"', "json"),
+    (b"<!doctype", "html"), (b"<html", "html"), (b"<head", "html"), (b"<body", "html"), (b"<title", "html"),
+    (b"<p>", "html"), (b"<h1", "html"), (b"<!--", "html"), (b"<?xml", "xml"), (b"<error", "xml"), (b'{"', "json"),
 )  # fmt: skip
+_WIDE_TEXT = (b"\xff\xfe", b"\xfe\xff")  # byte order marks of UTF-16
+# No text has the others: a disk image has some of them in its first sector.
+_LETTERS = bytes([*b"\t\n\f\r\x1b", *range(0x20, 0x7F), *range(0x80, 0x100)])
 # Formats whose first bytes are fixed: a file without them is refused, not unpacked by luck.
 _FIXED = {"gz", "xz", "zst", "bz2", "qcow2"}
 
@@ -41,9 +59,16 @@ _TITLES = {
     "vhdx": "a VHDX image", "qed": "a QED image", "parallels": "a Parallels image",
     "android-sparse": "an Android sparse image", "armour": "PEM or PGP armour", "git-lfs": "a Git LFS pointer",
     "torrent": "a torrent file", "html": "an HTML page", "xml": "an XML document", "json": "a JSON document",
-    "iso9660": "an ISO 9660 image", "raw": "a raw disk image",
+    "iso9660": "an ISO 9660 image", "raw": "a raw disk image", "text": "a text", "elf": "a Linux program",
+    "mach-o": "a macOS program", "mz": "a Windows or EFI program", "ewf": "an EWF image", "aff": "an AFF image",
+    "rpm": "an RPM package", "ar": "a Debian package or a library", "uimage": "a U-Boot image",
+    "device-tree": "a device tree or FIT image", "partclone": "a Partclone image", "acronis": "an Acronis image",
+    "ghost": "a Ghost image", "android-boot": "an Android boot image", "zstd-dictionary": "a zstd dictionary",
 }  # fmt: skip
 _CONVERT = "convert it with qemu-img convert -c -O qcow2 and declare qcow2"
+_PAGE = "the server sent {} instead: check what the URL returns"
+_RESTORE = "restore it to a disk with the tool that made it, and publish that disk as raw or zst"
+_NO_DISK = "give the URL of a disk image"
 _CURES = {
     "tar": "declare tar and name a tree to unpack it into, or publish a disk image",
     "vmdk": _CONVERT, "vdi": _CONVERT, "vhd": _CONVERT, "vhdx": _CONVERT, "qed": _CONVERT, "parallels": _CONVERT,
@@ -51,9 +76,11 @@ _CURES = {
     "armour": "give the URL of the image, not that of its signature or key",
     "git-lfs": "fetch the file from Git LFS and publish that",
     "torrent": "give it as a source whose name ends in .torrent",
-    "html": "the server sent a page instead: check what the URL returns",
-    "xml": "the server sent a document instead: check what the URL returns",
-    "json": "the server sent a document instead: check what the URL returns",
+    "html": _PAGE.format("a page"), "xml": _PAGE.format("a document"), "json": _PAGE.format("a document"),
+    "text": _PAGE.format("a text"), "bochs": _CONVERT,
+    **dict.fromkeys(("partclone", "partimage", "ntfsclone", "fsarchiver", "ghost", "acronis", "ewf", "aff"), _RESTORE),
+    **dict.fromkeys(("elf", "mach-o", "mz", "pdf", "png", "jpeg", "gif", "sqlite", "rpm", "msi", "ar"), _NO_DISK),
+    **dict.fromkeys(("uimage", "device-tree", "android-boot", "ubi", "zstd-dictionary"), _NO_DISK),
     "iso9660": "declare raw",
 }  # fmt: skip
 
@@ -66,8 +93,33 @@ def kind_of(first: Buffer) -> str | None:
     for offset, magic, kind in _MAGIC:
         if start.startswith(magic, offset):
             return kind
-    text = start[:LOOK].removeprefix(b"\xef\xbb\xbf").lstrip(b" \t\r\n").lower()
-    return next((kind for begin, kind in _TEXT if text.startswith(begin)), None)
+    if start.startswith(b"MZ") and start[510:512] != BOOT_RECORD:
+        return "mz"
+    if _TORRENT.match(start):
+        return "torrent"
+    return _kind_of_text(start[:LOOK])
+
+
+def _kind_of_text(start: bytes) -> str | None:
+    text = start.removeprefix(b"\xef\xbb\xbf").lstrip(b" \t\r\n").lower()
+    found = next((kind for begin, kind in _TEXT if text.startswith(begin)), None)
+    if found is None and start and (start.startswith(_WIDE_TEXT) or _is_text(start)):
+        return "json" if text.startswith((b"{", b"[")) else "text"
+    return found
+
+
+def _is_text(start: bytes) -> bool:
+    """UTF-8, of which the last letter may be cut, without control characters."""
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(start)
+    except UnicodeDecodeError:
+        return False
+    return not start.translate(None, _LETTERS)
+
+
+def title(kind: str) -> str:
+    """As a sentence names it, with its article."""
+    return _TITLES.get(kind, f"a file of {kind}")
 
 
 def refuse_mismatch(first: Buffer, declared: str, name: str, *, unpacked: bool = False) -> None:
@@ -82,11 +134,11 @@ def refuse_mismatch(first: Buffer, declared: str, name: str, *, unpacked: bool =
     found = kind_of(first)
     if found == declared or (declared not in _FIXED and found in (None, "iso9660")):
         return
-    if found is None and _may_become(bytes(first[:6]), declared):
+    if found in (None, "text") and _may_become(bytes(first[:6]), declared):
         return
-    title = _TITLES.get(found, f"a file of {found}") if found else f"not {_TITLES[declared]}"
-    denied = f" and not {_TITLES.get(declared, declared)}" if found else ", although it was declared as one"
-    message = f"{what} is {title}{denied}: {_cure(found, unpacked)}"
+    what_it_is = title(found) if found else f"not {title(declared)}"
+    denied = f" and not {title(declared)}" if found else ", although it was declared as one"
+    message = f"{what} is {what_it_is}{denied}: {_cure(found, unpacked)}"
     raise plugin.Failed("wrong_format", message, details={"declared": declared, "found": found})
 
 

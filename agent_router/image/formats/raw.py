@@ -11,17 +11,22 @@ class Raw:
         self._sink, self._content = sink, content
         self._name = ""
         self._offset = 0
+        self._source: Source | None = None
 
     def begin(self, source: Source) -> None:
-        self._name = source.name
-        if source.size is not None:
-            self._sink.expect(source.size)
+        self._name, self._source = source.name, source
+        self._expect()
 
     def feed(self, data: memoryview) -> None:
         if not self._offset:
             refuse_mismatch(data[:LOOK], self._content, self._name)
+            self._expect()  # of a small file the end was seen by now
         self._sink.write(self._offset, data)
         self._offset += len(data)
+
+    def _expect(self) -> None:
+        if self._source is not None and self._source.size is not None:
+            self._sink.expect(self._source.size)
 
     def finish(self) -> None:
         # A raw image has no end marker; size and digest show whether it is complete.

@@ -14,9 +14,9 @@ PIECE = 1 << 16
 def fetch(spec: Spec, limit_bytes: int) -> bytes:
     """The file at spec.url, over http(s) or from a path; raises Failed("too_large") beyond the limit.
 
-    Digest, size and mirrors of `spec` are those of the image and do not apply to this file.
+    Digest, size, compression and mirrors of `spec` are those of the image and do not apply to this file.
     """
-    plain = dataclasses.replace(spec, digest=None, digest_known=False, size_bytes=None, mirrors=())
+    plain = dataclasses.replace(spec, digest=None, digest_known=False, size_bytes=None, packed=None, mirrors=())
     source: Source = FileSource(plain) if split(spec.url)[0] == "file" else HttpSource(plain)
     found, buffer = bytearray(), memoryview(bytearray(PIECE))
     try:

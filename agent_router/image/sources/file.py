@@ -14,7 +14,7 @@ from agent_router.storage import blockdev
 class FileSource:
     """A Source. Never the disk that the image is written to, nor a file on it."""
 
-    in_order_only = False
+    cannot_wait = False
 
     def __init__(self, spec: Spec) -> None:
         self.name = spec.name

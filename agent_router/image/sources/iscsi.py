@@ -86,7 +86,7 @@ def _bad_url(url: str, why: str) -> plugin.InvalidRequest:
 class IscsiSource:
     """A Source. A LUN is often larger than the image: `size_bytes` of the command says how much to read."""
 
-    in_order_only = False
+    cannot_wait = False
 
     def __init__(self, spec: Spec) -> None:
         self.name = spec.name

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from agent_router import plugin
+from agent_router.image.protocols import InOrderOnly
 from agent_router.image.sources.own_address import own_address_towards
 from agent_router.image.sources.spec import Spec, shown
 
@@ -135,7 +136,7 @@ def _bad_url(url: str, why: str) -> plugin.InvalidRequest:
 class MulticastSource:
     """A Source. open() waits until the transmission begins: until then the disk is untouched."""
 
-    in_order_only = True
+    cannot_wait = True
 
     def __init__(self, spec: Spec) -> None:
         self.name = spec.name
@@ -174,7 +175,7 @@ class MulticastSource:
         return filled
 
     def read_at(self, offset: int, length: int) -> bytes:
-        raise plugin.Incompatible("no_range", f"{self.name}: multicast cannot be read out of order; use http")
+        raise InOrderOnly
 
     def close(self) -> None:
         process, self._process = self._process, None

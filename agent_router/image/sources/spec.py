@@ -30,6 +30,7 @@ class Spec:
     digest_known: bool = False
     digest: tuple[str, str] | None = None
     size_bytes: int | None = None  # as published
+    packed: str | None = None  # how the published file is declared to be compressed: gz, xz, zst, bz2
     proxies: Mapping[str, str] = field(default_factory=dict, repr=False)
     ca: str | None = field(default=None, repr=False)
     certificate: str | None = field(default=None, repr=False)

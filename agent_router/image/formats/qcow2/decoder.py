@@ -14,7 +14,7 @@ from agent_router.image.formats.magic import LOOK, refuse_mismatch
 from agent_router.image.formats.qcow2.clusters import Clusters
 from agent_router.image.formats.qcow2.header import LENGTH, parse
 from agent_router.image.formats.qcow2.tables import COMPRESSED, DATA, Run, Tables
-from agent_router.image.protocols import Sink, Source
+from agent_router.image.protocols import InOrderOnly, Sink, Source
 
 # Clusters of the file that several parts of the disk share are written to each of them.
 MOST_SHARED = 65536
@@ -72,17 +72,9 @@ class Qcow2:
             raise plugin.Failed("truncated", message)
 
     def _first_bytes(self, source: Source) -> bytes:
-        try:
-            if source.size is not None:
-                return source.read_at(0, min(LENGTH, source.size))
-        except plugin.Incompatible as error:
-            if error.code != "no_range":
-                raise
-        message = (
-            f"{self.name} cannot be read out of order, and a qcow2 image has to be: "
-            "use a server that supports ranges, or publish the image as raw.zst"
-        )
-        raise plugin.Incompatible("no_range", message)
+        if source.size is None:
+            raise InOrderOnly
+        return source.read_at(0, min(LENGTH, source.size))
 
     def _copy(self, run: Run, data: memoryview, end: int) -> None:
         """Write what is there of a run; the rest comes with the next bytes."""

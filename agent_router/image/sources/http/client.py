@@ -158,7 +158,6 @@ def check_headers(headers: Mapping[str, str]) -> None:
 
 
 GATHER_S = 0.1
-GZIP = {"gzip", "x-gzip"}
 
 
 class Body:
@@ -206,12 +205,3 @@ class Body:
                 raise
             self._error = error  # what came before counts; the next call raises
         return filled
-
-
-def refuse_encoding(response: http.client.HTTPResponse, url: str, name: str) -> None:
-    """Raise Failed("encoded") if these are not the bytes as published."""
-    encoding = response.headers.get("Content-Encoding", "identity").lower()
-    # Some servers label .gz files like this. The file is sent as published, and its digest is of that.
-    stored = encoding in GZIP and urllib.parse.urlsplit(url).path.endswith((".gz", ".tgz"))
-    if encoding != "identity" and not stored:
-        raise plugin.Failed("encoded", f"{name}: the server sends it as {encoding} although told not to")

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from agent_router import plugin
+from agent_router.image.protocols import InOrderOnly
 from agent_router.image.sources.http.source import HttpSource
 from agent_router.image.sources.spec import Spec
 
@@ -17,7 +18,7 @@ T = TypeVar("T")
 class Mirrors:
     """A Source over spec and spec.mirrors. The digest verifies in the end that they had the same bytes."""
 
-    in_order_only = False
+    cannot_wait = False
 
     def __init__(self, spec: Spec) -> None:
         # With each, whether it may read again what is there already.
@@ -36,7 +37,16 @@ class Mirrors:
         return self.offset - start
 
     def read_at(self, offset: int, length: int) -> bytes:
-        return self._try(lambda: self._source.read_at(offset, length))
+        while True:
+            try:
+                return self._try(lambda: self._source.read_at(offset, length))
+            except InOrderOnly:
+                old = self._source
+                if all(again for _, again in self._waiting):
+                    raise  # none of the others can
+                self._waiting.append((old.spec, True))
+                self._go_on(f"{old.name}: the server does not support ranges")
+                self._follow()
 
     def close(self) -> None:
         self._waiting.clear()
@@ -73,7 +83,10 @@ class Mirrors:
         if not self._waiting:
             raise error
         self._failed.append({"source": old.name, "code": error.code, "message": error.message})
-        new, again = self._waiting.pop(0)
-        plugin.log(f"{error.message}; {new.name} is next", "warning")
+        self._go_on(error.message)
+
+    def _go_on(self, trouble: str) -> None:
+        old, (new, again) = self._source, self._waiting.pop(0)
+        plugin.log(f"{trouble}; {new.name} is next", "warning")
         old.close()
         self._sources.append(HttpSource(new, old.offset, old.size, again))

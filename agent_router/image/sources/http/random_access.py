@@ -3,12 +3,17 @@
 import http.client
 
 from agent_router import plugin
+from agent_router.image.protocols import InOrderOnly
 from agent_router.image.sources.http import errors
-from agent_router.image.sources.http.client import Body, Exchange, HttpClient, Location, refuse_encoding
+from agent_router.image.sources.http.client import Body, Exchange, HttpClient, Location
 from agent_router.image.sources.http.connection import ErrorStatus
+from agent_router.image.sources.http.encoding import refuse_encoding
 from agent_router.image.sources.http.ranges import CannotResume, NoRange, Version, check_part
 from agent_router.image.sources.http.retry_budget import RetryBudget
 from agent_router.image.sources.spec import Spec
+
+# Answers to a range of servers that gave the whole a moment ago.
+NO_RANGES = {400, 405, 416, 501}
 
 
 class RandomAccess:
@@ -23,7 +28,7 @@ class RandomAccess:
         self._budget = RetryBudget(spec.patience_s)
 
     def read(self, offset: int, length: int) -> bytes:
-        """Fewer bytes only where the image ends; raises Incompatible("no_range") if the server gives no parts."""
+        """Fewer bytes only where the image ends; raises InOrderOnly if the server gives no parts."""
         if self._size is not None:
             length = max(min(length, self._size - offset), 0)
         found = bytearray(length)
@@ -51,10 +56,14 @@ class RandomAccess:
                 exchange = self._client.get(self._location, headers, self._budget.timeout_s)
                 return self._take(exchange, buffer, offset)
             except CannotResume as error:
-                raise self._impossible(error) from None
+                if isinstance(error, NoRange):
+                    raise InOrderOnly from None
+                raise plugin.Failed("connection_lost", f"{self._spec.name}: {error}; start again") from None
             except (OSError, http.client.HTTPException) as error:
-                if isinstance(error, ErrorStatus) and error.status == 416:
-                    return 0
+                if isinstance(error, ErrorStatus) and error.status in NO_RANGES:
+                    if error.status == 416 and self._size is None:
+                        return 0
+                    raise InOrderOnly from None
                 if errors.hopeless(error):
                     raise errors.failed(self._spec.name, error) from None
                 self._budget.wait(f"{self._spec.name}: {errors.reason(error)}")
@@ -65,7 +74,7 @@ class RandomAccess:
     def _take(self, exchange: Exchange, buffer: memoryview, offset: int) -> int:
         response, url = exchange.response, exchange.location.url
         span = check_part(response, url, self._first, offset, self._size)
-        refuse_encoding(response, url, self._spec.name)
+        refuse_encoding(response, url, self._spec)
         length = span.end - offset + 1
         if length > len(buffer):
             raise CannotResume(f"the server gave {length} bytes, asked was for {len(buffer)}")
@@ -77,12 +86,3 @@ class RandomAccess:
             self._budget.check(f"{self._spec.name}: too slow")
         self._client.keep(exchange)
         return done
-
-    def _impossible(self, error: CannotResume) -> plugin.Failed:
-        if isinstance(error, NoRange):
-            message = (
-                f"{self._spec.name}: the server does not support ranges (no Range), which this format needs; use "
-                "another server, or publish the image as raw.zst"
-            )
-            return plugin.Incompatible("no_range", message)
-        return plugin.Failed("connection_lost", f"{self._spec.name}: {error}; start again")

@@ -11,8 +11,9 @@ from typing import Any
 
 from agent_router import plugin
 from agent_router.image.sources.http import errors
-from agent_router.image.sources.http.client import Body, Exchange, HttpClient, refuse_encoding
+from agent_router.image.sources.http.client import Body, Exchange, HttpClient
 from agent_router.image.sources.http.connection import ErrorStatus
+from agent_router.image.sources.http.encoding import refuse_encoding
 from agent_router.image.sources.http.random_access import RandomAccess
 from agent_router.image.sources.http.ranges import (
     CannotResume,
@@ -37,7 +38,7 @@ WORTH = 100
 class HttpSource:
     """One image. A Source."""
 
-    in_order_only = False
+    cannot_wait = False
 
     def __init__(self, spec: Spec, offset: int = 0, size: int | None = None, again: bool = True) -> None:
         """With `offset`, continue where another server left off: only if a digest verifies in the end that they agree.
@@ -186,7 +187,7 @@ class HttpSource:
         if response.status == 206:
             self._hang_up()
             raise plugin.Failed("http_error", f"{self.name}: the server sent a part although the whole was requested")
-        refuse_encoding(response, exchange.location.url, self.name)
+        refuse_encoding(response, exchange.location.url, self.spec)
         self._version = version(response, exchange.location.url)
         self._location = exchange.location
         expected, found = self.spec.size_bytes if self.size is None else self.size, self._version.size
@@ -204,7 +205,7 @@ class HttpSource:
             self.whole_only = isinstance(error, NoRange)
             message = f"{self.name}: {error}, after {self.offset} bytes; {error.cure}"
             raise plugin.Failed("connection_lost", message) from None
-        refuse_encoding(exchange.response, exchange.location.url, self.name)
+        refuse_encoding(exchange.response, exchange.location.url, self.spec)
         self._location = exchange.location
         self.size = total if self.size is None else self.size
         self._body = Body(exchange.response, length)

@@ -27,7 +27,7 @@ class TorrentSource:
     machine; else the one that faces the torrent's servers, else all).
     """
 
-    in_order_only = False
+    cannot_wait = False
 
     def __init__(self, spec: Spec) -> None:
         self.name = spec.name

@@ -37,7 +37,7 @@ def write_to_disk(
     start = buffer[:MAGIC]
     download.read(start, 0, hurry=True)
     formats.refuse_other("raw", bytes(start), name)  # the disk is as it was until here
-    disk.begin()
+    disk.begin(meta.size)
     body = set(range(meta.pieces)) - apart
     empty = _zeros(meta, body, disk)
     have = existing_pieces.found_on(meta, disk.device, body - empty)

@@ -124,7 +124,7 @@ def test_a_client_that_goes_away_does_not_stop_its_command(agent: Agent, tmp_pat
 
 
 def test_a_client_whose_connection_breaks_is_forgotten_at_once(agent: Agent, gate: Gate):
-    worker, id = agent.pids["worker"], agent.post("stop.never", {"until": str(gate)}, wait=False)["id"]
+    worker, id = agent.pids["front"], agent.post("stop.never", {"until": str(gate)}, wait=False)["id"]
     before = open_sockets(worker)
     for path in (f"/v1/commands/{id}?wait=true", f"/v1/commands/{id}/log?follow=true"):
         with agent.connect() as sock:

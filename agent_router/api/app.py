@@ -79,7 +79,7 @@ class AgentApp(Flask):
         """From now on, what a path without variables matches is looked up."""
         for rule in self.url_map.iter_rules():
             if not rule.arguments:
-                for method in rule.methods or ():
+                for method in (rule.methods or set()) - {"OPTIONS"}:  # whose answer lists what others match
                     self._fixed[method, rule.rule] = FixedPath(self.url_map, rule, method)
 
     def ensure_sync(self, func: Any) -> Any:

@@ -282,7 +282,7 @@ CALL = ("wait", "plan", "id", "timeout_s")
 # The last column: the names of the query parameters. Any other is refused; agent_token goes everywhere.
 ROUTES: tuple[tuple[str, str, Callable[..., Response], tuple[str, ...]], ...] = (
     ("POST", "/commands/", run_command, CALL),
-    ("GET", "/commands/", list_commands, ()),
+    ("GET", "/commands/", list_commands, ("wait",)),  # without effect: clients send it with all that begins so
     ("GET", "/commands/<id>", get_command, ("wait",)),
     ("DELETE", "/commands/<id>", cancel_command, ("wait",)),
     ("GET", "/commands/<id>/log", command_log, ("follow",)),

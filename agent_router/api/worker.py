@@ -29,16 +29,7 @@ from agent_router.api.judging import Job, Judging, Outcome
 from agent_router.api.later import Computed, Followed, Parked
 from agent_router.api.request_buffer import RequestBuffer
 from agent_router.api.runner_connection import RunnerConnection
-from agent_router.api.wsgi import (
-    NO_REQUEST,
-    BadRequest,
-    Environ,
-    ParserSettings,
-    add_body,
-    environ,
-    head,
-    response,
-)
+from agent_router.api.wsgi import NO_REQUEST, BadRequest, Environ, ParserSettings, add_body, environ, head, response
 from agent_router.config import tls
 from agent_router.ipc import spool
 from agent_router.ipc.loop import Loop

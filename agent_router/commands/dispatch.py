@@ -18,7 +18,7 @@ from typing import Any
 from agent_router.catalogue.manifest import Manifest
 from agent_router.catalogue.manifest_rules import TEMPLATE
 from agent_router.catalogue.registry import Registry
-from agent_router.commands import batch, end_of_service, execspec, scrub
+from agent_router.commands import batch, end_of_service, execspec, full_state, scrub
 from agent_router.commands.calls import Answer, Batch, Call, Translate, Translated
 from agent_router.commands.verdict import Ended, Verdict, command_object, judge, shown_as
 from agent_router.config.environment import search_path
@@ -79,8 +79,7 @@ class Dispatcher:
         path, manifest = self._usable(name, action)
         if hasty and isinstance(meant, Batch):
             raise TakesLong
-        hidden = _validated(name, manifest, params, hasty)
-        request = _with_defaults(manifest.data["request"], params)
+        request, hidden = _completed(name, manifest, params, hasty)
         if isinstance(meant, Batch):
             text, found = batch.prepared(self.prepare, meant)
             hidden += found
@@ -191,6 +190,7 @@ class Dispatcher:
         except Exception as error:  # a defect of ours must not leave the command without an end
             text = f"the agent failed to judge it: {type(error).__name__}: {error}"
             verdict = Verdict(error={"type": "AgentDefect", "code": 500, "message": text, "details": text})
+        full_state.explain(verdict, self.settings.state)
         if ended.shown is not None:
             verdict = shown_as(ended.shown, verdict)
         if hidden:
@@ -301,6 +301,15 @@ def _id(given: str) -> str:
     if given and not ID.fullmatch(given):
         raise RequestError(400, "id_invalid", "id must be 1 to 64 letters, digits, - and _")
     return given or str(uuid.UUID(bytes=os.urandom(16), version=4))
+
+
+def _completed(name: str, manifest: Manifest, params: Any, hasty: int) -> tuple[dict[str, Any], list[str]]:
+    """(the request with its defaults, its secrets); raises as _validated() does."""
+    hidden = _validated(name, manifest, params, hasty)
+    request = _with_defaults(manifest.data["request"], params)
+    if request is not params:  # each default is right by itself, but may not go with what was sent
+        _validated(f"{name} with its defaults", manifest, request, hasty)
+    return request, hidden
 
 
 def _validated(name: str, manifest: Manifest, params: Any, hasty: int) -> list[str]:

@@ -88,7 +88,7 @@ def _judge_answer(
     try:
         answer = read()
     except (BadJSON, ValueError) as error:
-        text = f"its output is not one JSON value: {error}{_what_stands_there(ended.out, str(error))}"
+        text = f"its output is not one JSON value: {error}{_what_stands_there(ended, str(error))}"
         return _failure("InvalidJSON", 500, text, _excerpt(ended))
     if isinstance(answer, dict) and isinstance(answer.get("error"), dict) and "message" in answer["error"]:
         return _error_object(ended, answer, "PluginFailed", 500, "")
@@ -211,13 +211,13 @@ def _problem_list(problems: list[Problem]) -> str:
     return "\n".join(map(str, problems))
 
 
-def _what_stands_there(out: bytes, error: str) -> str:
+def _what_stands_there(ended: Ended, error: str) -> str:
     """The text at the place that the error names: a banner before the JSON, a second value after it."""
     place = PLACE.search(error)
-    lines = out.decode(errors="replace").split("\n")
+    lines = ended.out.decode(errors="replace").split("\n")
     if place is None or int(place[1]) > len(lines):
         return ""
-    found = lines[int(place[1]) - 1][int(place[2]) - 1 :].strip()[:SHOWN]
+    found = ended.hide(lines[int(place[1]) - 1][int(place[2]) - 1 :]).strip()[:SHOWN]
     return found and f", where {found!r} stands; what is no response belongs on standard error"
 
 

@@ -22,7 +22,6 @@ QUICK = 4 << 20  # schemas times bytes: a tenth of a second at the worst, as a r
 Schema = dict[str, Any]
 
 _DECIMAL = re.compile(r"Decimal\('([^']*)'\)")
-_INDEX = re.compile("0|[1-9][0-9]{0,8}")
 _SCHEMA_MAPS = ("properties", "patternProperties", "$defs", "dependentSchemas")
 
 

@@ -54,8 +54,7 @@ def test_paths_work_without_v1(agent: Agent):
 @pytest.mark.parametrize("method", ["GET", "POST"])
 @pytest.mark.parametrize("base", ["/v1/commands", "/commands"])
 def test_the_last_slash_may_be_missing(agent: Agent, method, base):
-    query = "?wait=true&agent_token=x%20y" if method == "POST" else "?agent_token=x%20y"
-    reply = agent.request(method, base + query, GOOD if method == "POST" else None)
+    reply = agent.request(method, f"{base}?wait=true&agent_token=x%20y", GOOD if method == "POST" else None)
     assert reply.status == 200
     assert reply.json.keys() & {"commands", "command_result"}
 

@@ -163,6 +163,15 @@ def test_secrets_go_before_the_body_and_nowhere_else(make, shared):
     assert "hidden" not in json.dumps(call.head)
 
 
+def test_a_plugin_never_gets_defaults_that_its_schema_refuses_together(make):
+    parts = {"a": {"default": 1}, "b": {}}
+    dispatcher = make(request={"type": "object", "properties": parts, "not": {"required": ["a", "b"]}})
+    assert dispatcher.prepare("test.method", {}).head["params"] == {"PARAM_a": "1"}
+    error = refused(dispatcher, {"b": 1})
+    assert (error.status, error.code) == (400, "request_invalid")
+    assert error.message.startswith("test.method with its defaults: $: ")
+
+
 def test_locks(make, monkeypatch):
     monkeypatch.setattr(devices, "whole_disk", lambda real: real.rstrip("0123456789"))
     monkeypatch.setattr(os.path, "realpath", lambda path, **_: {"/dev/by-id/x1": "/dev/sda1"}.get(path, path))

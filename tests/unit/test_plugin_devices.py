@@ -15,8 +15,8 @@ NODES = {
     "/dev/sda2": (8, 2),
     "/dev/sdb": (8, 16),
     "/dev/cciss!c0d0p1": (104, 1),
-    "/dev/mtdblock0": (31, 0),
     "/tmp/node": (8, 2),
+    "/dev/mtdblock0": (31, 0),
 }
 LINKS = {
     "/dev/disk/by-id/one": "/dev/sda",

@@ -39,6 +39,27 @@ def test_a_secret_is_found_wherever_its_schema_stands(schema, document):
     assert secrets(schema, document) == ["hidden"]
 
 
+@pytest.mark.parametrize("depth", [1, 31, 40, 62])
+def test_marks_are_found_at_any_depth_that_a_request_may_have(depth):
+    device = {"type": "string", "format": "block-device"}
+    node = {"properties": {"key": SECRET, "disk": device, "next": {"$ref": "#/$defs/node"},
+                           "list": {"items": {"$ref": "#/$defs/node"}}}}  # fmt: skip
+    schema = {"$ref": "#/$defs/node", "$defs": {"node": {"allOf": [node]}}}
+    for wrap in (lambda inner: {"next": inner}, lambda inner: {"list": [inner]}):
+        document = {"key": "hidden", "disk": "/dev/a"}
+        for _ in range(depth if wrap(0) == {"next": 0} else depth // 2):
+            document = wrap(document)
+        assert secrets(schema, document) == ["hidden"]
+        assert marked(schema, document, "format", "block-device") == ["/dev/a"]
+
+
+@pytest.mark.parametrize("name", ["y", "x\n", "X", "xx", ""])
+def test_a_name_that_no_pattern_matches_is_an_additional_one(name):
+    """Also where Python's own expressions would match it: $ is the very end."""
+    schema = {"patternProperties": {"^x$": PLAIN}, "additionalProperties": SECRET}
+    assert secrets(schema, {name: "hidden", "x": "shown"}) == ["hidden"]
+
+
 def test_everything_below_a_secret_is_secret():
     schema = {"properties": {"login": {"writeOnly": True}}}
     document = {

@@ -16,6 +16,7 @@ from agent_router.commands import objects
 from agent_router.commands.calls import Call
 from agent_router.ipc.messages import CancelAnswer, CommandAnswer, Question
 from agent_router.ipc.spool import Spooled
+from agent_router.ipc.state import NOTICES
 from agent_router.schema.jsontext import dumps, parse
 from agent_router.schema.problems import RequestError
 
@@ -152,7 +153,8 @@ def command_events(id: str) -> Response:
 
 def list_methods() -> Response:
     dispatcher = context().dispatcher
-    return Computed(lambda: _json(listing.listing(dispatcher.registry, dispatcher.settings.notices)))
+    settings = dispatcher.settings
+    return Computed(lambda: _json(listing.listing(dispatcher.registry, settings.notices, settings.state + NOTICES)))
 
 
 def get_method(name: str) -> Response:

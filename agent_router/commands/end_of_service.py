@@ -33,4 +33,4 @@ def closed(state: str) -> Closed | None:
             what, _, method = file.read(MAX_LENGTH).strip().partition(" ")
     except OSError:
         return None
-    return Closed(what, method) if what else None
+    return Closed(what, method)

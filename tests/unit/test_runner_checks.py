@@ -23,7 +23,7 @@ def test_messages_of_the_agent_pass(message):
     {**RUN, "timeout_s": float("nan")}, {**RUN, "at": float("inf")}, {**RUN, "stdin": 5},
 ])  # fmt: skip
 def test_anything_else_is_refused_with_a_reason(message):
-    with pytest.raises(ValueError, match="^(it is|its|a name)"):
+    with pytest.raises(ValueError, match=r"^(it is|its|a name)"):
         checks.message(message)
 
 

@@ -39,7 +39,7 @@ def events(dispatcher: Dispatcher, ask: Ask, id: str, last_seen: str) -> Followe
     after = int(last_seen) if re.fullmatch("[0-9]{1,18}", last_seen) else 0
 
     def show(lines: list[bytes]) -> bytes:
-        found = (event for event in map(json.loads, lines) if event["seq"] > after)
+        found = (event for event in map(_event, lines) if event and event["seq"] > after)
         return "".join(_server_sent(event, hide) for event in found).encode()
 
     def last(record: bytes) -> bytes:
@@ -47,6 +47,15 @@ def events(dispatcher: Dispatcher, ask: Ask, id: str, last_seen: str) -> Followe
 
     reader = LineReader(base + "/stream")
     return Followed(ask, id, reader, "text/event-stream", show, last, keep_alive=b": still here\n\n")
+
+
+def _event(line: bytes) -> dict[str, Any] | None:
+    """A record of the stream; None for what a full disk or a plugin left in its place."""
+    try:
+        event = json.loads(line)
+        return event if isinstance(event["seq"], int) and {"time", "event", "data"} <= set(event) else None
+    except (ValueError, TypeError, LookupError, RecursionError):
+        return None
 
 
 def _server_sent(event: dict[str, Any], hide: Callable[[Any], Any]) -> str:

@@ -19,6 +19,7 @@ from agent_router.commands.dispatch import Dispatcher
 from agent_router.commands.judge_process import JudgeError, TookLong, Work
 from agent_router.ipc.messages import CancelAnswer, CommandAnswer, Question
 from agent_router.ipc.spool import Spooled
+from agent_router.ipc.state import NOTICES
 from agent_router.schema.jsontext import dumps, parse
 from agent_router.schema.problems import RequestError
 from agent_router.schema.validation import TakesLong
@@ -233,7 +234,8 @@ def openapi_document() -> Response:
 
 
 def _methods(dispatcher: Dispatcher) -> bytes:
-    return dumps(listing.listing(dispatcher.registry, dispatcher.settings.notices))
+    settings = dispatcher.settings
+    return dumps(listing.listing(dispatcher.registry, settings.notices, settings.state + NOTICES))
 
 
 def _method(dispatcher: Dispatcher, name: str) -> bytes:

@@ -7,11 +7,11 @@ from agent_router.catalogue.method import Method
 from agent_router.catalogue.registry import Registry
 
 
-def listing(registry: Registry, notices_dir: str) -> dict[str, Any]:
+def listing(registry: Registry, *notices_dirs: str) -> dict[str, Any]:
     """Every method, and what went wrong before the agent started."""
     return {
         "methods": [entry(method) for method in registry.all()],
-        "notices": notices.read(notices_dir),
+        "notices": [notice for directory in notices_dirs for notice in notices.read(directory)],
     }
 
 

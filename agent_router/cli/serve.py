@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 from agent_router.commands import end_of_service
 from agent_router.commands.end_of_service import Closed
 from agent_router.config.settings import Settings, SettingsError, load, token_warning
+from agent_router.linux import libc
 
 BACKLOG = 2048
 AtRest = Callable[[Closed], None]
@@ -95,6 +96,7 @@ def supervise(
     """
     from agent_router.runner.supervisor import InUse, Supervisor
 
+    libc.forget_variable("AGENT_ROUTER_TOKEN")  # no process of the agent and no plugin has it
     settings.state = os.path.abspath(settings.state)
     rest_if_closed(settings.state, at_rest)
     started_at, supervisor_pid = time.time(), os.getpid()
@@ -163,8 +165,6 @@ def _runner(settings: Settings, listener: socket.socket, supervisor_pid: int) ->
 
 
 def _heartbeat(main: Callable[[Settings], None], settings: Settings, listener: socket.socket) -> None:
-    from agent_router.linux import libc
-
     libc.prctl(libc.PR_SET_PDEATHSIG, signal.SIGTERM)  # the next supervisor starts its own
     listener.close()
     main(settings)

@@ -25,7 +25,7 @@ from agent_router.config.environment import search_path
 from agent_router.config.settings import Settings
 from agent_router.ipc.messages import End, Record, Run
 from agent_router.ipc.spool import LARGE, Spooled, store
-from agent_router.ipc.state import command_dir, tail
+from agent_router.ipc.state import command_dir, open_file, tail
 from agent_router.plugin import devices
 from agent_router.plugin.masking import mask_end, masker
 from agent_router.schema import annotations, longstrings
@@ -262,11 +262,11 @@ class Dispatcher:
         import json
 
         try:
-            with open(command_dir(self.settings.state, id) + "/secrets") as file:
-                found: list[str] = json.load(file)
-                return found
-        except (OSError, ValueError):
+            with open(open_file(command_dir(self.settings.state, id) + "/secrets")) as file:
+                found = json.load(file)
+        except (OSError, ValueError, RecursionError):
             return []
+        return [text for text in found if isinstance(text, str)] if isinstance(found, list) else []
 
 
 def _ended(head: End, out: bytes) -> Ended:

@@ -6,9 +6,11 @@ agent does not serve again. Shell scripts of the ramdisk read the file too: "WHA
 
 from dataclasses import dataclass
 
+from agent_router.ipc.state import open_file
 from agent_router.linux import files
 
 PLACE = "closed"
+MAX_LENGTH = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +29,8 @@ def close(state: str, found: Closed) -> None:
 def closed(state: str) -> Closed | None:
     """None: nothing has ended the serving in this boot."""
     try:
-        with open(f"{state}/{PLACE}") as file:
-            what, _, method = file.read().strip().partition(" ")
+        with open(open_file(f"{state}/{PLACE}"), errors="replace") as file:
+            what, _, method = file.read(MAX_LENGTH).strip().partition(" ")
     except OSError:
         return None
     return Closed(what, method)

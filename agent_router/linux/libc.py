@@ -102,8 +102,7 @@ def _watches(data: bytes) -> Iterator[int]:
 
 
 def _argv_area() -> tuple[int, int]:
-    with open("/proc/self/stat", "rb") as file:
-        fields = file.read().rsplit(b")", 1)[1].split()
+    fields = _stat_fields()
     return int(fields[45]), int(fields[46])  # arg_start, arg_end of proc(5), counted after comm
 
 
@@ -114,6 +113,25 @@ def set_title(title: str) -> None:
     if end > start:
         ctypes.memmove(start, text.ljust(end - start, b"\0"), end - start)
     _libc.prctl(PR_SET_NAME, ctypes.c_char_p(title.encode()[:15]), 0, 0, 0)
+
+
+def forget_variable(name: str) -> None:
+    """Take a variable out of this process and out of what /proc/PID/environ shows of it and of its forks."""
+    value = os.environ.pop(name, None)
+    fields = _stat_fields()
+    if value is None or len(fields) < 49:
+        return
+    start, end = int(fields[47]), int(fields[48])  # env_start, env_end
+    at = b"\0" + ctypes.string_at(start, end - start)
+    text = os.fsencode(f"{name}={value}")
+    place = at.find(b"\0" + text + b"\0")
+    if place >= 0:
+        ctypes.memset(start + place, 0, len(text))
+
+
+def _stat_fields() -> list[bytes]:
+    with open("/proc/self/stat", "rb") as file:
+        return file.read().rsplit(b")", 1)[1].split()
 
 
 _area: tuple[int, int] | None = None

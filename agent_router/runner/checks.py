@@ -25,7 +25,7 @@ MAY_HAVE: Kinds = {"stdin": str, "secrets": int, "at": NUMBER, "refused": str, "
 
 def message(found: Any) -> Any:
     """The message itself; ValueError with the reason if it is none."""
-    if not isinstance(found, dict) or found.get("op") not in NEEDS:
+    if not isinstance(found, dict) or not isinstance(found.get("op"), str) or found["op"] not in NEEDS:
         raise ValueError("it is none of the messages of ipc/messages.py")
     needs = NEEDS[found["op"]]
     kinds: Kinds = {**needs, **{key: kind for key, kind in MAY_HAVE.items() if key in found}}

@@ -8,6 +8,7 @@ import atexit
 import builtins
 import contextlib
 import gc
+import io
 import locale
 import os
 import signal
@@ -99,7 +100,11 @@ def run(argv: list[str], code: types.CodeType) -> int:
 
 def _call(code: types.CodeType, module: types.ModuleType) -> int:
     try:
-        exec(code, module.__dict__)
+        try:
+            exec(code, module.__dict__)
+        finally:
+            for stream in (sys.stderr, sys.stdout):
+                _try(stream.flush)
     except SystemExit as error:
         return _status_of(error.code)
     except BaseException as error:
@@ -145,8 +150,18 @@ def _end(streams: Streams) -> bool:
     _try(atexit._run_exitfuncs)
     written = _flushed(sys.stdout), _flushed(sys.stderr)
     sys.stdin, sys.stdout, sys.stderr = streams
+    _write_out()
     _forget_modules()
-    return all((*written, _flushed(streams[1]), _flushed(streams[2])))
+    for stream in streams[1:]:
+        _try(stream.flush)
+    return all(written)
+
+
+def _write_out() -> None:
+    """Flush the plugin's files, also those that a module of the runner holds, which is not taken apart."""
+    for thing in gc.get_objects():  # without what is frozen: the runner's
+        if type(thing) in (io.TextIOWrapper, io.BufferedWriter, io.BufferedRandom) and not thing.closed:
+            _try(thing.flush)
 
 
 def _forget_modules() -> None:

@@ -73,7 +73,7 @@ WRONG = {
     "damaged": ("tar.gz", lambda data: data[:MIB] + b"?" * 999 + data[MIB + 999 :], {}, "bad_image", "is damaged"),
     "limit": ("tar.gz", lambda data: data, {"max_size_bytes": MIB}, "too_large", "more than the 1048576 bytes"),
     "empty": ("tar", lambda data: bytes(10240), {}, "bad_image", "without a member"),
-    "no archive": ("tar", lambda data: b"no archive" * 99999, {}, "bad_image", "is not a complete tar archive"),
+    "no archive": ("tar", lambda data: b"\0no archive" * 99999, {}, "bad_image", "is not a complete tar archive"),
     "more behind": ("tar", lambda data: data + b"more", {}, "bad_image", "other data after the end"),
 }  # fmt: skip
 

@@ -11,7 +11,14 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from agent_router import plugin
-from agent_router.image.sources.http.connection import Connector, ErrorStatus, host_header, origin, prepared
+from agent_router.image.sources.http.connection import (
+    Connector,
+    ErrorStatus,
+    host_header,
+    origin,
+    prepared,
+    retry_after_s,
+)
 from agent_router.image.sources.spec import Spec, shown
 
 MOST_REDIRECTS = 10
@@ -140,9 +147,8 @@ class HttpClient:
 
 
 def refusal(response: http.client.HTTPResponse) -> ErrorStatus:
-    after = response.headers.get("Retry-After", "")
     content_range = response.headers.get("Content-Range", "")
-    return ErrorStatus(response.status, response.reason, float(after) if after.isdecimal() else 0.0, content_range)
+    return ErrorStatus(response.status, response.reason, retry_after_s(response.headers), content_range)
 
 
 def check_headers(headers: Mapping[str, str]) -> None:

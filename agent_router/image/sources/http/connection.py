@@ -4,15 +4,18 @@ Certificates are verified, TLS is 1.2 at least, and keys are never written to a 
 """
 
 import base64
+import email.utils
 import http.client
 import ipaddress
 import os
 import re
 import socket
 import ssl
+import time
 import urllib.parse
 import urllib.request
 from collections.abc import Mapping
+from email.message import Message
 from functools import cached_property
 from urllib.parse import SplitResult
 
@@ -100,7 +103,23 @@ def tunnel(sock: socket.socket, target: str, proxy: SplitResult) -> None:
     answer = http.client.HTTPResponse(sock, method="CONNECT")
     answer.begin()
     if answer.status != 200:
-        raise ProxyErrorStatus(answer.status, answer.reason)
+        raise ProxyErrorStatus(answer.status, answer.reason, retry_after_s(answer.headers))
+
+
+def retry_after_s(headers: Message) -> float:
+    """Retry-After in seconds or as a date (RFC 9110, 10.2.3), by the server's clock if it tells the time."""
+    after = headers.get("Retry-After", "").strip()
+    if after.isdecimal():
+        return float(after)
+    try:
+        then = email.utils.parsedate_to_datetime(after).timestamp()
+    except (TypeError, ValueError, OverflowError):
+        return 0.0
+    try:
+        now = email.utils.parsedate_to_datetime(headers.get("Date", "")).timestamp()
+    except (TypeError, ValueError, OverflowError):
+        now = time.time()
+    return max(then - now, 0.0)
 
 
 def proxy_for(scheme: str, host: str, port: int, given: Mapping[str, str]) -> SplitResult | None:

@@ -37,6 +37,8 @@ def reason(error: Exception) -> str:
     """In half a sentence, with the cure if there is one."""
     if isinstance(error, ErrorStatus):
         text = f"the proxy answered {error}" if isinstance(error, ProxyErrorStatus) else str(error)
+        if error.withheld and error.status in (401, 403, 404):  # some answer 404 to who must not know
+            return f"{text}; {error.withheld}"
         return f"{text}; {CURES[error.status]}" if error.status in CURES else text
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"the certificate was not accepted: {error.verify_message}{_tls_cure(error.verify_code)}"

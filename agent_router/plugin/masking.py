@@ -1,8 +1,11 @@
 """Mask secrets in text: in everything that the router shows, and in what log.collect packs."""
 
 import json
+import re
 
 MASK = "***"
+_USER = re.compile(r"(\b[A-Za-z][A-Za-z0-9+.-]*://)[^\s/?#'\"@]*@")
+_QUERY = re.compile(r"(\b[A-Za-z][A-Za-z0-9+.-]*://[^\s?'\"]*\?)[^\s'\"]+")
 
 
 def mask(text: str, hidden: list[str]) -> str:
@@ -18,3 +21,8 @@ def mask(text: str, hidden: list[str]) -> str:
 
 def _forms(secret: str) -> set[str]:
     return {secret, repr(secret)[1:-1], json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1]}
+
+
+def mask_urls(text: str) -> str:
+    """Without user and password in a URL, and without its query, where signatures and tokens are."""
+    return _QUERY.sub(rf"\1{MASK}", _USER.sub(rf"\1{MASK}@", text))

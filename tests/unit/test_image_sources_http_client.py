@@ -203,7 +203,8 @@ def test_no_proxy(host, port, exceptions, expected):
 
 
 @pytest.mark.parametrize(("url", "target", "same"), [
-    ("http://a/x", "https://a/x", True), ("http://a:80/x", "HTTPS://A:443/y", True), ("http://a/x", "http://a:80/y", True),
+    ("http://a/x", "https://a/x", True), ("http://a:80/x", "HTTPS://A:443/y", True),
+    ("http://a/x", "http://a:80/y", True),
     ("https://a/x", "http://a/x", False), ("http://a/x", "https://b/x", False), ("http://a:8080/", "https://a/", False),
     ("http://a/x", "https://a:8443/x", False), ("http://a/x", "http://a.b/x", False),
 ])  # fmt: skip

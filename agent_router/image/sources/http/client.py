@@ -134,7 +134,7 @@ class HttpClient:
         scheme = urllib.parse.urlsplit(target).scheme
         if scheme not in ("http", "https"):
             raise plugin.Failed("http_error", f"{name}, and only http and https are followed")
-        if scheme == "http" and location.url.startswith("https:") and not self._spec.digest_known:
+        if scheme == "http" and origin(location.url)[0] == "https" and not self._spec.digest_known:
             message = (
                 f"{name}: from https to http, where anyone on the path could change it; a digest is required for that"
             )

@@ -72,7 +72,7 @@ def digest_of(info: dict[str, Any]) -> tuple[str, str]:
     if not value:
         message = "image_info has neither checksum nor os_hash_value, so the image could not be verified"
         raise plugin.InvalidRequest("no_checksum", message)
-    if value.startswith(("http://", "https://")):
+    if value.lower().startswith(("http://", "https://")):
         where = Spec(value, headers(info), PATIENCE_S, proxies=proxies(info))
         return checksum_file.look_up(where, str(info["urls"][0]))
     return digest.one(value, algorithm)

@@ -94,11 +94,13 @@ def _validator() -> Any:
     )
 
 
-def _pattern(validator: Any, pattern: str, instance: Any, _: Any) -> Iterator[Any]:
+def _pattern(validator: Any, pattern: str, instance: Any, schema: Any) -> Iterator[Any]:
     from jsonschema import ValidationError
 
     if validator.is_type(instance, "string") and not matcher(pattern)(instance):
-        yield ValidationError(f"{instance!r} does not match {pattern!r}")
+        # For people in words, if the schema has them; whoever writes a manifest knows regular expressions.
+        words = schema.get("description")
+        yield ValidationError(f"{instance!r} does not " + (f"fit: {words}" if words else f"match {pattern!r}"))
 
 
 def _multiple_of(validator: Any, factor: Any, instance: Any, _: Any) -> Iterator[Any]:

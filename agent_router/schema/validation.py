@@ -7,9 +7,12 @@ question ("is it valid?") in a microsecond; only its yes is believed, so both gi
 import contextlib
 import re
 from collections.abc import Callable, Iterator
+from difflib import get_close_matches
 from functools import cached_property
+from itertools import chain
 from typing import Any
 
+from agent_router.plugin.masking import mask_urls
 from agent_router.schema import cost
 from agent_router.schema.dialect import authority, fast_library, linear, python_regex
 from agent_router.schema.pointer import resolve
@@ -64,12 +67,40 @@ class Validator:
         if self._slow is None:
             self._slow = authority(self.schema)  # only the first wrong document pays for it
         found = []
-        for error in self._slow.iter_errors(document):
-            found.append(Problem(hide(error.json_path), shorten(hide(error.message))))
+        for error in chain.from_iterable(map(plain, self._slow.iter_errors(document))):
+            found.append(Problem(hide(error.json_path), shorten(mask_urls(hide(sentence(error))))))
             if len(found) == MAX_PROBLEMS:
                 found.append(Problem("$", f"more than {MAX_PROBLEMS} problems; the rest is not listed"))
                 break
         return found
+
+
+def plain(error: Any) -> Iterator[Any]:
+    """Instead of "not valid under any of the given schemas", what is wrong with the alternative that was meant."""
+    alternatives: dict[int, list[Any]] = {}
+    for one in error.context or []:
+        alternatives.setdefault(one.relative_schema_path[0], []).append(one)
+    # Not those for another type of value.
+    meant = [ones for ones in alternatives.values() if not any(_of_type(one) for one in ones)]
+    if error.validator not in ("anyOf", "oneOf") or len(meant) != 1:
+        yield error
+        return
+    for one in meant[0]:
+        yield from plain(one)
+
+
+def _of_type(error: Any) -> bool:
+    return error.validator == "type" and not error.relative_path
+
+
+def sentence(error: Any) -> str:
+    """The message; for a property that is unknown also what it may be meant for."""
+    if error.validator != "additionalProperties" or not isinstance(error.instance, dict):
+        return str(error.message)
+    known = list(error.schema.get("properties", {}))
+    similar = [get_close_matches(name, known, 1) for name in error.instance if name not in known]
+    meant = [name for names in similar for name in names]
+    return f"{error.message}; did you mean {' and '.join(meant)}?" if meant else str(error.message)
 
 
 def shorten(text: str) -> str:

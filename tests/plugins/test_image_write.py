@@ -1,13 +1,22 @@
 import gzip
 import hashlib
+import json
 import os
+import re
 import subprocess
 
 import pytest
 
+from agent_router.schema.validation import Validator
 from tests.support.disk_content import MIB, SHA, assert_boots_nothing, content, digest, noise
-from tests.support.plugin import BadRequest, PluginFailed, problems
+from tests.support.plugin import REPO, BadRequest, PluginFailed, problems
 from tests.support.waiting import HANG_S
+
+
+def registry_schema(name):
+    """The request's schema with the $defs of the manifest."""
+    manifest = json.loads((REPO / f"schemas/{name}.json").read_text())
+    return {**manifest["request"], "$defs": manifest["$defs"]}
 
 
 @pytest.mark.parametrize("request_", [
@@ -30,7 +39,27 @@ def test_schema_refuses(request_):
     assert problems("image.write", "request", request_)
 
 
+@pytest.mark.parametrize(("request_", "said", "secret"), [
+    ({"sources": "http://me:s3cret@h/a.raw"}, "user name and password go into the header Authorization", "s3cret"),
+    ({"sources": [{"url": "https://me:s3cret@h/a.raw"}]}, "into the header Authorization", "s3cret"),
+    ({"sources": "s3://bucket/a.raw?X-Amz-Signature=s3cret"}, r"'s3://bucket/a\.raw\?\*\*\*' does not fit", "s3cret"),
+    ({"sources": "images.example/a.raw"}, "does not fit: http://HOST/PATH", "s3cret"),
+    ({"sources": "https:///a.raw"}, "http://HOST/PATH", "s3cret"),
+    ({"sources": [{"url": "http://h/a", "patience": 5}]}, "did you mean patience_s?", "s3cret"),
+    ({"sources": "http://h/a", "bmap": "http://me:s3cret@h/a.bmap"}, "header Authorization", "s3cret"),
+    ({"sources": "http://h/a", "headers": {"a b": "x"}}, "Name of a header", "s3cret"),
+])  # fmt: skip
+def test_what_is_refused_by_its_form_is_said_in_words_and_without_secrets(request_, said, secret):
+    schema = registry_schema("image.write")
+    found = "; ".join(str(problem) for problem in Validator(schema).problems({"device": "/dev/x", **request_}))
+    assert re.search(said, found), found
+    assert secret not in found
+    assert "given schemas" not in found
+    assert "\\S" not in found
+
+
 @pytest.mark.parametrize("sources", [
+    "HTTPS://a.example/x", "/run/media/USB DISK/my image #1 50%.raw", "UDPCAST://239.0.0.1:9000", "FILE:///x",
     "http://a", "https://a.example:8443/x/y.raw?sig=a%20b", "http://[fd00::2]:80/x", "/srv/disk.raw", "file:///x",
     "magnet:?xt=urn:btih:00", "udpcast://239.0.0.1:9000", "iscsi://192.0.2.1/iqn.2026-01.x:y/1",
     ["https://a/b.meta4", {"url": "https://a/b.torrent", "headers": {"Authorization": "x"}, "ca": "/etc/ca.pem"}],
@@ -39,6 +68,17 @@ def test_schema_accepts(sources):
     for digest_ in (SHA, f"sha256:{SHA}", "https://a/SHA256SUMS", [SHA, "sha512:" + "0" * 128]):
         request = {"device": "/dev/sda", "sources": sources, "digest": digest_, "size_bytes": 1, "zero": "none"}
         assert not problems("image.write", "request", request)
+
+
+@pytest.mark.root
+def test_a_path_is_a_path_whatever_is_in_it(call, image, disk, tmp_path):
+    place = tmp_path / "USB DISK"
+    place.mkdir()
+    file, sums = place / "my image #1 50%.raw", place / "SHA256SUMS"
+    file.write_bytes(image)
+    sums.write_text(f"{digest(image)}  {file.name}\n")
+    call("image.write", device=disk, sources=str(file), digest=str(sums))
+    assert content(disk)[: len(image)] == image
 
 
 def test_headers_stay_out_of_the_environment(call):

@@ -35,7 +35,7 @@ def test_an_exported_disk_is_a_source(call, export, loop_disk, how):  # noqa: F8
 
 def test_an_image_smaller_than_its_lun(call, export, loop_disk):  # noqa: F811
     source, target = loop_disk(8), loop_disk(16)
-    image = content(source)[: 3 * MIB + 700]
+    image = content(source)[: 3 * MIB + 1024]
     _, url = export(source)
     call("image.write", device=target, sources=url, digest=digest(image), size_bytes=len(image))
     assert content(target)[: len(image)] == image

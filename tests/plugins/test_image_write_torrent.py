@@ -85,7 +85,7 @@ def test_a_torrent_file_on_this_machine(call, swarm, image, loop_disk, tmp_path)
 
 
 @pytest.mark.parametrize(
-    ("size", "piece"), [(8 * MIB, 1 << 18), (8 * MIB, 4 * MIB), (8 * MIB - 1, 1 << 20), (70000, 1 << 14)]
+    ("size", "piece"), [(8 * MIB, 1 << 18), (8 * MIB, 4 * MIB), (8 * MIB - 512, 1 << 20), (70144, 1 << 14)]
 )
 def test_sizes(call, swarm, loop_disk, size, piece):
     disk, body = loop_disk(8), os.urandom(size)

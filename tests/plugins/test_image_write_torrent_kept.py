@@ -83,7 +83,7 @@ def test_a_raw_image_with_a_block_map(call, swarm, image, loop_disk, tmp_path):
     assert content(disk)[: len(image)] == image[: 2 * MIB] + bytes(len(image) - 2 * MIB)
 
 
-@pytest.mark.parametrize("size", [1000, 300 << 10])
+@pytest.mark.parametrize("size", [1024, 300 << 10])
 def test_an_image_of_few_pieces(call, swarm, loop_disk, size):
     disk, one = loop_disk(8), swarm(gzip.compress(noise(size)))
     one.seeder()

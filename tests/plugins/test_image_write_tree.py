@@ -1,8 +1,10 @@
 """Archives into a mounted tree: what is kept, what is refused, and that nothing is left of what went wrong."""
 
+import io
 import os
 import signal
 import subprocess
+import tarfile
 from pathlib import Path
 from tarfile import BLKTYPE, CHRTYPE, LNKTYPE, REGTYPE, SYMTYPE
 
@@ -73,7 +75,7 @@ WRONG = {
     "damaged": ("tar.gz", lambda data: data[:MIB] + b"?" * 999 + data[MIB + 999 :], {}, "bad_image", "is damaged"),
     "limit": ("tar.gz", lambda data: data, {"max_size_bytes": MIB}, "too_large", "more than the 1048576 bytes"),
     "empty": ("tar", lambda data: bytes(10240), {}, "bad_image", "without a member"),
-    "no archive": ("tar", lambda data: b"no archive" * 99999, {}, "bad_image", "is not a complete tar archive"),
+    "no archive": ("tar", lambda data: b"\0no archive" * 99999, {}, "bad_image", "is not a complete tar archive"),
     "more behind": ("tar", lambda data: data + b"more", {}, "bad_image", "other data after the end"),
 }  # fmt: skip
 
@@ -227,3 +229,46 @@ def test_disks_that_are_not_allowed_are_protected_below_the_tree_too(call, mount
     subprocess.run(["mount", node, str(place / "boot")], check=True)
     protected = refused(call, place, AGENT_DEVICES=f"/dev/loop*,!{node}")
     assert (protected.code, f"{place}/boot is mounted from {node}" in protected.message) == ("protected", True)
+
+
+def with_attributes(*headers):
+    """A pax archive with one empty file for each dict of pax headers."""
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as made:
+        for number, one in enumerate(headers):
+            member = tarfile.TarInfo(f"file{number}")
+            member.pax_headers = one
+            made.addfile(member)
+    return file.getvalue()
+
+
+def test_labels_of_selinux_and_the_attributes_of_bsdtar_are_kept(call, serve, mounted):
+    label = "system_u:object_r:etc_t:s0"
+    data = with_attributes(
+        {"RHT.security.selinux": label}, {"SCHILY.xattr.security.selinux": label},
+        {"LIBARCHIVE.xattr.user.a%20b": "AAEC", "SCHILY.ino": "7"},
+        {"LIBARCHIVE.xattr.user.x": "AAEC", "SCHILY.xattr.user.x": "both"},
+    )  # fmt: skip
+    place = mounted()
+    write(call, place, serve(data), data)
+    assert os.getxattr(place / "file0", "security.selinux") == label.encode() + b"\0"
+    assert os.getxattr(place / "file1", "security.selinux") == label.encode()
+    assert os.getxattr(place / "file2", "user.a b") == b"\0\1\2"
+    assert os.getxattr(place / "file3", "user.x") == b"both"
+    assert (call.warnings, names(place)) == ([], ["file0", "file1", "file2", "file3"])
+
+
+def test_what_tar_says_and_goes_on_is_told(call, serve, mounted):
+    data = with_attributes({"SCHILY.realsize": "0", "VENDOR.unheard": "of"}, {"LIBARCHIVE.xattr.nospace": "AAEC"})
+    place = mounted()
+    write(call, place, serve(data), data)
+    assert any("VENDOR.unheard" in line for line in call.warnings)
+    assert any("1 extended attributes could not be set" in line for line in call.warnings)
+
+
+def test_a_damaged_attribute_is_a_damaged_archive(call, serve, mounted):
+    data = with_attributes({"LIBARCHIVE.xattr.user.x": "A"})
+    place = mounted()
+    with pytest.raises(PluginFailed, match=r"user\.x of 'file0'") as failed:
+        write(call, place, serve(data), data)
+    assert (failed.value.code, names(place)) == ("bad_image", [])

@@ -43,6 +43,7 @@ class ImageServer(ThreadingHTTPServer):
         self.redirects: dict[str, str] = {}  # path: Location
         self.closes = False  # the end of the connection is the end of the body, of which no length is told
         self.keep = False  # the connection, after an answer
+        self.dislikes_if_range = False  # gives the whole to who sends it, whatever it says
         self.parts = True  # Content-Range; without it a 206 says nothing
         self.part_limit: int | None = None  # bytes in one 206, whatever was asked for
         self.shift = 0  # a 206 begins so many bytes too late
@@ -108,6 +109,8 @@ class _Handler(BaseHTTPRequestHandler):
         asked = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
         fresh = self.headers.get("If-Range") in (None, self.server.etag, self._modified())
         size = len(self.server.body)
+        if self.server.dislikes_if_range and "If-Range" in self.headers:
+            fresh = False
         if asked is None or not self.server.ranges or not fresh:
             return None, size
         start = int(asked[1])

@@ -7,6 +7,7 @@ import pytest
 
 from agent_router.image.sources import Spec, shown
 from agent_router.image.sources.http import connection
+from agent_router.image.sources.http.client import same_server
 from agent_router.image.sources.http.connection import bypassed, proxy_for
 from agent_router.image.sources.http.source import HttpSource
 from agent_router.plugin import Failed, InvalidRequest
@@ -199,3 +200,21 @@ def test_a_proxy_that_cannot_be_used():
 def test_no_proxy(host, port, exceptions, expected):
     assert bypassed(host, port, exceptions) is expected
     assert (proxy_for("http", host, port, {"http": "http://p:1", "no": exceptions}) is None) is expected
+
+
+@pytest.mark.parametrize(("url", "target", "same"), [
+    ("http://a/x", "https://a/x", True), ("http://a:80/x", "HTTPS://A:443/y", True),
+    ("http://a/x", "http://a:80/y", True),
+    ("https://a/x", "http://a/x", False), ("http://a/x", "https://b/x", False), ("http://a:8080/", "https://a/", False),
+    ("http://a/x", "https://a:8443/x", False), ("http://a/x", "http://a.b/x", False),
+])  # fmt: skip
+def test_an_upgrade_to_https_is_the_same_server(url, target, same):
+    assert same_server(url, target) is same
+
+
+@pytest.mark.parametrize("status", [401, 403, 404])
+def test_that_a_redirect_is_why_a_token_was_not_sent_is_said(serve, server, status):
+    elsewhere = serve(b"")
+    server.redirect, elsewhere.statuses = elsewhere.url, [status] * 9
+    with pytest.raises(Failed, match=f"HTTP {status}.*headers of the request were not sent to {elsewhere.url}"):
+        read_all(HttpSource(Spec(server.url, {"Authorization": "Bearer s3cret"}, patience_s=0.2)))

@@ -69,7 +69,7 @@ def test_nothing_read_twice_is_not_told(server):
 
 @pytest.mark.parametrize(("change", "more", "sentence"), [
     ({"etag": None}, {}, "no ETag or digest tells whether it is the same image"),
-    ({"etag": '"two"'}, {"digest_known": True}, "was replaced while it was read"),
+    ({"etag": '"two"'}, {}, "was replaced while it was read"),
     ({"body": IMAGE + b"x"}, {"digest_known": True}, f"has {len(IMAGE) + 1} bytes now and had {len(IMAGE)} before"),
 ])  # fmt: skip
 def test_not_if_it_may_be_another_image(server, change, more, sentence):
@@ -107,21 +107,21 @@ def test_one_that_always_breaks_at_the_same_place_is_given_up(server, place, chu
 def test_one_that_breaks_a_byte_later_each_time_is_given_up(server):
     server.on_request = lambda habits: setattr(habits, "cut_after", habits.cut_after + 1)
     assert "repeatedly" in failure(source(server)).message
-    assert len(server.requests) == 5
+    assert len(server.requests) == 6, "one of them to see whether it was If-Range that it did not like"
 
 
 def test_what_brings_something_each_time_is_not(server):
     server.on_request = lambda habits: setattr(habits, "cut_after", len(habits.requests) * MIB // 3)
     made = source(server)
     assert read_all(made) == IMAGE
-    assert made.resumed == 9
+    assert made.resumed == 8
 
 
 def test_tries_that_break_sooner_cost_time_only(server):
     by_request(server, *[{"cut_after": 10}] * 4, {"cut_after": None})
     made = source(server)
     assert read_all(made) == IMAGE
-    assert made.stats() == {"bytes_read_again": 2 * MIB + 40}
+    assert made.stats() == {"bytes_read_again": 2 * MIB + 30}
 
 
 def test_one_that_breaks_sooner_each_time_is_given_up_for_want_of_time(server):
@@ -134,17 +134,18 @@ def test_one_that_breaks_sooner_each_time_is_given_up_for_want_of_time(server):
 def test_a_body_that_ends_before_what_was_there_is_none(server):
     # Nobody tells the length of the second one, so that its end looks like any other.
     server.chunked = True
-    by_request(server, {"chunked": False, "closes": True, "cut_after": MIB}, {"closes": False, "cut_after": None})
+    short = {"chunked": False, "closes": True, "cut_after": MIB}
+    by_request(server, short, short, {"closes": False, "cut_after": None})
     made = source(server)
     assert read_all(made) == IMAGE
     assert made.stats() == {"bytes_read_again": 3 * MIB}
 
 
 def test_ranges_that_come_back_are_used(server):
-    by_request(server, {"cut_after": MIB}, {"ranges": True, "cut_after": None})
+    by_request(server, {"cut_after": MIB}, {"cut_after": MIB}, {"ranges": True, "cut_after": None})
     made = source(server)
     assert read_all(made) == IMAGE
-    assert server.ranges_asked() == [None, f"bytes={2 * MIB}-", f"bytes={2 * MIB}-"]
+    assert server.ranges_asked() == [None, *[f"bytes={2 * MIB}-"] * 3]
     assert made.stats() == {"bytes_read_again": MIB}
 
 

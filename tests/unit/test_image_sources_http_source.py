@@ -1,5 +1,7 @@
 """One image from one web server, however badly it behaves."""
 
+import email.message
+import email.utils
 import os
 import re
 import threading
@@ -8,6 +10,7 @@ import time
 import pytest
 
 from agent_router.image.sources import Spec, make
+from agent_router.image.sources.http.connection import retry_after_s
 from agent_router.image.sources.http.source import HttpSource
 from agent_router.plugin import Failed, InvalidRequest
 from tests.support.image_server import read_all
@@ -268,3 +271,62 @@ def test_what_is_no_source(url):
     with pytest.raises((Failed, InvalidRequest)) as failed:
         read_all(make(Spec(url)))
     assert failed.value.code in ("bad_url", "unreachable")
+
+
+def test_nodes_with_etags_of_their_own_are_one_server_if_a_digest_will_judge(server):
+    server.cut_after = 2 << 20
+    server.on_request = lambda habits: (
+        setattr(habits, "etag", f'"node-{len(habits.requests)}"'),
+        len(habits.requests) == 2 and setattr(habits, "cut_after", None),
+    )
+    assert read_all(source(server, digest_known=True)) == IMAGE
+    assert "If-Range" not in server.requests[1]
+    assert server.ranges_asked() == [None, f"bytes={2 << 20}-"]
+
+
+@pytest.mark.parametrize(("etag", "good"), [('"one"', True), ('"two"', False), (None, False)])
+def test_of_a_server_that_does_not_like_if_range_a_part_is_taken_if_it_has_the_right_etag(server, etag, good):
+    server.cut_after, server.dislikes_if_range = 2 << 20, True
+    server.on_request = lambda habits: len(habits.requests) == 2 and setattr(habits, "cut_after", None)
+    made = source(server)
+    if good:
+        assert read_all(made) == IMAGE
+        assert made.stats() == {}
+        return
+    server.on_request = lambda habits: (
+        len(habits.requests) == 2 and setattr(habits, "cut_after", None),
+        len(habits.requests) == 3 and setattr(habits, "etag", etag),
+    )
+    with pytest.raises(Failed, match=r"was replaced|does not tell of which version"):
+        read_all(made)
+
+
+def test_when_to_come_back_may_be_a_date(server):
+    def date(seconds):
+        return email.utils.formatdate(time.time() + seconds, usegmt=True)
+
+    server.statuses, server.extra = [429, 503], {"Retry-After": date(3)}
+    began = time.monotonic()
+    assert read_all(source(server)) == IMAGE
+    assert time.monotonic() - began > 1, "it was waited for"
+    assert len(server.requests) == 3
+
+
+@pytest.mark.parametrize(("given", "date", "seconds"), [
+    ("7", None, 7), ("Fri, 01 Jan 2027 00:00:09 GMT", "Fri, 01 Jan 2027 00:00:00 GMT", 9), ("soon", None, 0),
+    ("", None, 0),
+    ("Fri, 01 Jan 2027 00:00:00 GMT", "Fri, 01 Jan 2027 00:00:09 GMT", 0), ("Fri, 01 Jan 1999 00:00:00 GMT", None, 0),
+])  # fmt: skip
+def test_retry_after(given, date, seconds):
+    headers = email.message.Message()
+    headers["Retry-After"] = given
+    if date:
+        headers["Date"] = date
+    assert retry_after_s(headers) == seconds
+
+
+def test_who_is_busy_to_the_end_is_named_with_what_helps(server):
+    server.statuses, server.extra = [429] * 99, {"Retry-After": "60"}
+    error = failure(server)
+    assert (error.code, error.details) == ("http_error", {"status": 429})
+    assert "larger patience_s" in error.message

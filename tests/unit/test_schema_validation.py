@@ -216,3 +216,24 @@ def test_what_a_schema_may_be(library, schema):
 ])  # fmt: skip
 def test_json_pointer(pointer, value):
     assert resolve({"a": [{"b/c": 1}, 2], "~": 3}, pointer) == value
+
+
+def test_a_pattern_is_explained_by_the_description():
+    schema = {"properties": {"x": {"type": "string", "pattern": "^\\\\d$", "description": "One digit"}}}
+    assert [str(one) for one in Validator(schema).problems({"x": "y"})] == ["$.x: 'y' does not fit: One digit"]
+
+
+def test_of_alternatives_the_one_that_was_meant_is_explained():
+    item = {"properties": {"patience_s": {"type": "number"}}, "additionalProperties": False}
+    schema = {"anyOf": [{"type": "string"}, {"type": "object", **item}]}
+    found = [str(one) for one in Validator(schema).problems({"patience": 1})]
+    assert found == ["$: Additional properties are not allowed ('patience' was unexpected); did you mean patience_s?"]
+    assert "given schemas" in str(Validator(schema).problems(7)[0]), "none was meant"
+
+
+@pytest.mark.parametrize(("url", "shown"), [
+    ("http://me:s3cret@h/a?x=1", "http://***@h/a?***"), ("s3://b/a?sig=1", "s3://b/a?***"), ("http://h/a@b", "http://h/a@b"),
+])  # fmt: skip
+def test_urls_are_shown_without_secrets(url, shown):
+    found = Validator({"pattern": "^$"}).problems(url)
+    assert str(found[0]).startswith(f"$: '{shown}' does not match")

@@ -18,10 +18,14 @@ from collections import deque
 from typing import IO, Any, cast
 
 from agent_router import plugin
+from agent_router.image.destinations.labels import Labels
 from agent_router.image.protocols import Buffer
 
 PIECES = 4  # that wait for the reader of headers; each has at most a MiB
 BLOCK = 1 << 20
+# Pax headers that tar does not know: those in labels.py, and what only describes the source.
+PASSED_OVER = ("RHT.security.selinux", "LIBARCHIVE.", "SCHILY.dev", "SCHILY.ino", "SCHILY.nlink", "SCHILY.fflags")
+TOLD = 3  # warnings of tar
 FULL = ("No space left", "Wrote only", "quota exceeded")  # of GNU tar and of the C library
 ARGV = (
     "--extract", "--file=-", "--numeric-owner", "--same-owner", "--same-permissions", "--acls", "--xattrs",
@@ -80,6 +84,7 @@ class Untar(threading.Thread):
         self.members = 0
         self._name = name
         self._policy = MemberPolicy(name, allow_devices)
+        self._labels = Labels(directory)
         self._pieces: queue.Queue[bytes | None] = queue.Queue(PIECES)
         self._error: BaseException | None = None
         self._over = threading.Event()
@@ -122,6 +127,7 @@ class Untar(threading.Thread):
             self.join(0.1)
         self._tar.wait()
         self._says.close()
+        self._labels.close()
 
     def run(self) -> None:
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})  # always the main thread's
@@ -144,12 +150,15 @@ class Untar(threading.Thread):
             words = self._last_words()
             full = any(word in words for word in FULL)
             raise plugin.Failed("too_large" if full else "write_failed", f"{self._name}: {words}")
+        self._labels.apply()
+        self._tell_warnings()
 
     def _judge(self, tee: _Tee) -> None:
         try:
             archive = tarfile.open(fileobj=cast(Any, tee), mode="r|", bufsize=BLOCK)
             while (member := archive.next()) is not None:
                 self._policy.check(member)
+                self._labels.add(member)
                 self.members += 1
                 tee.release(archive.offset)
                 cast(Any, archive).members.clear()  # tarfile keeps them all
@@ -168,9 +177,20 @@ class Untar(threading.Thread):
             if data.strip(b"\0"):
                 raise plugin.Failed("bad_image", f"{self._name} has other data after the end of the archive")
 
-    def _last_words(self) -> str:
+    def _tell_warnings(self) -> None:
+        """What tar could not do and went on all the same."""
+        found = [line for line in dict.fromkeys(self._lines()) if not any(word in line for word in PASSED_OVER)]
+        more = [f"{len(found) - TOLD} more warnings of tar"] if len(found) > TOLD else []
+        for line in found[:TOLD] + more:
+            plugin.warn(f"{self._name}: {line}")
+
+    def _lines(self) -> list[str]:
         self._says.seek(0)
-        lines = [line for line in self._says.read().decode(errors="replace").splitlines() if "Exiting with" not in line]
+        text = self._says.read().decode(errors="replace")
+        return [line for line in text.splitlines() if line.strip() and "Exiting with" not in line]
+
+    def _last_words(self) -> str:
+        lines = self._lines()
         # One cause may bring many lines after it.
         return next(
             (line for line in lines if any(word in line for word in FULL)),

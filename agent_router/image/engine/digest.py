@@ -21,7 +21,7 @@ def parse(given: str | list[str] | None, look_up: Callable[[str], tuple[str, str
     """
     wanted: Wanted = {}
     for text in [given] if isinstance(given, str) else given or []:
-        algorithm, digits = look_up(text) if text.startswith(URLS) else one(text)
+        algorithm, digits = look_up(text) if text.lower().startswith(URLS) else one(text)
         if wanted.setdefault(algorithm, digits) != digits:
             message = f"two {label(algorithm)} digests were given, and no image can have both"
             raise plugin.InvalidRequest("bad_checksum", message)

@@ -95,7 +95,7 @@ def _all_of(listed: list[Entry], name: str, url: str) -> bool:
 
 def image_path(url: str) -> list[str]:
     """The path that the image has where it was published, also if a Metalink or torrent of it is named."""
-    if url.startswith("magnet:"):
+    if url.lower().startswith("magnet:"):
         return parts(dict(urllib.parse.parse_qsl(urllib.parse.urlsplit(url).query)).get("dn", ""))
     return parts(path_of(url).removesuffix(".meta4").removesuffix(".torrent"))
 

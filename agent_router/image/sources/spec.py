@@ -40,6 +40,11 @@ class Spec:
     mirrors: tuple["Spec", ...] = ()
     extras: Mapping[str, Any] = field(default_factory=dict)  # keys of one kind of source, e.g. linger_s
 
+    def __post_init__(self) -> None:
+        scheme, colon, rest = self.url.partition(":")
+        if colon and scheme.isalnum():  # of a URL, and not a path
+            object.__setattr__(self, "url", f"{scheme.lower()}:{rest}")
+
     @property
     def name(self) -> str:
         return shown(self.url)

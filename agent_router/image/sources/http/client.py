@@ -11,7 +11,14 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from agent_router import plugin
-from agent_router.image.sources.http.connection import Connector, ErrorStatus, host_header, origin, prepared
+from agent_router.image.sources.http.connection import (
+    Connector,
+    ErrorStatus,
+    host_header,
+    origin,
+    prepared,
+    retry_after_s,
+)
 from agent_router.image.sources.spec import Spec, shown
 
 MOST_REDIRECTS = 10
@@ -68,7 +75,7 @@ class HttpClient:
                 return exchange
             exchange.close()
             if status not in REDIRECTS or not elsewhere:
-                raise refusal(exchange.response)
+                raise self._refusal(exchange)
             location = self._follow(location, elsewhere)
         raise plugin.Failed("http_error", f"{self._spec.name}: more than {MOST_REDIRECTS} redirects")
 
@@ -127,7 +134,7 @@ class HttpClient:
         scheme = urllib.parse.urlsplit(target).scheme
         if scheme not in ("http", "https"):
             raise plugin.Failed("http_error", f"{name}, and only http and https are followed")
-        if scheme == "http" and location.url.startswith("https:") and not self._spec.digest_known:
+        if scheme == "http" and origin(location.url)[0] == "https" and not self._spec.digest_known:
             message = (
                 f"{name}: from https to http, where anyone on the path could change it; a digest is required for that"
             )
@@ -136,13 +143,24 @@ class HttpClient:
             prepared(target)
         except plugin.InvalidRequest as error:  # the server's fault, not that of the command
             raise plugin.Failed("http_error", f"{name}: {error.message}") from None
-        return Location(target, location.trusted and origin(target) == origin(location.url))
+        return Location(target, location.trusted and same_server(location.url, target))
+
+    def _refusal(self, exchange: Exchange) -> ErrorStatus:
+        response = exchange.response
+        content_range = response.headers.get("Content-Range", "")
+        error = ErrorStatus(response.status, response.reason, retry_after_s(response.headers), content_range)
+        if not exchange.location.trusted and self._spec.headers:
+            error.withheld = (
+                f"the headers of the request were not sent to {shown(exchange.location.url)}, since that is another "
+                "server than the one that redirects to it: give that URL as the source"
+            )
+        return error
 
 
-def refusal(response: http.client.HTTPResponse) -> ErrorStatus:
-    after = response.headers.get("Retry-After", "")
-    content_range = response.headers.get("Content-Range", "")
-    return ErrorStatus(response.status, response.reason, float(after) if after.isdecimal() else 0.0, content_range)
+def same_server(url: str, target: str) -> bool:
+    """Whether a secret for `url` may go to `target`: the same origin, or http upgraded to https on the usual ports."""
+    host, before, after = origin(url)[1], origin(url), origin(target)
+    return before == after or (before, after) == (("http", host, 80), ("https", host, 443))
 
 
 def check_headers(headers: Mapping[str, str]) -> None:

@@ -4,19 +4,23 @@ Certificates are verified, TLS is 1.2 at least, and keys are never written to a 
 """
 
 import base64
+import email.utils
 import http.client
 import ipaddress
 import os
 import re
 import socket
 import ssl
+import time
 import urllib.parse
 import urllib.request
 from collections.abc import Mapping
+from email.message import Message
 from functools import cached_property
 from urllib.parse import SplitResult
 
 from agent_router import plugin
+from agent_router.image.sources.http.dial import dial
 from agent_router.image.sources.spec import Spec, shown
 
 PROXY_PORT = 3128
@@ -27,6 +31,7 @@ class ErrorStatus(http.client.HTTPException):
 
     def __init__(self, status: int, reason: str, retry_after_s: float = 0.0, content_range: str = "") -> None:
         super().__init__(f"HTTP {status} {reason}".strip())
+        self.withheld = ""  # why the headers of the request were not sent
         self.status = status
         self.retry_after_s = retry_after_s
         self.content_range = content_range
@@ -51,7 +56,7 @@ class Connector:
         if parts.scheme == "https":
             made: http.client.HTTPConnection = _Secure(parts, proxy, timeout_s, self._context)
         else:
-            made = http.client.HTTPConnection(*(address_of(proxy) if proxy else address(parts)), timeout=timeout_s)
+            made = _Plain(*(address_of(proxy) if proxy else address(parts)), timeout=timeout_s)
         made.connect()
         return made
 
@@ -64,6 +69,13 @@ class Connector:
 
     def _proxy(self, parts: SplitResult) -> SplitResult | None:
         return proxy_for(parts.scheme, *address(parts), self._spec.proxies)
+
+
+class _Plain(http.client.HTTPConnection):
+    def connect(self) -> None:
+        assert isinstance(self.timeout, float)
+        self.sock = dial((self.host, self.port), self.timeout)
+        self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
 class _Secure(http.client.HTTPSConnection):
@@ -80,7 +92,8 @@ class _Secure(http.client.HTTPSConnection):
 
     def connect(self) -> None:
         where = address_of(self._proxy) if self._proxy else (self.host, self.port)
-        sock = socket.create_connection(where, self.timeout)
+        assert isinstance(self.timeout, float)
+        sock = dial(where, self.timeout)
         try:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if self._proxy:
@@ -100,7 +113,23 @@ def tunnel(sock: socket.socket, target: str, proxy: SplitResult) -> None:
     answer = http.client.HTTPResponse(sock, method="CONNECT")
     answer.begin()
     if answer.status != 200:
-        raise ProxyErrorStatus(answer.status, answer.reason)
+        raise ProxyErrorStatus(answer.status, answer.reason, retry_after_s(answer.headers))
+
+
+def retry_after_s(headers: Message) -> float:
+    """Retry-After in seconds or as a date (RFC 9110, 10.2.3), by the server's clock if it tells the time."""
+    after = headers.get("Retry-After", "").strip()
+    if after.isdecimal():
+        return float(after)
+    try:
+        then = email.utils.parsedate_to_datetime(after).timestamp()
+    except (TypeError, ValueError, OverflowError):
+        return 0.0
+    try:
+        now = email.utils.parsedate_to_datetime(headers.get("Date", "")).timestamp()
+    except (TypeError, ValueError, OverflowError):
+        now = time.time()
+    return max(then - now, 0.0)
 
 
 def proxy_for(scheme: str, host: str, port: int, given: Mapping[str, str]) -> SplitResult | None:

@@ -9,11 +9,13 @@ from agent_router import plugin
 from agent_router.image.sources.http.connection import ErrorStatus, ProxyErrorStatus
 
 RETRY_STATUS = {408, 425, 429, 500, 502, 503, 504}
+BUSY = "it may be busy or starting: try later, or wait longer with a larger patience_s"
 CURES = {
     401: "user and password, or a token, are missing or wrong: set the header Authorization",
     403: "the server denies access",
     404: "there is no such file",
     407: "the proxy requires a user and a password: http://NAME:PASSWORD@HOST:PORT",
+    **dict.fromkeys(RETRY_STATUS, BUSY),
 }
 # X509_V_ERR_CERT_NOT_YET_VALID and _HAS_EXPIRED: in a ramdisk the clock is as suspicious as the certificate.
 TIME_ERRORS = {9, 10}
@@ -35,6 +37,8 @@ def reason(error: Exception) -> str:
     """In half a sentence, with the cure if there is one."""
     if isinstance(error, ErrorStatus):
         text = f"the proxy answered {error}" if isinstance(error, ProxyErrorStatus) else str(error)
+        if error.withheld and error.status in (401, 403, 404):  # some answer 404 to who must not know
+            return f"{text}; {error.withheld}"
         return f"{text}; {CURES[error.status]}" if error.status in CURES else text
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"the certificate was not accepted: {error.verify_message}{_tls_cure(error.verify_code)}"

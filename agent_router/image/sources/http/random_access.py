@@ -5,11 +5,11 @@ import http.client
 from agent_router import plugin
 from agent_router.image.protocols import InOrderOnly
 from agent_router.image.sources.http import errors
-from agent_router.image.sources.http.client import Body, Exchange, HttpClient, Location
+from agent_router.image.sources.http.asker import Asker
+from agent_router.image.sources.http.client import Body, Exchange, HttpClient
 from agent_router.image.sources.http.connection import ErrorStatus
 from agent_router.image.sources.http.encoding import refuse_encoding
-from agent_router.image.sources.http.ranges import CannotResume, NoRange, Version, check_part
-from agent_router.image.sources.http.retry_budget import RetryBudget
+from agent_router.image.sources.http.ranges import CannotResume, NoRange, check_part
 from agent_router.image.sources.spec import Spec
 
 # Answers to a range of servers that gave the whole a moment ago.
@@ -17,15 +17,14 @@ NO_RANGES = {400, 405, 416, 501}
 
 
 class RandomAccess:
-    """`first` is the version of the image that the parts must be of, `location` where it was found."""
+    """Parts of the image that `found` has found, with patience of its own."""
 
-    def __init__(self, spec: Spec, client: HttpClient, location: Location, first: Version | None) -> None:
+    def __init__(self, spec: Spec, client: HttpClient, found: Asker) -> None:
         self._spec = spec
-        self._size = first.size if first else None
-        self._location = location
-        self._first = first
         self._client = client
-        self._budget = RetryBudget(spec.patience_s)
+        self._asker = Asker(spec, client)
+        self._asker.first, self._asker.location = found.first, found.location
+        self._size = found.first.size if found.first else None
 
     def read(self, offset: int, length: int) -> bytes:
         """Fewer bytes only where the image ends; raises InOrderOnly if the server gives no parts."""
@@ -33,7 +32,7 @@ class RandomAccess:
             length = max(min(length, self._size - offset), 0)
         found = bytearray(length)
         done = 0
-        with self._budget:
+        with self._asker.budget:
             while done < length:
                 count = self._read_some(memoryview(found)[done:], offset + done)
                 if count == 0:
@@ -42,38 +41,34 @@ class RandomAccess:
         return bytes(found[:done])
 
     def close(self) -> None:
-        self._budget.stop()
+        self._asker.budget.stop()
         self._client.close()
 
     def _read_some(self, buffer: memoryview, offset: int) -> int:
         """As many bytes as one answer has; 0 at the end of the image."""
-        headers = {"Range": f"bytes={offset}-{offset + len(buffer) - 1}"}
-        if self._first is not None and self._first.validator:
-            headers["If-Range"] = self._first.validator
         while True:
             exchange: Exchange | None = None
             try:
-                exchange = self._client.get(self._location, headers, self._budget.timeout_s)
+                exchange = self._asker.ask(offset, offset + len(buffer) - 1, told=NO_RANGES)
                 return self._take(exchange, buffer, offset)
+            except NoRange:
+                raise InOrderOnly from None
             except CannotResume as error:
-                if isinstance(error, NoRange):
-                    raise InOrderOnly from None
                 raise plugin.Failed("connection_lost", f"{self._spec.name}: {error}; start again") from None
+            except ErrorStatus as error:
+                if error.status == 416 and self._size is None:
+                    return 0
+                raise InOrderOnly from None
             except (OSError, http.client.HTTPException) as error:
-                if isinstance(error, ErrorStatus) and error.status in NO_RANGES:
-                    if error.status == 416 and self._size is None:
-                        return 0
-                    raise InOrderOnly from None
-                if errors.hopeless(error):
-                    raise errors.failed(self._spec.name, error) from None
-                self._budget.wait(f"{self._spec.name}: {errors.reason(error)}")
+                self._asker.wait(errors.reason(error), 0)
             finally:
                 if exchange is not None and not exchange.response.isclosed():
                     exchange.close()
 
     def _take(self, exchange: Exchange, buffer: memoryview, offset: int) -> int:
         response, url = exchange.response, exchange.location.url
-        span = check_part(response, url, self._first, offset, self._size)
+        asker = self._asker
+        span = check_part(response, url, asker.judge, offset, self._size, strict=asker.strict)
         refuse_encoding(response, url, self._spec)
         length = span.end - offset + 1
         if length > len(buffer):
@@ -82,7 +77,7 @@ class RandomAccess:
         while done < length:
             count = body.readinto(buffer[done:])
             done += count
-            self._budget.got(count)
-            self._budget.check(f"{self._spec.name}: too slow")
+            self._asker.budget.got(count)
+            self._asker.budget.check(f"{self._spec.name}: too slow")
         self._client.keep(exchange)
         return done

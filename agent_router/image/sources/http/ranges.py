@@ -74,14 +74,31 @@ class NoRange(CannotResume):
     cure = "use a web server with ranges, or add a second source"
 
 
+def vouched(response: http.client.HTTPResponse, url: str, first: Version) -> bool:
+    """Whether the server says that this is of the version `first`."""
+    now = version(response, url)
+    return url == first.url and first.validator in {now.etag, now.modified} - {None}
+
+
 def check_part(
-    response: http.client.HTTPResponse, url: str, first: Version | None, start: int, size: int | None
+    response: http.client.HTTPResponse,
+    url: str,
+    first: Version | None,
+    start: int,
+    size: int | None,
+    *,
+    strict: bool = False,
 ) -> Span:
-    """The part of the image in `response`; raises CannotResume unless it begins at `start` of the same bytes."""
+    """The part of the image in `response`; raises CannotResume unless it begins at `start` of the same bytes.
+
+    `strict`: the request had no If-Range, so the answer must say itself that it is of the version `first`.
+    """
     if first is not None and _replaced(response, url, first):
         raise CannotResume("the image on the server was replaced while it was read")
     if response.status != 206:
         raise NoRange("the server cannot resume (no Range)")
+    if strict and first is not None and not vouched(response, url, first):
+        raise CannotResume("the server does not tell of which version of the image the part is")
     span = parse_content_range(response.headers.get("Content-Range", ""))
     if span is None or span.start != start or (span.total or span.end + 1) <= span.end:
         raise CannotResume(f"the server answered with {response.headers.get('Content-Range')}, asked was for {start}-")
@@ -101,8 +118,7 @@ def check_whole(
     verify the image in the end.
     """
     now = version(response, url)
-    vouched = first is not None and url == first.url and first.validator in {now.etag, now.modified} - {None}
-    if not vouched and not judged:
+    if not judged and (first is None or not vouched(response, url, first)):
         raise NoRange("the server cannot resume (no Range) and no ETag or digest tells whether it is the same image")
     if now.size is not None and now.size != (size or max(now.size, start)):
         raise CannotResume(f"the server has {now.size} bytes now and had {size or 'more'} before")

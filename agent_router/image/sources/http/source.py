@@ -11,6 +11,7 @@ from typing import Any
 
 from agent_router import plugin
 from agent_router.image.sources.http import errors
+from agent_router.image.sources.http.asker import Asker
 from agent_router.image.sources.http.client import Body, Exchange, HttpClient
 from agent_router.image.sources.http.connection import ErrorStatus
 from agent_router.image.sources.http.encoding import refuse_encoding
@@ -18,7 +19,6 @@ from agent_router.image.sources.http.random_access import RandomAccess
 from agent_router.image.sources.http.ranges import (
     CannotResume,
     NoRange,
-    Version,
     check_part,
     check_whole,
     unsatisfied_total,
@@ -52,22 +52,20 @@ class HttpSource:
         self.resumed = 0
         self.again, self.whole_only = again, False
         self._client = HttpClient(spec)
-        self._budget = RetryBudget(spec.patience_s)
-        self._read_again = ReadAgain(spec.name, self._budget)
-        self._location = self._client.start
-        self._version: Version | None = None
+        self._asker = Asker(spec, self._client)
+        self._read_again = ReadAgain(spec.name, self._asker.budget)
         self._exchange: Exchange | None = None
         self._body: Body | None = None
         self._random_access: RandomAccess | None = None
 
     def open(self) -> None:
-        with self._budget:
+        with self._asker.budget:
             self._connect()
 
     def readinto(self, buffer: memoryview) -> int:
         self._close_random_access()
         filled = 0
-        with self._budget:
+        with self._asker.budget:
             while filled < len(buffer) and self.offset != self.size:
                 count = self._read_some(buffer[filled:])
                 if count == 0:
@@ -78,11 +76,11 @@ class HttpSource:
     def read_at(self, offset: int, length: int) -> bytes:
         """Fewer bytes only where the image ends. A second connection, so that the one of open() stays as it is."""
         if self._random_access is None:
-            self._random_access = RandomAccess(self.spec, self._client, self._location, self._version)
+            self._random_access = RandomAccess(self.spec, self._client, self._asker)
         return self._random_access.read(offset, length)
 
     def close(self) -> None:
-        self._budget.stop()
+        self._asker.budget.stop()
         self._hang_up()
         self._close_random_access()
 
@@ -111,56 +109,35 @@ class HttpSource:
             except (OSError, http.client.HTTPException, ValueError) as error:  # ValueError: closed by another thread
                 self._hang_up()
                 came = self.offset - self._read_again.behind
-                self._wait(f"the connection broke after {came} bytes ({errors.reason(error)})")
+                self._asker.wait(f"the connection broke after {came} bytes ({errors.reason(error)})", self.offset)
                 continue
             if count == 0 and self.size is not None:
                 self._hang_up()  # a part that ends before the image does: servers may give less than asked for
                 continue
-            self._budget.refuse_stopped(self.name)  # a closed connection looks like the end of a body of unknown length
+            self._asker.budget.refuse_stopped(
+                self.name
+            )  # a closed connection looks like the end of a body of unknown length
             self.offset += count
-            self._budget.got(count)
+            self._asker.budget.got(count)
             if self.offset != self.size:
-                self._budget.check(f"{self.name}: too slow after {self.offset} bytes")
+                self._asker.budget.check(f"{self.name}: too slow after {self.offset} bytes")
             return count
         return 0
 
-    def _wait(self, trouble: str, at_least_s: float = 0.0) -> None:
-        """Pause before the next try; raises Failed("connection_lost") if it is unsafe or time is up."""
-        message = f"{self.name}: {trouble}"
-        self._budget.refuse_stopped(self.name)
-        safe = self.spec.digest_known or (self._version is not None and self._version.validator)
-        if self.offset and not safe:
-            message += "; without an ETag or a digest it is not safe to resume"
-            raise plugin.Failed("connection_lost", message)
-        self._budget.wait(message, at_least_s)
-
     def _connect(self) -> None:
-        while self._exchange is None:
+        if self._exchange is None:
             try:
-                self._exchange = self._client.get(self._location, self._range(), self._budget.timeout_s)
-            except (OSError, http.client.HTTPException) as error:
-                if isinstance(error, ErrorStatus) and error.status == 416 and self._over(error):
+                self._exchange = self._asker.ask(self.offset, told={416})
+            except ErrorStatus as error:
+                if self._over(error):
                     return
-                self._try_later(error)
-        self._budget.refuse_stopped(self.name)
+                raise errors.failed(self.name, error) from None
+        self._asker.budget.refuse_stopped(self.name)
         if self.offset:
             self.resumed += 1
             self._resume(self._exchange)
         else:
             self._begin(self._exchange)
-
-    def _try_later(self, error: Exception) -> None:
-        # Where a redirect led to may be gone by now, or was good for a while only.
-        elsewhere, self._location = self._location != self._client.start, self._client.start
-        if errors.hopeless(error) and not elsewhere:
-            raise errors.failed(self.name, error) from None
-        try:
-            self._wait(errors.reason(error), getattr(error, "retry_after_s", 0.0))
-        except plugin.Failed as given_up:
-            # Nothing was lost if it never began: then the plain reason is the better message.
-            if self.offset == 0 and given_up.code != "stopped":
-                raise errors.failed(self.name, error) from None
-            raise
 
     def _over(self, error: ErrorStatus) -> bool:
         """416: there is nothing after `offset`. True if that is the end of an image of unknown size."""
@@ -172,25 +149,15 @@ class HttpSource:
         message = f"{self.name} ends after {self.offset} bytes, the server had announced {self.size}"
         raise plugin.Failed("wrong_size", message, details={"expected": self.size, "found": self.offset})
 
-    def _range(self) -> dict[str, str]:
-        if not self.offset:
-            return {}
-        headers = {"Range": f"bytes={self.offset}-"}
-        first = self._version
-        # A redirect may lead to another mirror now, whose validators differ: then the digest decides.
-        if first is not None and first.validator and (self._location.url == first.url or not self.spec.digest_known):
-            headers["If-Range"] = first.validator
-        return headers
-
     def _begin(self, exchange: Exchange) -> None:
         response = exchange.response
         if response.status == 206:
             self._hang_up()
             raise plugin.Failed("http_error", f"{self.name}: the server sent a part although the whole was requested")
         refuse_encoding(response, exchange.location.url, self.spec)
-        self._version = version(response, exchange.location.url)
-        self._location = exchange.location
-        expected, found = self.spec.size_bytes if self.size is None else self.size, self._version.size
+        self._asker.first = begun = version(response, exchange.location.url)
+        self._asker.location = exchange.location
+        expected, found = self.spec.size_bytes if self.size is None else self.size, begun.size
         if None not in (expected, found) and expected != found:
             message = f"{self.name} has {found} bytes, expected {expected}"
             raise plugin.Failed("wrong_size", message, details={"expected": expected, "found": found})
@@ -206,19 +173,19 @@ class HttpSource:
             message = f"{self.name}: {error}, after {self.offset} bytes; {error.cure}"
             raise plugin.Failed("connection_lost", message) from None
         refuse_encoding(exchange.response, exchange.location.url, self.spec)
-        self._location = exchange.location
+        self._asker.location = exchange.location
         self.size = total if self.size is None else self.size
         self._body = Body(exchange.response, length)
 
     def _rest(self, exchange: Exchange) -> tuple[int | None, int | None]:
         """How many bytes the image has, and how many `exchange`: the rest of it, or all of it again."""
-        response, url = exchange.response, exchange.location.url
+        response, url, asker = exchange.response, exchange.location.url, self._asker
         try:
-            span = check_part(response, url, self._version, self.offset, self.size)
+            span = check_part(response, url, asker.judge, self.offset, self.size, strict=asker.strict)
         except NoRange:
             if not self.again:
                 raise
-            total = check_whole(response, url, self._version, self.offset, self.size, self.spec.digest_known)
+            total = check_whole(response, url, asker.first, self.offset, self.size, self.spec.digest_known)
             self._read_again.start(self.offset)
             return total, total
         self._read_again.behind = 0

@@ -51,14 +51,25 @@ def refusal(device: str, patterns: Iterable[str]) -> str:
 
 
 def protection(device: str, patterns: Iterable[str]) -> str:
-    """A sentence if a pattern with "!" excludes the device, else ""."""
-    real = os.path.realpath(device)
-    names = {real, whole_disk(real)}
+    """A sentence if a pattern with "!" excludes the device, or what it is made of (RAID, LVM, multipath); else ""."""
+    made_of = parts_of(os.path.realpath(device))
+    names = made_of | set(map(whole_disk, made_of))
     for pattern in patterns:
         excluded = _expand(pattern[1:]) if pattern.startswith("!") else set()
-        if names & excluded or real in map(whole_disk, excluded):  # a disk goes with its partitions
+        if names & excluded or made_of.intersection(map(whole_disk, excluded)):  # a disk goes with its partitions
             return f"{device} is protected by {pattern!r} in the agent's device allow-list"
     return ""
+
+
+def parts_of(real: str) -> set[str]:
+    """A device and everything that it, or the disk that it is a partition of, is built on; by kernel name."""
+    found = {real}
+    try:
+        device = os.stat(whole_disk(real)).st_rdev
+        below = os.listdir(f"{SYS_BLOCK}/{os.major(device)}:{os.minor(device)}/slaves")
+    except (OSError, ValueError):
+        return found
+    return found.union(*(parts_of("/dev/" + name.replace("!", "/")) for name in below))
 
 
 def is_no_disk(name: str) -> bool:

@@ -18,7 +18,7 @@ def disk_list(request: dict[str, Any]) -> dict[str, Any]:
 
 def chosen(nodes: list[dict[str, Any]], types: list[str]) -> list[dict[str, Any]]:
     """The disks, as disks.walk() knows them, and top-level loop devices and CD drives with a medium."""
-    of_disks = {id(node) for node, _ in disks.walk(nodes)}
+    of_disks = {id(node) for node, *_ in disks.walk(nodes)}
 
     def inside(nodes: list[dict[str, Any]], top: bool) -> list[dict[str, Any]]:
         found = []

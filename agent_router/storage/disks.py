@@ -16,6 +16,7 @@ from agent_router.storage import blockdev, lsblk
 from agent_router.storage.udev import udev
 
 Disk = dict[str, Any]
+Node = dict[str, Any]
 PATIENCE_S, INTERVAL_S = 30.0, 1.0
 IBFT, SESSIONS = "firmware/ibft", "class/iscsi_session"
 
@@ -24,9 +25,11 @@ def disks() -> list[Disk]:
     """Each disk once, in the order of lsblk."""
     paths, links = lsblk.links("by-path"), all_links()
     found: dict[str, Disk] = {}
-    for node, below in walk(lsblk.tree(probe=False)):
+    for node, below, path in walk(lsblk.tree(probe=False)):
         name = node["kname"]
         disk = found.setdefault(name, describe(node, udev(name), paths, links))
+        if path:
+            complete(disk, describe(path, udev(path["kname"]), paths, links))
         disk["members"] += [f"/dev/{lower}" for lower in below if f"/dev/{lower}" not in disk["members"]]
     for disk in found.values():
         for lower in disk["members"]:
@@ -57,19 +60,33 @@ def connect_boot_luns(sys: Path = blockdev.SYS) -> None:
         plugin.warn(f"the iSCSI disk that the firmware names (iBFT) is not connected: {error.message}")
 
 
-def walk(nodes: list[dict[str, Any]], below: tuple[str, ...] = (), nested: bool = False) -> list[tuple[Any, list[str]]]:
-    """(lsblk's node, kernel names of the disks that it is made of); a disk made of several comes repeatedly."""
-    found: list[tuple[Any, list[str]]] = []
+def walk(
+    nodes: list[Node], below: tuple[str, ...] = (), parent: Node | None = None
+) -> list[tuple[Node, list[str], Node | None]]:
+    """(lsblk's node, kernel names of the disks that it is made of, the path that leads to it) for each disk.
+
+    A disk that is made of several, or has several paths, comes once for each.
+    """
+    found: list[tuple[Node, list[str], Node | None]] = []
     for node in nodes:
         children, inner = node.get("children") or [], below
-        if is_disk(node, nested) and not any(child["type"] == "mpath" for child in children):
-            found.append((node, list(below)))
+        if is_disk(node, nested=parent is not None) and not any(child["type"] == "mpath" for child in children):
+            found.append((node, list(below), parent if node["type"] == "mpath" else None))
             inner = (*below, node["kname"])
-        found += walk(children, inner, nested=True)
+        found += walk(children, inner, node)
     return found
 
 
-def is_disk(node: dict[str, Any], nested: bool = False) -> bool:
+def complete(disk: Disk, path: Disk) -> None:
+    """A multipath device is known by whatever any of its paths is known by: its own node has hardly any facts."""
+    for key in ("links", "serial", "wwn", "by_path"):
+        more = [path["name"], *path[key]] if key == "links" else path[key]
+        disk[key] = [*disk[key], *(one for one in more if one not in disk[key])]
+    for key in ("model", "vendor", "wwn_with_extension", "wwn_vendor_extension", "hctl", "tran"):
+        disk[key] = disk[key] or path[key]
+
+
+def is_disk(node: Node, nested: bool = False) -> bool:
     """`nested`: it is built on another device."""
     if not lsblk.number(node.get("size")) or is_no_disk(node["kname"]):
         return False
@@ -77,7 +94,7 @@ def is_disk(node: dict[str, Any], nested: bool = False) -> bool:
     return kind in ("mpath", "raid", "dmraid") or (kind == "disk" and not nested)
 
 
-def kind_of(node: dict[str, Any]) -> str:
+def kind_of(node: Node) -> str:
     """lsblk's type, but "raid" for each of its RAID levels (raid1, raid10, linear …)."""
     kind: str = node["type"]
     return "raid" if kind.startswith("raid") or kind == "linear" else kind
@@ -92,9 +109,7 @@ def all_links(dev: Path = lsblk.DEV) -> dict[str, list[str]]:
     return found
 
 
-def describe(
-    node: dict[str, Any], known: dict[str, str], paths: dict[str, list[str]], links: dict[str, list[str]]
-) -> Disk:
+def describe(node: Node, known: dict[str, str], paths: dict[str, list[str]], links: dict[str, list[str]]) -> Disk:
     """What hints are compared with; size in bytes. serial and wwn as lsblk and as udev say them."""
     name = node["kname"]
 

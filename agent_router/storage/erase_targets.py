@@ -73,13 +73,14 @@ def choose(request: dict[str, Any], wanted: EraseOptions, *, read_only_is_skippe
     found = disks.awaited()
     protection = protected.reasons(found, request.get("skip_block_devices") or [], plugin.warn)
     for disk in sorted(found, key=lambda disk: len(disk["members"])):  # disks before what is made of them
+        whole = chosen.skipped.keys() >= set(disk["members"])  # else it is taken down, and its members are erased
         reason = protection.get(disk["name"]) or _medium(disk)
-        if not reason and disk["read_only"] and (read_only_is_skipped or wanted.skip_read_only):
+        if not reason and whole and disk["read_only"] and (read_only_is_skipped or wanted.skip_read_only):
             reason = "it is write-protected"
         if reason:
             chosen.skipped[disk["name"]] = reason
             plugin.warn(f"{disk['name']} was not erased: {reason}")
-        elif not disk["members"] or chosen.skipped.keys() >= set(disk["members"]):
+        elif whole:
             chosen.names.append(os.path.basename(disk["name"]))
     by_name = {os.path.basename(disk["name"]): disk for disk in found}
     for name in chosen.names:

@@ -17,6 +17,10 @@ NODES = {
     "/dev/cciss!c0d0p1": (104, 1),
     "/tmp/node": (8, 2),
     "/dev/mtdblock0": (31, 0),
+    "/dev/md127": (9, 127),
+    "/dev/md127p1": (259, 1),
+    "/dev/dm-0": (253, 0),
+    "/dev/dm-1": (253, 1),
 }
 LINKS = {
     "/dev/disk/by-id/one": "/dev/sda",
@@ -31,7 +35,15 @@ BLOCK = {
     "8:16": "block/sdb",
     "104:1": "block/cciss!c0d0/p1",
     "31:0": "block/mtdblock0",
+    "9:127": "block/md127",
+    "259:1": "block/md127/md127p1",
+    "253:0": "block/dm-0",
+    "253:1": "block/dm-1",
 }
+
+
+# An array of sda2 and sdb, a volume on it, a multipath device with the path sda.
+SLAVES = {"9:127": ["sda2", "sdb"], "253:0": ["md127"], "253:1": ["sda"]}
 
 
 @pytest.fixture(autouse=True)
@@ -50,6 +62,12 @@ def machine(monkeypatch):
         mode = stat.S_IFBLK if path in NODES else stat.S_IFCHR
         return types.SimpleNamespace(st_mode=mode, st_rdev=os.makedev(*NODES.get(path, (1, 3))))
 
+    def listdir(path):
+        number = path.split("/")[-2]
+        if number not in SLAVES:
+            raise FileNotFoundError(path)
+        return SLAVES[number]
+
     def exists(path):
         if path.startswith("/sys/block/") and path.endswith("/partition"):
             return path.count("/") == 5
@@ -60,7 +78,7 @@ def machine(monkeypatch):
 
     # Only for this module: pytest itself goes on in the real machine.
     path = types.SimpleNamespace(realpath=realpath, exists=exists, basename=os.path.basename, dirname=os.path.dirname)
-    system = types.SimpleNamespace(path=path, stat=stat_of, major=os.major, minor=os.minor)
+    system = types.SimpleNamespace(path=path, stat=stat_of, listdir=listdir, major=os.major, minor=os.minor)
     monkeypatch.setattr(devices, "os", system)
     monkeypatch.setattr(devices, "glob", types.SimpleNamespace(glob=glob, has_magic=has_magic))
 
@@ -78,6 +96,7 @@ def machine(monkeypatch):
     ("/dev/sdb", ["!/dev/sda", "/dev/sd?"]),
     ("/dev/sda2", ["/dev/sda", "!/dev/sda1"]),
     ("/dev/mtdblock0", ["/dev/*", "/dev/mtdblock0"]),
+    ("/dev/md127", ["/dev/*", "!/dev/sda1"]),
 ])  # fmt: skip
 def test_allowed(device, patterns):
     assert devices.refusal(device, patterns) == ""
@@ -97,6 +116,11 @@ def test_allowed(device, patterns):
     ("/dev/mtdblock0", ["/dev/*"], "not a disk of this machine, and wildcards of the device allow-list leave it out"),
     ("/dev/mtdblock0", ["/dev/*"], "--devices /dev/mtdblock0, without wildcards"),
     ("/dev/mtdblock0", ["/dev/mtdblock0", "!/dev/mtd*"], "is protected by"),
+    ("/dev/md127", ["/dev/*", "!/dev/sdb"], "/dev/md127 is protected by '!/dev/sdb'"),
+    ("/dev/md127p1", ["/dev/*", "!/dev/sdb"], "/dev/md127p1 is protected by '!/dev/sdb'"),
+    ("/dev/md127", ["/dev/*", "!/dev/sda"], "is protected by '!/dev/sda'"),
+    ("/dev/dm-0", ["/dev/*", "!/dev/disk/by-path/x:y"], "is protected by '!/dev/disk/by-path/x:y'"),
+    ("/dev/dm-1", ["/dev/*", "!/dev/sda1"], "is protected by '!/dev/sda1'"),
     ("/dev/sdz", ["/dev/*"], "/dev/sdz does not exist"),
     ("", ["*"], " does not exist"),
     ("/dev/null", ["/dev/*"], "/dev/null is not a block device"),

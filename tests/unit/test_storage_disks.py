@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from agent_router.plugin import Failed
-from agent_router.storage import disks
+from agent_router.storage import disks, hints
 
 DATA = Path(__file__).resolve().parents[1] / "data/lsblk"
 GIB = 1 << 30
@@ -44,14 +44,14 @@ def test_what_is_none(one):
 
 
 def test_what_stands_on_a_disk_is_no_disk_though_lsblk_calls_it_so():
-    assert [one["kname"] for one, _ in disks.walk([node("sda", children=[node("bcachex"), node("bcache0")])])] == [
+    assert [one["kname"] for one, *_ in disks.walk([node("sda", children=[node("bcachex"), node("bcache0")])])] == [
         "sda"
     ]
 
 
 def test_a_captured_machine(monkeypatch):
     nodes = json.loads((DATA / "virtio_vm.out").read_text())["blockdevices"]
-    assert [one["kname"] for one, _ in disks.walk(nodes)] == ["vda"]
+    assert [one["kname"] for one, *_ in disks.walk(nodes)] == ["vda"]
 
 
 def test_arrays_and_multipath_devices_are_found_once_and_paths_not_at_all(machine):
@@ -67,6 +67,17 @@ def test_arrays_and_multipath_devices_are_found_once_and_paths_not_at_all(machin
     assert found["/dev/md127"]["members"] == ["/dev/sda", "/dev/sdb"]
     assert found["/dev/sdb"]["member_of"] == ["/dev/md127"]
     assert found["/dev/dm-0"]["members"] == found["/dev/dm-0"]["member_of"] == []
+
+
+def test_a_multipath_device_is_known_by_what_its_paths_are_known_by(machine, monkeypatch):
+    lun = node("dm-0", "mpath", 20)
+    machine(*(node(name, children=[lun], serial="6001", hctl=hctl, wwn="0x6001", model="LUN")
+              for name, hctl in (("sda", "0:0:0:0"), ("sdb", "1:0:0:0"))))  # fmt: skip
+    monkeypatch.setattr(disks, "all_links", lambda: {"sdb": ["/dev/disk/by-id/x"], "dm-0": ["/dev/mapper/mpatha"]})
+    [disk] = disks.disks()
+    assert (disk["serial"], disk["wwn"], disk["model"], disk["hctl"]) == (["6001"], ["0x6001"], "LUN", "0:0:0:0")
+    for name in ("/dev/dm-0", "/dev/sda", "/dev/sdb", "/dev/disk/by-id/x", "/dev/mapper/mpatha"):
+        assert hints.matches(disk, {"name": name}), name
 
 
 def test_serial_and_wwn_are_what_lsblk_and_udev_say():

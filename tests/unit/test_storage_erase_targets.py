@@ -36,6 +36,14 @@ def test_the_members_of_an_array_are_erased_instead_of_the_array(monkeypatch, ch
     assert (chosen.names, chosen.skipped) == (["sda", "sdb"], {})
 
 
+def test_an_array_that_is_taken_down_is_not_told_as_skipped(monkeypatch, choose):
+    Stack(monkeypatch, {"sda": ["md127"], "sdb": ["md127"]})
+    members, array = two_members()
+    monkeypatch.setattr(erase_targets.disks, "awaited", lambda: [*members, {**array, "read_only": True}])
+    chosen = erase_targets.choose({}, EraseOptions(), read_only_is_skipped=True)
+    assert (chosen.names, chosen.skipped) == (["sda", "sdb"], {})
+
+
 def test_an_array_beside_a_protected_one_on_the_same_disks_is_erased_itself(monkeypatch, choose):
     holders = {"sda1": ["md126"], "sdb1": ["md126"], "sda2": ["md127"], "sdb2": ["md127"], "md127": ["dm-0"]}
     stack = Stack(monkeypatch, holders)

@@ -8,6 +8,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NoReturn
 
 from agent_router.commands import end_of_service
@@ -96,10 +97,14 @@ def supervise(
 
     settings.state = os.path.abspath(settings.state)
     rest_if_closed(settings.state, at_rest)
-    started_at = time.time()
+    started_at, supervisor_pid = time.time(), os.getpid()
     try:
         listener = _listen(settings)
-        mains = {"runner": lambda: _runner(settings, listener), "front": lambda: _front(settings, listener, started_at)}
+        runner = partial(_runner, settings, listener, supervisor_pid)
+        mains: dict[str, Callable[[], None]] = {
+            "runner": runner,
+            "front": lambda: _front(settings, listener, started_at),
+        }
         if heartbeat is not None:
             mains["heartbeat"] = lambda: _heartbeat(heartbeat, settings, listener)
         supervisor = Supervisor(settings.state, mains)
@@ -149,12 +154,12 @@ def _listen(settings: Settings) -> socket.socket:
         time.sleep(0.05)
 
 
-def _runner(settings: Settings, listener: socket.socket) -> None:
+def _runner(settings: Settings, listener: socket.socket, supervisor_pid: int) -> None:
     from agent_router.config import environment
     from agent_router.runner import service
 
     listener.close()
-    service.run(settings.state, settings.history, environment.base(settings))
+    service.run(settings.state, settings.history, environment.base(settings), supervisor_pid)
 
 
 def _heartbeat(main: Callable[[Settings], None], settings: Settings, listener: socket.socket) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 
+from agent_router.ipc.state import open_file
+
 CHUNK = 64 << 10
 
 
@@ -31,7 +33,7 @@ class LineReader:
 
     def _read(self) -> bytes:
         try:
-            with open(self.path, "rb", 0) as file:
+            with open(open_file(self.path), "rb", 0) as file:
                 if os.fstat(file.fileno()).st_size <= self._position:
                     return b""
                 file.seek(self._position)

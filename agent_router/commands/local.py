@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -16,6 +15,7 @@ from agent_router.commands.judge_process import BlockingJudge
 from agent_router.config import environment
 from agent_router.config.settings import Settings
 from agent_router.ipc.client import Client, RunnerGone
+from agent_router.linux import trees
 
 START_S = 60.0
 
@@ -80,4 +80,4 @@ class LocalAgent:
                     return
             self._runner.terminate()
             self._runner.wait()
-        shutil.rmtree(self._state, ignore_errors=True)
+        trees.remove(self._state)

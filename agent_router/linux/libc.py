@@ -10,6 +10,10 @@ _libc = ctypes.CDLL(None, use_errno=True)
 PR_SET_NAME, PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 15, 1, 36
 FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE = 1, 2
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+MNT_DETACH, UMOUNT_NOFOLLOW = 2, 8
+FAN_CLOEXEC, FAN_NONBLOCK, FAN_CLASS_CONTENT = 1, 2, 4
+FAN_MARK_ADD, FAN_MARK_REMOVE, FAN_OPEN_PERM, FAN_ALLOW = 1, 2, 0x10000, 1
+FAN_EVENT, FAN_ANSWER = struct.Struct("=IBBHQii"), struct.Struct("=iI")  # event and response of linux/fanotify.h
 IN_MODIFY, IN_NONBLOCK, IN_CLOEXEC = 0x2, 0o4000, 0o2000000
 
 
@@ -47,9 +51,46 @@ class Inotify:
         return set(_watches(data))
 
 
+class OpenGuard:
+    """Hear of each open(2) of some files before it happens, and let it happen then (fanotify(7)); needs root."""
+
+    def __init__(self) -> None:
+        self.fd: int = _libc.fanotify_init(FAN_CLASS_CONTENT | FAN_CLOEXEC | FAN_NONBLOCK, os.O_RDONLY | os.O_CLOEXEC)
+        if self.fd < 0:
+            raise OSError(ctypes.get_errno(), "fanotify_init")
+
+    def add(self, fd: int) -> None:
+        _libc.fanotify_mark(self.fd, FAN_MARK_ADD, ctypes.c_uint64(FAN_OPEN_PERM), fd, None)
+
+    def remove(self, fd: int) -> None:
+        _libc.fanotify_mark(self.fd, FAN_MARK_REMOVE, ctypes.c_uint64(FAN_OPEN_PERM), fd, None)
+
+    def read(self) -> list[tuple[int, int]]:
+        """(descriptor of the file, pid of who opens it); each must be allowed."""
+        try:
+            data = os.read(self.fd, 4096)
+        except BlockingIOError:
+            return []
+        found, offset = [], 0
+        while offset < len(data):
+            length, _, _, _, _, fd, pid = FAN_EVENT.unpack_from(data, offset)
+            found.append((fd, pid))
+            offset += length
+        return found
+
+    def allow(self, fd: int) -> None:
+        os.write(self.fd, FAN_ANSWER.pack(fd, FAN_ALLOW))
+        os.close(fd)
+
+
 def punch_hole(fd: int, length: int) -> None:
     """Free the first `length` bytes of a file without moving the rest (fallocate(2)); where that cannot be, nothing."""
     _libc.fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, ctypes.c_long(0), ctypes.c_long(length))
+
+
+def detach(path: str) -> None:
+    """Take a mount away from the tree, also one that is in use (umount2(2)); what cannot be, stays."""
+    _libc.umount2(os.fsencode(path), MNT_DETACH | UMOUNT_NOFOLLOW)
 
 
 def _watches(data: bytes) -> Iterator[int]:

@@ -34,3 +34,12 @@ def stat_fields(pid: int) -> list[bytes]:
             return file.read().rsplit(b")", 1)[1].split()
     except OSError:
         return []
+
+
+def title(pid: int) -> bytes:
+    """What ps shows; empty if the process is gone."""
+    try:
+        with open(f"/proc/{pid}/cmdline", "rb") as file:
+            return file.read(4096)
+    except OSError:
+        return b""

@@ -5,12 +5,12 @@ ended, then it removes STATE and goes.
 """
 
 import os
-import shutil
 import sys
 
-from agent_router.linux import libc
+from agent_router.linux import libc, trees
 from agent_router.runner import service
 
+parent = os.getppid()
 libc.set_title("agent-router: runner")
-service.run(sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 1000, dict(os.environ))
-shutil.rmtree(sys.argv[1], ignore_errors=True)
+service.run(sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 1000, dict(os.environ), parent)
+trees.remove(sys.argv[1])

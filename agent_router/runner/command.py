@@ -5,6 +5,7 @@ from typing import Any
 
 from agent_router.ipc.loop import Timer
 from agent_router.ipc.messages import ResultShape, Run, Summary
+from agent_router.runner.written import Written
 
 
 class Command:
@@ -18,7 +19,7 @@ class Command:
         "head", "head_text", "id", "name", "pid", "pidfd", "status", "reason", "ending", "phase", "out", "log",
         "events", "watch", "critical", "progress", "warnings", "events_read", "events_bad", "events_tokens",
         "events_refilled", "started_at", "asked_boot", "started_boot", "ended_at", "waiters", "adopted_until",
-        "pushed", "handed_out", "message", "stream_seq", "printed", "deadline",
+        "pushed", "handed_out", "message", "stream_seq", "printed", "deadline", "events_tail",
     )  # fmt: skip
 
     def __init__(self, head: Run, head_text: bytes) -> None:
@@ -32,7 +33,10 @@ class Command:
         self.reason = ""
         self.ending = ""
         self.phase = "running"
-        self.out = self.log = self.events = -1
+        self.out: Written | None = None
+        self.log: Written | None = None
+        self.events = -1
+        self.events_tail = b""
         self.watch = -1
         self.critical = False
         self.progress: dict[str, Any] | None = None

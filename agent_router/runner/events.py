@@ -11,6 +11,8 @@ import sys
 import time
 from typing import Any
 
+from agent_router.ipc.state import open_file
+from agent_router.linux import files as linux_files
 from agent_router.linux import libc
 from agent_router.plugin.masking import mask_end
 from agent_router.runner import files
@@ -19,7 +21,9 @@ from agent_router.runner.command import Command
 READ_BYTES = 1 << 20
 KEPT_BYTES = 1 << 20
 STREAM_BYTES = 1 << 20
-PARTS, ALL_PARTS = 32, 1 << 12
+PARTS, ALL_BYTES = 32, 64 << 20
+TAIL_BYTES = 32
+EMPTIED = 'some events are lost: they were opened anew with >, which empties them; write to >&3 or >>"$AGENT_EVENTS"'
 RATE_PER_S, BURST = 20.0, 100.0
 MAX_LINES, MAX_LINE, MAX_WARNINGS, MAX_WARNING = 200, 16384, 100, 2000
 MAX_DEPTH, MAX_NUMBER = 64, sys.float_info.max  # as in a request
@@ -30,16 +34,42 @@ def read(command: Command, base: str, last: bool = False) -> bool:
     """Take in new event lines, with `last` all of them; returns whether a critical section ended with them."""
     if command.events < 0:
         return False
-    was_critical = command.critical
-    for _ in range(ALL_PARTS if last else PARTS):
-        if not _read_part(command, base):
-            break
+    was_critical, parts = command.critical, PARTS
+    size = os.fstat(command.events).st_size
+    if last and size - command.events_read > ALL_BYTES:
+        command.events_read, command.events_tail = size - ALL_BYTES, b""
+        command.events_bad += 1
+    while _read_part(command, base) and (last or (parts := parts - 1)):
+        continue
     return was_critical and not command.critical
+
+
+def before_emptied(command: Command) -> None:
+    """The plugin is about to open its events anew, and to empty them by that; they have been read."""
+    os.ftruncate(command.events, 0)
+    command.events_read, command.events_tail = 0, b""
+
+
+def _start(command: Command) -> int:
+    """Where to go on reading: not in a hole, and at the beginning of a file that was emptied."""
+    size, start, tail = os.fstat(command.events).st_size, command.events_read, command.events_tail
+    if size < start or os.pread(command.events, len(tail), start - len(tail)) != tail:
+        command.events_tail, start = b"", 0
+        if EMPTIED not in command.warnings:
+            command.warnings.append(EMPTIED)
+    if size - start > READ_BYTES:
+        try:
+            data = os.lseek(command.events, start, os.SEEK_DATA)
+        except OSError:  # only a hole, up to the end
+            data = size
+        if data != start:
+            command.events_tail, start = b"", data
+    return start
 
 
 def _read_part(command: Command, base: str) -> bool:
     """Take in one part of the file; whether there may be another."""
-    start = command.events_read
+    start = _start(command)
     data = os.pread(command.events, READ_BYTES, start)
     length = data.rfind(b"\n") + 1
     if not length and len(data) == READ_BYTES:
@@ -50,8 +80,9 @@ def _read_part(command: Command, base: str) -> bool:
         command.events_read = start + end
         _take(command, base, line)
     command.events_read = start + length
+    command.events_tail = data[max(0, length - TAIL_BYTES) : length] or command.events_tail
     if length and command.events_read > KEPT_BYTES:  # give the memory back; writers append to the same file
-        libc.punch_hole(command.events, command.events_read)
+        libc.punch_hole(command.events, command.events_read - TAIL_BYTES)
     return len(data) == READ_BYTES
 
 
@@ -86,31 +117,47 @@ def _pick(data: bytes, warnings: int) -> tuple[list[tuple[int, bytes]], int]:
     return sorted(picked.items()), count - len(picked)
 
 
-def resume(command: Command, base: str) -> None:
+def resume(command: Command, base: str) -> int:
     """After a restart of the runner: go on where the stream of the command ends, and tell nothing twice.
 
-    `ending` is set again too, if the command was being stopped, and `phase` if it was in its cleanup.
+    `ending` is set again too, if the command was being stopped, and `phase` if it was in its cleanup. Returns how
+    many records could not be read; they are dropped.
     """
     try:
-        with open(base + "/stream", "rb") as file:
-            lines = file.read().split(b"\n")[:-1]
+        with open(open_file(base + "/stream"), "rb") as file:
+            text = file.read(3 * STREAM_BYTES)
     except OSError:
-        return
-    for line in lines:
-        record = json.loads(line)
-        data = record["data"]
-        command.stream_seq, command.events_read = record["seq"], record["at"]
-        if record["event"] == "critical":
-            command.critical = data["critical"]
-        elif record["event"] == "warning":
-            command.warnings.append(data["warn"])
-        elif record["event"] == "progress":
-            command.progress = data
-        elif record["event"] == "state":
-            command.ending = data["reason"]
-            command.phase = "cleanup" if data["state"] == "cleanup" else "running"
+        return 0
+    lines = text.split(b"\n")
+    good = [line for line in lines[:-1] if _take_up(command, line)]
+    if len(good) + 1 < len(lines) or lines[-1]:
+        with contextlib.suppress(OSError):
+            linux_files.replace(base + "/stream", b"".join(line + b"\n" for line in good))
+    if os.fstat(command.events).st_size < command.events_read:
+        command.events_read = 0  # it was emptied
     with contextlib.suppress(OSError):  # no data behind that place: all of it was read
         command.events_read = os.lseek(command.events, command.events_read, os.SEEK_DATA)
+    return len(lines) - 1 - len(good)
+
+
+def _take_up(command: Command, line: bytes) -> bool:
+    """Whether this is a record of `say`; then the command is as it was when that was said."""
+    try:
+        record = json.loads(line)
+        seq, at, data, _ = int(record["seq"]), int(record["at"]), record["data"], float(record["time"])
+        if record["event"] == "critical":
+            command.critical = bool(data["critical"])
+        elif record["event"] == "warning":
+            command.warnings.append(str(data["warn"]))
+        elif record["event"] == "progress":
+            command.progress = dict(data)
+        elif record["event"] == "state":
+            command.ending = str(data["reason"])
+            command.phase = "cleanup" if data["state"] == "cleanup" else "running"
+    except (ValueError, TypeError, LookupError, OverflowError, RecursionError):
+        return False
+    command.stream_seq, command.events_read = seq, max(0, at)
+    return True
 
 
 def _parse(line: bytes) -> dict[str, Any] | None:
@@ -183,13 +230,14 @@ def say(command: Command, base: str, kind: str, data: dict[str, Any]) -> None:
         "at": command.events_read,  # for resume
     }
     try:
-        fd = os.open(base + "/stream", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        fd = open_file(base + "/stream", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     except OSError:
         return
     try:
         limit = STREAM_BYTES * (1 if kind in ("progress", "other") else 2)
-        if os.fstat(fd).st_size < limit:
-            os.write(fd, json.dumps(record).encode() + b"\n")
+        size, line = os.fstat(fd).st_size, json.dumps(record).encode() + b"\n"
+        if size < limit and os.write(fd, line) != len(line):
+            os.ftruncate(fd, size)  # half a record would spoil the next one too
     except OSError:
         pass  # a full state directory: progress is not worth a command
     finally:

@@ -12,16 +12,21 @@ from collections.abc import Callable
 
 from agent_router.ipc import reasons
 from agent_router.ipc.loop import Loop
+from agent_router.ipc.state import open_file
 from agent_router.linux import libc
 from agent_router.linux.clock import boottime
 from agent_router.runner import events, files, leftovers, spawn
 from agent_router.runner.command import Command
+from agent_router.runner.emptied import Guard
 from agent_router.runner.journal import Journal
+from agent_router.runner.warm_code import WarmCode
+from agent_router.runner.written import Written
 
 FIRST_LOOK_S = 0.001  # most plugins are over by then and never cost a watch
 STUCK_AFTER_S = 5.0
 CLEANUP_S = 60.0
 WAITS = "waits_for_critical_section"
+EMPTIED = "some of its {0} is lost: it was opened anew with > (such as >/dev/{1}), which empties it; write to >&{2}"
 OOM_SCORE_ADJ = b"500"  # the kernel takes a plugin before it takes the agent
 
 
@@ -35,11 +40,12 @@ class Execution:
         self._environ = environ
         self.live: dict[str, Command] = {}
         self._ended = ended
-        self._warm = spawn.WarmCode()
+        self._warm = WarmCode()
         self._inotify = libc.Inotify()
         self._watched: dict[int, Command] = {}
-        self._strays = leftovers.Sweeper(loop, self.live)
+        self.strays = leftovers.Sweeper(loop, state, self.live)
         loop.watch(self._inotify.fd, self._written)
+        self._guard = Guard(loop, self.look)
 
     def base(self, command: Command) -> str:
         return f"{self.state}/c/{command.id}"
@@ -55,7 +61,7 @@ class Execution:
             fds = files.create(base, body, head.get("secrets", 0), head.get("stdin", ""))
         except OSError as error:
             return self.finish(command, reasons.NOT_STARTED, f"cannot write to the state directory: {error}")
-        command.out, command.log, command.events = fds[1:]
+        self.watch_files(command, *fds[1:])
         try:
             command.pid = self._spawn(command, fds, "run")
         except spawn.NotStarted as error:
@@ -84,7 +90,22 @@ class Execution:
             code = None if head.get("exec") else self._warm.get(argv[0])
         except OSError as error:
             raise spawn.NotStarted(f"{argv[0]}: {error.strerror}") from None
-        return spawn.start(argv, code, environ, base + "/cwd", fds)
+        self.strays.marks.put_on(command.id)
+        try:
+            return spawn.start(argv, code, environ, base + "/cwd", fds)
+        finally:
+            self.strays.marks.take_off()
+
+    def watch_files(self, command: Command, out: int, log: int, events: int) -> None:
+        base, head = self.base(command), command.head
+        command.out = Written(base, "out", out, head["out_limit"])
+        command.log = Written(base, "log", log, head["log_limit"])
+        command.events = events
+        self._guard.add(command)
+
+    def housekeeping(self) -> None:
+        """To be called every few seconds."""
+        self.strays.look()
 
     def _first_look(self, id: str) -> None:
         command = self.live.get(id)
@@ -118,18 +139,18 @@ class Execution:
 
     def look(self, command: Command) -> None:
         """Take in what the plugin has written."""
-        if command.out < 0:
+        if command.out is None or command.log is None:
             return
         if events.read(command, self.base(command)) and command.ending and command.phase == "running":
             self._terminate(command)  # it was asked to stop inside its critical section
-        if os.fstat(command.out).st_size > command.head["out_limit"]:
+        if command.out.is_over():
             self._over(command, reasons.OUTPUT_LIMIT, command.out)
-        if os.fstat(command.log).st_size > command.head["log_limit"]:
+        if command.log.is_over():
             self._over(command, reasons.LOG_LIMIT, command.log)
 
-    def _over(self, command: Command, reason: str, fd: int) -> None:
+    def _over(self, command: Command, reason: str, written: Written) -> None:
         if command.critical or command.phase == "cleanup":  # what talks too much is not killed half way
-            os.ftruncate(fd, 0)
+            written.discard()
             return
         if command.phase in ("running", "terminating"):
             command.ending = command.ending or reason
@@ -183,7 +204,7 @@ class Execution:
         with contextlib.suppress(OSError):
             os.killpg(command.pid, number)
         if number == signal.SIGKILL:
-            self._strays.kill(command)
+            self.strays.kill(command)
 
     def _phase(self, command: Command, phase: str) -> None:
         command.phase = phase
@@ -227,11 +248,10 @@ class Execution:
     def _look_last(self, command: Command) -> None:
         if command.events >= 0 and (command.watch >= 0 or os.fstat(command.events).st_size):
             events.read(command, self.base(command), last=True)
-        if command.out >= 0 and not command.ending:
-            if os.fstat(command.out).st_size > command.head["out_limit"]:
-                command.ending = reasons.OUTPUT_LIMIT
-            elif os.fstat(command.log).st_size > command.head["log_limit"]:
-                command.ending = reasons.LOG_LIMIT
+        if command.out is not None and command.out.is_over() and not command.ending:
+            command.ending = reasons.OUTPUT_LIMIT
+        if command.log is not None and command.log.is_over() and not command.ending:
+            command.ending = reasons.LOG_LIMIT
 
     def finish(self, command: Command, reason: str, message: str = "") -> None:
         """Journal the end, release what the process held, hand the command on."""
@@ -239,20 +259,34 @@ class Execution:
         command.message = message
         self.loop.cancel(command.deadline)
         self._unwatch(command)
-        command.printed = files.read_out(self.base(command), command.out, command.head["out_limit"])
+        self._close_files(command)
         if not was_stuck:
             command.reason = reason
             command.ended_at = command.ended_at or time.time()
             self.journal.ended(command)
         del self.live[command.id]
-        self._strays.kill(command)
-        if command.log >= 0 and os.fstat(command.log).st_size > command.head["log_limit"]:
-            os.ftruncate(command.log, command.head["log_limit"])  # what came in until the signal was there
-        for fd in (command.out, command.log, command.events):
-            if fd >= 0:
-                os.close(fd)
-        command.out = command.log = command.events = -1
+        self.strays.kill(command)
+        left = files.leave(self.base(command))
+        if left:
+            command.warnings.append(
+                f"it left a file system mounted on {left[0][:1000]}, which was unmounted at its end"
+            )
         self._ended(command)
+
+    def _close_files(self, command: Command) -> None:
+        if command.out is None or command.log is None:  # they were never opened
+            command.printed = files.read_out(self.base(command), command.head["out_limit"])
+            return
+        self._guard.remove(command)
+        command.printed = command.out.close()
+        command.log.close()
+        os.close(command.events)
+        if command.out.lost:
+            command.warnings.append(EMPTIED.format("standard output", "stdout", 1))
+        if command.log.lost:
+            command.warnings.append(EMPTIED.format("log", "stderr", 2))
+        command.out = command.log = None
+        command.events = -1
 
     def _unwatch(self, command: Command) -> None:
         if command.watch >= 0:
@@ -267,12 +301,13 @@ class Execution:
         self._phase(command, "cleanup")
         command.ending = reason
         base = self.base(command)
-        with open(base + "/stdin", "rb") as stdin, open(os.devnull, "r+b") as out:
-            try:
-                pid = self._spawn(command, (stdin.fileno(), out.fileno(), command.log, command.events), "cleanup")
-            except (spawn.NotStarted, OSError) as error:
-                command.warnings.append(f"the cleanup could not be started: {error}")
-                return self.finish(command, reason)
+        try:
+            with open(open_file(base + "/stdin"), "rb") as stdin, open(os.devnull, "r+b") as out:
+                log = command.log.fd if command.log is not None else out.fileno()
+                pid = self._spawn(command, (stdin.fileno(), out.fileno(), log, command.events), "cleanup")
+        except (spawn.NotStarted, OSError) as error:
+            command.warnings.append(f"the cleanup could not be started: {error}")
+            return self.finish(command, reason)
         command.pid = pid
         pidfd = os.pidfd_open(pid)
         self.loop.watch(pidfd, lambda _: self._cleaned(command, pid, pidfd, reason))

@@ -7,6 +7,10 @@ this process is gone.
 import contextlib
 import json
 import os
+import stat
+
+from agent_router.ipc.state import open_file
+from agent_router.linux import mounts, trees
 
 OPEN = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
 
@@ -35,7 +39,7 @@ def create(base: str, body: bytes, secrets: int, stdin: str = "") -> tuple[int, 
     except OSError:
         for fd in opened:
             os.close(fd)
-        remove(base)
+        trees.remove(base)
         raise
     return opened[0], opened[1], opened[2], opened[3]
 
@@ -43,24 +47,46 @@ def create(base: str, body: bytes, secrets: int, stdin: str = "") -> tuple[int, 
 def secrets(base: str) -> list[str]:
     """What is to be masked, as create() was told."""
     try:
-        with open(base + "/secrets", "rb") as file:
+        with open(open_file(base + "/secrets"), "rb") as file:
             found: list[str] = json.load(file)
             return found
     except (OSError, ValueError):
         return []
 
 
-def read_out(base: str, fd: int, limit: int) -> bytes:
-    """What the plugin printed, `limit` bytes at the most."""
-    if fd < 0:
-        try:
-            with open(base + "/out", "rb") as file:
-                return file.read(limit)
-        except OSError:
-            return b""
+def read_out(base: str, limit: int) -> bytes:
+    """What the plugin of an earlier runner printed, `limit` bytes at the most."""
+    try:
+        with open(open_file(base + "/out"), "rb") as file:
+            return file.read(limit)
+    except OSError:
+        return b""
+
+
+def beginning(fd: int, limit: int) -> bytes:
     # A read of the whole limit would map and unmap that much memory on each call.
     data = os.pread(fd, 8192, 0)
     return data if len(data) < 8192 else os.pread(fd, limit, 0)
+
+
+def reopen(path: str) -> int:
+    """For a new runner; what a plugin put in the place of a file goes, and with it what the file had told."""
+    try:
+        return open_file(path, OPEN)
+    except OSError:
+        if not os.path.lexists(path):
+            raise
+        _drop(path)
+        return open_file(path, OPEN)
+
+
+def leave(base: str) -> list[str]:
+    """The process is gone: take away its working directory, or else what is mounted there; returns where that was."""
+    try:
+        os.rmdir(base + "/cwd")
+    except OSError:
+        return mounts.detach(base) if os.path.exists(base) else []
+    return []
 
 
 def close(base: str) -> bool:
@@ -68,22 +94,30 @@ def close(base: str) -> bool:
 
     Returns whether something is kept.
     """
-    for name in ("/stdin", "/out", "/events", "/secrets"):
+    for name in ("/stdin", "/out", "/out.raw", "/log.raw", "/events", "/secrets"):
         with contextlib.suppress(OSError):
             os.unlink(base + name)
-    remove(base + "/cwd")
+    trees.remove(base + "/cwd")
     keep = False
     for name in ("/log", "/stream"):
         try:
-            if os.stat(base + name).st_size:
+            info = os.lstat(base + name)
+            if info.st_size and stat.S_ISREG(info.st_mode):
                 keep = True
             else:
-                os.unlink(base + name)
+                _drop(base + name)
         except OSError:
             continue
     if not keep:
-        remove(base)
+        trees.remove(base)
     return keep
+
+
+def _drop(path: str) -> None:
+    try:
+        os.unlink(path)
+    except IsADirectoryError:
+        trees.remove(path)
 
 
 def forget(stdin: str) -> None:
@@ -93,19 +127,10 @@ def forget(stdin: str) -> None:
             os.unlink(stdin)
 
 
-def remove(base: str) -> None:
-    try:
-        os.rmdir(base)
-    except OSError:
-        from shutil import rmtree  # with bz2 and lzma, which the warm interpreter should not carry
-
-        rmtree(base, ignore_errors=True)
-
-
 def size(base: str) -> int:
-    """Bytes kept in the directory of a judged command."""
+    """Bytes kept in the directory of a judged command: what they take, which for a file of holes is little."""
     total = 0
     for name in ("/log", "/stream"):
         with contextlib.suppress(OSError):
-            total += os.stat(base + name).st_size
+            total += os.stat(base + name, follow_symlinks=False).st_blocks * 512
     return total

@@ -4,12 +4,15 @@ The file is what GET /v1/commands/ sends, so listing 10,000 commands is one read
 one by its id is a search of the text: rare, and cheaper than an index kept in memory.
 """
 
+import contextlib
+import json
 import os
 from collections import deque
 from collections.abc import Callable
 
 from agent_router.ipc.messages import HistoryPlace
 from agent_router.ipc.state import SEPARATOR
+from agent_router.runner import state_files
 
 MAX_BYTES = 32 << 20
 COPY_BYTES = 1 << 20
@@ -24,15 +27,22 @@ class History:
     def __init__(self, path: str, keep: int) -> None:
         self.path = path
         self._keep = keep
-        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        self._fd = state_files.open_own(path)
+        self._late: deque[tuple[bytes, Callable[[], object]]] = deque()
         text = self._read()
-        whole = text[: text.rfind(SEPARATOR) + len(SEPARATOR)] if SEPARATOR in text else b""
+        whole = text[: text.rfind(b"\n") + 1]
         if len(whole) != len(text):  # the runner died while it wrote: drop the half record
             os.ftruncate(self._fd, len(whole))
-        self.size = len(whole)
-        self.count = whole.count(SEPARATOR)
-        self.generation = os.fstat(self._fd).st_ino
-        self._late: deque[tuple[bytes, Callable[[], object]]] = deque()
+        self.size, self.generation = len(whole), os.fstat(self._fd).st_ino
+        records, bad = _sort_out(whole)
+        self.count = len(records)
+        if bad:
+            state_files.keep_lines(path, bad, "records")
+            self._replace(b"".join(record + SEPARATOR for record in records))
+
+    @property
+    def fd(self) -> int:
+        return self._fd
 
     def append(self, record: bytes, then: Callable[[], object] = int) -> None:
         """Keep one finished command: a JSON object in one line that begins with its id.
@@ -61,6 +71,10 @@ class History:
             self._late.popleft()
             then()
 
+    def write_anew(self) -> None:
+        """The file is gone from its directory: everything again, in a new one."""
+        self._replace(self._read())
+
     def _write(self, line: bytes) -> None:
         if os.write(self._fd, line) != len(line):
             os.ftruncate(self._fd, self.size)
@@ -88,23 +102,27 @@ class History:
         return os.pread(self._fd, os.fstat(self._fd).st_size, 0)
 
     def _shrink(self) -> None:
-        """Keep the newest records, in a new file; the old one stays where there is no room for it."""
-        start = self._oldest_to_keep()
-        fd = os.open(self.path + ".new", os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_TRUNC, 0o600)
-        count = 0
+        """Keep the newest records; where there is no room for a new file, all of them."""
+        with contextlib.suppress(OSError):
+            self._replace(self._read()[self._oldest_to_keep() :])
+
+    def _replace(self, text: bytes) -> None:
+        """Put these records into a new file; an OSError leaves the old one."""
+        new = self.path + ".new"
+        state_files.clear(new)
+        fd = os.open(new, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_EXCL, 0o600)
         try:
-            for at in range(start, self.size, COPY_BYTES):
-                part = os.pread(self._fd, COPY_BYTES, at)
-                count += part.count(b"\n")
+            for at in range(0, len(text), COPY_BYTES):
+                part = text[at : at + COPY_BYTES]
                 if os.write(fd, part) != len(part):
                     raise OSError("short write")
-            os.rename(self.path + ".new", self.path)
+            os.rename(new, self.path)
         except OSError:
             os.close(fd)
-            os.unlink(self.path + ".new")
-            return
+            os.unlink(new)
+            raise
         os.close(self._fd)
-        self._fd, self.size, self.count = fd, self.size - start, count
+        self._fd, self.size, self.count = fd, len(text), text.count(SEPARATOR)
         self.generation = os.fstat(fd).st_ino
 
     def _oldest_to_keep(self) -> int:
@@ -117,3 +135,21 @@ class History:
                 break
             start, drop = after, drop - 1
         return start
+
+
+def _sort_out(text: bytes) -> tuple[list[bytes], list[bytes]]:
+    """The records in a file, each id once, and the lines that are none."""
+    records: dict[str, bytes] = {}
+    bad = []
+    for line in text.split(b"\n")[:-1]:
+        record = line.removesuffix(b",")
+        try:
+            found = json.loads(record)
+            if not record.startswith(b'{"id":"') or record == line or found["id"] in records:
+                raise ValueError("no record of ours")
+            float(found["started_at"])
+        except (ValueError, TypeError, LookupError, RecursionError):
+            bad.append(line)
+        else:
+            records[found["id"]] = record
+    return list(records.values()), bad

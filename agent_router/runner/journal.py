@@ -10,24 +10,30 @@ Lines, each by one write(2) to an O_APPEND file:
 A child without X has not been reaped by us, so its status reaches the supervisor.
 """
 
+import contextlib
 import json
+import math
 import os
 from collections.abc import Iterable
 
 from agent_router.ipc.messages import Run
 from agent_router.linux.clock import boottime
+from agent_router.runner import checks, state_files
 from agent_router.runner.command import Command
 
 COMPACT_BYTES = 1 << 20
-FLAGS = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
 
 
 class Journal:
     def __init__(self, path: str) -> None:
         self._path = path
-        self._fd = os.open(path, FLAGS, 0o600)
+        self._fd = state_files.open_own(path)
         self._size = os.fstat(self._fd).st_size
         self._cut = False  # the last line is half a line
+
+    @property
+    def fd(self) -> int:
+        return self._fd
 
     def begin(self, command: Command) -> None:
         command.asked_boot = boottime()
@@ -55,9 +61,12 @@ class Journal:
         self._size += written
 
     def compact_if_large(self, live: Iterable[Command]) -> None:
+        if self._size >= COMPACT_BYTES:
+            with contextlib.suppress(OSError):  # no room: it goes on in the old file
+                self.compact(live)
+
+    def compact(self, live: Iterable[Command]) -> None:
         """Rewrite with the live commands only; rename(2) makes it all or nothing."""
-        if self._size < COMPACT_BYTES:
-            return
         text = b""
         for command in live:
             text += _intent(command)
@@ -65,41 +74,66 @@ class Journal:
                 text += b"P %s %d %.3f\n" % (command.id.encode(), command.pid, command.started_boot)
             if command.reason:
                 text += _end(command)
-        fd = os.open(self._path + ".new", FLAGS | os.O_TRUNC, 0o600)
+        new = self._path + ".new"
+        state_files.clear(new)
+        fd = state_files.open_own(new)
         try:
             if os.write(fd, text) != len(text):
                 raise OSError("short write")
-            os.rename(self._path + ".new", self._path)
+            os.rename(new, self._path)
         except OSError:
             os.close(fd)
-            os.unlink(self._path + ".new")
-            return
+            os.unlink(new)
+            raise
         os.close(self._fd)
         self._fd, self._size, self._cut = fd, len(text), False
 
     def replay(self) -> list[Command]:
         """The commands of the journal in order, as far as its lines tell."""
         found: dict[str, Command] = {}
+        unreadable = []
         for line in os.pread(self._fd, self._size, 0).split(b"\n"):
-            kind, _, rest = line.partition(b" ")
             try:
-                if kind == b"B":
-                    asked, _, head_text = rest.partition(b" ")
-                    head: Run = json.loads(head_text)
-                    found[head["id"]] = Command(head, head_text)
-                    found[head["id"]].asked_boot = float(asked)
-                elif kind == b"P":
-                    id, pid, boot = rest.decode().split()
-                    found[id].pid, found[id].started_boot = int(pid), float(boot)
-                elif kind == b"X":
-                    id, status, reason, at, message = rest.decode().split(" ", 4)
-                    found[id].status = None if status == "-" else int(status)
-                    found[id].reason, found[id].ended_at, found[id].message = reason, float(at), message
-                elif kind == b"J":
-                    del found[rest.decode()]
-            except (ValueError, KeyError):
-                continue  # a line cut short by a full disk
+                _replay(found, line)
+            except LookupError:
+                continue  # of a command whose intent found no room
+            except (ValueError, TypeError, OverflowError, RecursionError):
+                unreadable.append(line)
+        if unreadable:
+            state_files.keep_lines(self._path, unreadable, "lines")
+            with contextlib.suppress(OSError):
+                self.compact(found.values())  # told once, not at each start
         return list(found.values())
+
+
+def _replay(found: dict[str, Command], line: bytes) -> None:
+    kind, _, rest = line.partition(b" ")
+    if kind == b"B":
+        asked, _, head_text = rest.partition(b" ")
+        head: Run = checks.message(json.loads(head_text))
+        command = Command(head, head_text)
+        command.asked_boot = _finite(asked)
+        found[head["id"]] = command
+    elif kind == b"P":
+        id, pid, boot = rest.decode().split()
+        if int(pid) < 2:
+            raise ValueError("no plugin has this pid")
+        found[id].pid, found[id].started_boot = int(pid), _finite(boot)
+    elif kind == b"X":
+        id, status, reason, at, message = rest.decode().split(" ", 4)
+        command, status_number, ended_at = found[id], None if status == "-" else int(status), _finite(at)
+        command.status, command.reason, command.ended_at, command.message = status_number, reason, ended_at, message
+    elif kind == b"J":
+        del found[rest.decode()]
+    elif line.strip(b"\0"):
+        raise ValueError("none of our lines")
+
+
+def _finite(text: str | bytes) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError("not a time")
+    return number
 
 
 def _intent(command: Command) -> bytes:

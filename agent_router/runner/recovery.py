@@ -6,17 +6,20 @@ runner ended. What neither tells is `outcome_unknown`, never a guess.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
+import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from agent_router.ipc import reasons
 from agent_router.ipc.loop import Loop
+from agent_router.ipc.state import open_file
 from agent_router.linux import proc
 from agent_router.linux.clock import boottime
-from agent_router.runner import events, files, leftovers
+from agent_router.runner import events, files, leftovers, state_files
 from agent_router.runner.command import Command
 from agent_router.runner.execution import Execution
 from agent_router.runner.history import History
@@ -59,44 +62,72 @@ class Orphans:
     def since(self, boot: float) -> Iterator[Note]:
         """The notes made after a moment; older ones are of reused pids."""
         try:
-            with open(self._path, "rb") as file:
+            with open(open_file(self._path), "rb") as file:
                 lines = file.read().split(b"\n")[:-1]
         except OSError:
             return
         for line in lines:
-            pid, status, leader, born, died = line.split()
-            if float(died) >= boot:
-                yield Note(int(pid), int(status), leader == b"1", float(born), float(died))
+            with contextlib.suppress(ValueError):  # half a line, of a full disk
+                pid, status, leader, born, died = line.split()
+                if float(died) >= boot:
+                    yield Note(int(pid), int(status), leader == b"1", float(born), float(died))
 
 
 def recover(runner: Parts) -> None:
     """Bring the table of commands up to date; to be called before the first message."""
     orphans = Orphans(runner.state)
     remembered = runner.history.ids()
+    runner.execution.strays.has_ended(remembered)
     commands = runner.journal.replay()
     known = {command.pid for command in commands}
     for command in commands:
-        if command.reason == reasons.STUCK and _is_ours(command):
-            _keep_stuck(runner, command)
-        if command.id in remembered:
-            continue
-        if command.reason:
-            events.resume(command, runner.execution.base(command))
-            command.printed = files.read_out(runner.execution.base(command), -1, command.head["out_limit"])
-            if command.reason == reasons.DONE and not os.path.exists(runner.execution.base(command) + "/out"):
-                command.reason = reasons.UNKNOWN  # given up on a full disk, before the verdict was kept
-            command.pushed = True
-            runner.unjudged[command.id] = command
-            continue
-        runner.execution.live[command.id] = command
-        runner.locks.take(command)
-        if "refused" in command.head:
-            command.status = 77
-            runner.execution.finish(command, reasons.REFUSED, command.head["refused"])
-        elif not command.pid:
-            _find_process(runner, command, known, orphans)
-        if command.running and command.pid:
-            _adopt(runner, command, orphans)
+        try:
+            if command.reason == reasons.STUCK and _is_ours(command):
+                _keep_stuck(runner, command)
+            if command.id not in remembered:
+                _recover_one(runner, command, known, orphans)
+        except Exception as error:  # one command that cannot be understood must not keep the agent from the others
+            _give_up(runner, command, error)
+
+
+def _recover_one(runner: Parts, command: Command, known: set[int], orphans: Orphans) -> None:
+    base = runner.execution.base(command)
+    if command.reason:
+        runner.execution.strays.has_ended([command.id])
+        _resume(runner, command)
+        command.printed = files.read_out(base, command.head["out_limit"])
+        if command.reason == reasons.DONE and not os.path.exists(base + "/out"):
+            command.reason = reasons.UNKNOWN  # given up on a full disk, before the verdict was kept
+        command.pushed = True
+        runner.unjudged[command.id] = command
+        return
+    runner.execution.live[command.id] = command
+    runner.locks.take(command)
+    if "refused" in command.head:
+        command.status = 77
+        runner.execution.finish(command, reasons.REFUSED, command.head["refused"])
+    elif not command.pid:
+        _find_process(runner, command, known, orphans)
+    if command.running and command.pid:
+        _adopt(runner, command, orphans)
+
+
+def _give_up(runner: Parts, command: Command, error: Exception) -> None:
+    traceback.print_exc()
+    why = f"the agent was restarted and cannot make out what became of it ({error})"
+    state_files.tell(runner.state, f"command {command.id} ({command.name}): {why}")
+    runner.execution.live.pop(command.id, None)
+    runner.locks.release(command)
+    command.reason, command.message, command.pushed = reasons.UNKNOWN, why, True
+    command.ended_at = command.ended_at or time.time()
+    runner.unjudged[command.id] = command
+
+
+def _resume(runner: Parts, command: Command) -> None:
+    lost = events.resume(command, runner.execution.base(command))
+    if lost:
+        what = f"{lost} records in the event stream of command {command.id} could not be read and are dropped"
+        state_files.tell(runner.state, what)
 
 
 def _find_process(runner: Parts, command: Command, known: set[int], orphans: Orphans) -> None:
@@ -139,15 +170,13 @@ def _adopt(runner: Parts, command: Command, orphans: Orphans) -> None:
     command.adopted_until = time.monotonic() + PATIENCE_S
     base = runner.execution.base(command)
     try:
-        command.out, command.log, command.events = (
-            os.open(f"{base}/{name}", files.OPEN, 0o600) for name in ("out", "log", "events")
-        )
+        runner.execution.watch_files(command, *(files.reopen(f"{base}/{name}") for name in ("out", "log", "events")))
     except OSError:
         runner.execution.finish(command, reasons.UNKNOWN)
         return
-    events.resume(command, base)
+    _resume(runner, command)
     if command.phase == "cleanup":  # the plugin is over, and nobody watches its cleanup: begin that again
-        leftovers.kill_marked((os.getppid(),), set(), command.id)
+        runner.execution.strays.kill(command)
         runner.execution.arm(command)
         runner.execution.start_cleanup(command, command.ending)
         return
@@ -212,6 +241,10 @@ def _read_status(runner: Parts, id: str, orphans: Orphans) -> None:
 
 def kept_logs(state: str, busy: set[str]) -> list[tuple[str, int]]:
     """Directories of finished commands whose logs are still there, oldest first."""
-    found = [(entry.stat().st_mtime, entry.path) for entry in os.scandir(state + "/c") if entry.name not in busy]
+    found = []
+    for entry in os.scandir(state + "/c"):
+        if entry.name not in busy:
+            with contextlib.suppress(OSError):
+                found.append((entry.stat(follow_symlinks=False).st_mtime, entry.path))
     # The dead runner may not have come to closing them, and a request on stdin may hold a secret.
     return [(path, files.size(path)) for _, path in sorted(found) if files.close(path)]

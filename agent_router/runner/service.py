@@ -9,8 +9,6 @@ Messages (head of a frame, see wire):
     judged  id, body = the finished command object, to be remembered and answered to all who wait
 """
 
-import contextlib
-import fcntl
 import json
 import os
 import socket
@@ -30,26 +28,25 @@ from agent_router.ipc.messages import (
     Running,
     Summary,
 )
-from agent_router.linux import libc
-from agent_router.runner import files, recovery, spawn
+from agent_router.linux import libc, trees
+from agent_router.runner import checks, files, interpreter, recovery, state_files
 from agent_router.runner.command import Command
 from agent_router.runner.execution import Execution
 from agent_router.runner.history import History
 from agent_router.runner.journal import Journal
 from agent_router.runner.locks import Locks
+from agent_router.runner.place import Place
 
 MAX_KEPT_LOGS, MAX_KEPT_BYTES = 500, 64 << 20
 HOUSEKEEPING_S = 2.0
 
 
 class Runner:
-    def __init__(self, state: str, keep: int, environ: dict[str, str]) -> None:
+    def __init__(self, state: str, keep: int, environ: dict[str, str], parent: int) -> None:
         os.umask(0o077)
-        os.makedirs(state + "/c", exist_ok=True)
         self.state = state
-        self._lock = os.open(state + "/runner.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC)
-        fcntl.flock(self._lock, fcntl.LOCK_EX)  # a second runner waits here until the first is gone
-        self._parent = os.getppid()
+        self._parent = parent
+        self._place = Place(state, parent)  # a second runner waits here until the first is gone
         self.loop = Loop()
         self.journal = Journal(state + "/journal")
         self.history = History(state + "/history", keep)
@@ -57,7 +54,7 @@ class Runner:
         self.execution = Execution(self.loop, self.journal, state, environ, self._ended)
         self.unjudged: dict[str, Command] = {}
         self._late: dict[str, Command] = {}
-        self._judge: Connection | None = None
+        self._judges: list[Connection] = []
         self._connections: set[Connection] = set()
         self._waiters: dict[str, list[Connection]] = {}
         self._kept: list[tuple[str, int]] = []
@@ -67,19 +64,14 @@ class Runner:
         self._kept = recovery.kept_logs(state, set(self.execution.live) | set(self.unjudged))
 
     def listen(self) -> None:
-        path, unheard = self.state + "/runner.sock", self.state + "/runner.new"
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(unheard)
-        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self._listener.bind(unheard)
-        self._listener.listen(1024)
-        # The name appears when somebody listens: between bind() and listen() a client would be refused.
-        os.rename(unheard, path)
-        self._listener.setblocking(False)
+        if self._listener is not None:
+            self.loop.unwatch(self._listener.fileno())
+            self._listener.close()
+        self._listener = self._place.listen()
         self.loop.watch(self._listener.fileno(), self._accept)
 
     def serve(self) -> None:
-        self.loop.later(HOUSEKEEPING_S, self._housekeeping)
+        self._housekeeping()
         while not self._orphaned():
             self.loop.run_once()
 
@@ -91,9 +83,34 @@ class Runner:
         return os.getppid() != self._parent and not self.execution.live
 
     def _housekeeping(self) -> None:
+        self._place.beat()
+        self._repair()
         self.history.write_late()
-        self.journal.compact_if_large([*self.execution.live.values(), *self.unjudged.values(), *self._late.values()])
+        self.journal.compact_if_large(self._unfinished())
+        self.execution.housekeeping()
         self.loop.later(HOUSEKEEPING_S, self._housekeeping)
+
+    def _unfinished(self) -> list[Command]:
+        return [*self.execution.live.values(), *self.unjudged.values(), *self._late.values()]
+
+    def _repair(self) -> None:
+        """Somebody emptied the state directory: what is in our memory is written down again."""
+        lost = self._place.lost(journal=self.journal.fd, history=self.history.fd)
+        if not lost:
+            return
+        try:
+            self._place.restore()
+            if "journal" in lost:
+                self.journal.compact(self._unfinished())
+            if "history" in lost:
+                self.history.write_anew()
+            if "runner.sock" in lost:
+                self.listen()
+        except OSError as error:
+            print(f"<3>runner: {', '.join(lost)} is gone from {self.state} and cannot be made: {error}", flush=True)
+            return
+        made = f"{', '.join(lost)} had gone from {self.state} while the agent ran, and was made again"
+        state_files.tell(self.state, f"{made}; logs and events of earlier commands may be lost")
 
     # ---- messages
 
@@ -108,14 +125,20 @@ class Runner:
 
     def _closed(self, connection: Connection) -> None:
         self._connections.discard(connection)
-        if self._judge is connection:
-            self._judge = None
+        if connection in self._judges:
+            self._judges.remove(connection)
         for waiting in self._waiters.values():
             while connection in waiting:
                 waiting.remove(connection)
 
     def _message(self, connection: Connection, text: bytes, body: bytes) -> None:
-        message: Request = json.loads(text)
+        try:
+            self._hear(connection, checks.message(json.loads(text)), text, body)
+        except (ValueError, RecursionError) as error:
+            print(f"<4>runner: a process sent what is no message of the agent: {error}", flush=True)
+            connection.close()
+
+    def _hear(self, connection: Connection, message: Request, text: bytes, body: bytes) -> None:
         if message["op"] == "run":
             self._run(connection, message, text, body)
         elif message["op"] == "record":
@@ -135,9 +158,9 @@ class Runner:
         elif message["op"] == "cancel":
             connection.send(self._cancel(message))
         elif message["op"] == "judge":
-            self._judge = connection
+            self._judges.append(connection)
             for command in self.unjudged.values():
-                self._push(command)
+                self._push(command, [connection])
         elif message["op"] == "ping":
             live = len(self.execution.live)
             connection.send({"op": "ping", "n": message.get("n"), "pid": os.getpid(), "live": live})
@@ -149,6 +172,8 @@ class Runner:
 
     def _run(self, connection: Connection, head: Run, text: bytes, body: bytes) -> None:
         id = head["id"]
+        if os.path.dirname(head.get("stdin", "")) not in ("", self.state + "/spool"):
+            raise ValueError("its stdin is not in the spool")
         if head.get("again") and self._join(connection, head):
             files.forget(head.get("stdin", ""))
             return
@@ -176,6 +201,8 @@ class Runner:
     def _record(self, connection: Connection, head: Record, body: bytes) -> None:
         if head.get("again") and self._join(connection, head):
             return
+        if not checks.is_record(body, head["id"]):
+            raise ValueError("its body is no finished command")
         self.history.append(body)
         connection.send({"op": "record", "n": head.get("n"), "id": head["id"], "state": "ended"}, body)
 
@@ -237,12 +264,13 @@ class Runner:
         if not command.pushed:
             command.pushed = True
             self.unjudged[command.id] = command
-            self._push(command)
+            self._push(command, self._judges)
         elif command.id not in self.unjudged and command.id not in self._late:
             self._close(command)
 
-    def _push(self, command: Command) -> None:
-        if self._judge is not None:
+    def _push(self, command: Command, judges: list[Connection]) -> None:
+        """To all who judge: one that is none of ours may never answer. The first verdict counts."""
+        for judge in tuple(judges):
             end: End = {
                 **command.summary(),
                 "op": "end",
@@ -254,10 +282,12 @@ class Runner:
                 "events_bad": command.events_bad,
                 "timeout_s": command.head["timeout_s"],
             }
-            command.handed_out = True
-            self._judge.send(end, command.printed)
+            judge.send(end, command.printed)
+        command.handed_out = command.handed_out or bool(judges)
 
     def _judged(self, connection: Connection, id: str, record: bytes) -> None:
+        if not checks.is_record(record, id):
+            raise ValueError("its body is no finished command")
         command = self.unjudged.pop(id, None)
         if command is None:
             return
@@ -282,22 +312,23 @@ class Runner:
         if files.close(base):
             self._kept.append((base, files.size(base)))
             while len(self._kept) > MAX_KEPT_LOGS or sum(size for _, size in self._kept) > MAX_KEPT_BYTES:
-                files.remove(self._kept.pop(0)[0])
+                trees.remove(self._kept.pop(0)[0])
 
 
 def _running(head: Run | Record | Get, command: Command) -> Running:
     return {**command.summary(), "op": head["op"], "n": head.get("n"), "state": "running"}
 
 
-def run(state: str, keep: int, environ: dict[str, str]) -> None:
+def run(state: str, keep: int, environ: dict[str, str], parent: int) -> None:
     """The main function of the runner process; returns when it is no longer needed.
 
-    `environ` is the environment of every plugin, before what belongs to its command is added.
+    `environ` is the environment of every plugin, before what belongs to its command is added. `parent` is the process
+    that started this one; without it there is nothing to do.
     """
     import gc
     import resource
 
-    spawn.prepare()
+    interpreter.prepare()
     libc.return_large_memory()
     os.environ.clear()  # plugins get a built environment; clearing it here is cheaper than in each fork
 
@@ -310,7 +341,7 @@ def run(state: str, keep: int, environ: dict[str, str]) -> None:
 
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # the state directory is memory
     libc.prctl(libc.PR_SET_CHILD_SUBREAPER, 1)  # what double-forks out of a plugin stays in sight
-    runner = Runner(state, keep, environ)
+    runner = Runner(state, keep, environ, parent)
     runner.listen()
     gc.collect()
     gc.freeze()

@@ -70,7 +70,7 @@ class State:
 
     def _recover(self, seconds: float, then: Callable[[Runner], object]) -> Command:
         recovery.PATIENCE_S = 0.3
-        runner = Runner(str(self.path), 100, {})
+        runner = Runner(str(self.path), 100, {}, os.getppid())
         self.free = [name for name in ("disk:/dev/sdx", "disk:/dev/sdy") if not runner.locks.holder([name])]
         give_up = time.monotonic() + seconds
         while ID in runner.execution.live and time.monotonic() < give_up:
@@ -231,7 +231,7 @@ def test_a_critical_section_is_heard_of_before_the_plugin_is_stopped(state: Stat
     state.journal(f"P {ID} {plugin} {boottime():.3f}")
 
     def enter_and_stop(runner: Runner) -> None:
-        (state.base / "events").write_text('{"critical": true}\n')
+        os.write(runner.execution.live[ID].events, b'{"critical": true}\n')  # as the plugin does
         stop(runner)
 
     command = state.recover(seconds=0, then=enter_and_stop)

@@ -48,7 +48,8 @@ class Conductor:
         context = ssl.create_default_context(cadata=body["agent_verify_ca"])
         context.maximum_version = most
         data = None if command is None else json.dumps(command).encode()
-        url = f"{body['callback_url']}{path}?wait=true&agent_token={body['agent_token']}"
+        wait = "" if command is None else "wait=true&"
+        url = f"{body['callback_url']}{path}?{wait}agent_token={body['agent_token']}"
         with urllib.request.urlopen(urllib.request.Request(url, data), timeout=HANG_S, context=context) as answer:
             return json.load(answer)
 

@@ -11,7 +11,10 @@ from agent_router.runner.locks import Locks
 
 
 def command(id, locks=(), **head):
-    head = {"id": id, "name": "a.b", "locks": list(locks), "at": 5.0, **head}
+    head = {
+        "op": "run", "id": id, "name": "a.b", "argv": ["/bin/true"], "params": {}, "locks": list(locks), "at": 5.0,
+        "timeout_s": 60, "grace_s": 1, "out_limit": 1000, "log_limit": 1000, **head,
+    }  # fmt: skip
     return Command(head, json.dumps(head).encode())
 
 
@@ -74,7 +77,7 @@ def test_a_journal_cut_at_any_byte_still_tells_the_rest(path):
 
 
 def test_a_large_journal_is_rewritten_with_the_live_ones(path, monkeypatch):
-    monkeypatch.setattr(journal_module, "COMPACT_BYTES", 5000)
+    monkeypatch.setattr(journal_module, "COMPACT_BYTES", 9000)
     journal = Journal(path)
     live = command("live", text="x" * 100)
     live.pid = 77
@@ -82,7 +85,7 @@ def test_a_large_journal_is_rewritten_with_the_live_ones(path, monkeypatch):
     journal.started(live)
     over = command("over")
     over.reason, over.status = "done", 0
-    while os.stat(path).st_size < 5000:
+    while os.stat(path).st_size < 9000:
         journal.begin(over)
     journal.compact_if_large([live, over])
     journal.begin(command("new"))

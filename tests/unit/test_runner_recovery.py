@@ -151,7 +151,7 @@ def listening(self, backlog):
     print(os.path.exists(path))
     listen(self, backlog)
 socket.socket.listen = listening
-Runner(sys.argv[1], 10, {}).listen()
+Runner(sys.argv[1], 10, {}, os.getppid()).listen()
 socket.socket(socket.AF_UNIX).connect(path)
 """
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+from collections.abc import Iterator
 from typing import Any
 
 from agent_router import plugin
@@ -9,7 +10,7 @@ from agent_router.image.protocols import DiskDestination, Hash, ScratchSpace
 from agent_router.image.sources.fetch import fetch
 from agent_router.image.sources.own_address import own_address_towards
 from agent_router.image.sources.spec import Spec
-from agent_router.image.sources.torrent import magnet, metainfo
+from agent_router.image.sources.torrent import magnet, metainfo, web_seed
 from agent_router.image.sources.torrent.download import Download
 from agent_router.image.sources.torrent.metainfo import Metainfo
 from agent_router.image.sources.torrent.session import SessionLimits, load_libtorrent
@@ -57,7 +58,8 @@ class TorrentSource:
         """Nothing writes any more when this has raised."""
         download, limits = self._begin()
         try:
-            write_to_disk(self._lt, download, disk, digest, limits, self._spec.work, self.name)
+            with self._explained():
+                write_to_disk(self._lt, download, disk, digest, limits, self._spec.work, self.name)
         except BaseException:
             self.close()
             raise
@@ -69,7 +71,8 @@ class TorrentSource:
         # Into a scratch file in memory, so that a file of the wrong kind is refused before anything is touched.
         download.add(Swarm(self._lt, download.meta, None, {0}, limits, self._spec.work))
         found = bytearray(min(length, download.meta.span(0)[1]))
-        download.read(memoryview(found), 0, hurry=True)
+        with self._explained():
+            download.read(memoryview(found), 0, hurry=True)
         return bytes(found)
 
     def keep(self, scratch: ScratchSpace) -> None:
@@ -105,7 +108,20 @@ class TorrentSource:
     def _read(self, view: memoryview, offset: int, *, hurry: bool = False) -> None:
         if self._download is None:
             raise plugin.Failed("stopped", f"{self.name}: given up after {self.offset} bytes")
-        self._download.read(view, offset, hurry=hurry)
+        with self._explained():
+            self._download.read(view, offset, hurry=hurry)
+
+    @contextlib.contextmanager
+    def _explained(self) -> Iterator[None]:
+        """If nothing comes any more, what the web seeds answer is part of the message."""
+        try:
+            yield
+        except plugin.Failed as error:
+            if error.code in ("no_source", "connection_lost"):
+                found = web_seed.troubles(self._opened().web_seeds, self._spec)
+                error.message = "; ".join([error.message, *found])
+                error.args = (error.message,)
+            raise
 
     def linger(self) -> None:
         """After the verdict: give to other peers for `linger_s` seconds."""

@@ -2,6 +2,7 @@
 
 import select
 import socket
+import struct
 from collections import deque
 from collections.abc import Callable
 
@@ -10,6 +11,7 @@ from agent_router.ipc.loop import Loop
 from agent_router.ipc.messages import Message
 
 READ_BYTES = 65536
+PEER = struct.Struct("3i")  # pid, uid, gid
 # A peer that reads slower than it asks is not heard further until it has read. What it has not asked for
 # (ended commands) waits for it without such a limit, because that is in memory anyway, up to MAX_UNSENT.
 FULL, MAX_UNSENT = 8 << 20, 2 << 30
@@ -36,6 +38,10 @@ class Connection:
         self._interest = select.EPOLLIN
         sock.setblocking(False)
         loop.watch(sock.fileno(), self._ready)
+
+    def peer(self) -> int:
+        """The pid of the process at the other end (unix(7), SO_PEERCRED)."""
+        return int(PEER.unpack(self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, PEER.size))[0])
 
     def send(self, message: Message, body: bytes = b"") -> None:
         if self._sock.fileno() < 0:

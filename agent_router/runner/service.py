@@ -29,7 +29,7 @@ from agent_router.ipc.messages import (
     Summary,
 )
 from agent_router.linux import libc, trees
-from agent_router.runner import checks, files, interpreter, recovery, state_files
+from agent_router.runner import checks, files, interpreter, peers, recovery, state_files
 from agent_router.runner.command import Command
 from agent_router.runner.execution import Execution
 from agent_router.runner.history import History
@@ -158,9 +158,7 @@ class Runner:
         elif message["op"] == "cancel":
             connection.send(self._cancel(message))
         elif message["op"] == "judge":
-            self._judges.append(connection)
-            for command in self.unjudged.values():
-                self._push(command, [connection])
+            self._appoint(connection)
         elif message["op"] == "ping":
             live = len(self.execution.live)
             connection.send({"op": "ping", "n": message.get("n"), "pid": os.getpid(), "live": live})
@@ -285,7 +283,16 @@ class Runner:
             judge.send(end, command.printed)
         command.handed_out = command.handed_out or bool(judges)
 
+    def _appoint(self, connection: Connection) -> None:
+        if not peers.may_judge(connection.peer(), self._parent, self.state):
+            raise ValueError("it wants to judge, and is no process of the agent")
+        self._judges.append(connection)
+        for command in self.unjudged.values():
+            self._push(command, [connection])
+
     def _judged(self, connection: Connection, id: str, record: bytes) -> None:
+        if connection not in self._judges:
+            raise ValueError("it gives a verdict, and is no judge")
         if not checks.is_record(record, id):
             raise ValueError("its body is no finished command")
         command = self.unjudged.pop(id, None)

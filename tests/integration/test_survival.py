@@ -2,6 +2,8 @@
 
 import os
 import signal
+import socket
+import struct
 import sys
 import threading
 import uuid
@@ -12,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.support import processes
-from tests.support.agent import FreshAgent
+from tests.support.agent import Agent, FreshAgent
 from tests.support.gate import Gate
 from tests.support.waiting import HANG_S, wait_for
 
@@ -276,3 +278,20 @@ def test_a_front_that_hangs_is_ended_by_its_own_alarm(fresh_agent: FreshAgent, g
     gate.release()
     assert agent.command(reply.json["id"], wait=True)["command_status"] == "SUCCEEDED"
     assert agent.pids | {"front": 0} == before | {"front": 0}, "and nothing else was disturbed"
+
+
+def test_a_process_that_is_none_of_the_agent_gives_no_verdict(agent: Agent, gate: Gate):
+    """Not for what runs, nor later: it is hung up on, and the agent's own verdict counts."""
+    runner = agent.pids["runner"]
+    id = agent.post("stop.never", {"until": str(gate)}, wait=False)["id"]
+    record = b'{"id":"%s","started_at":1,"command_name":"x","command_status":"SUCCEEDED"}' % id.encode()
+    for text, body in ((b'{"op":"judge"}', b""), (b'{"op":"judged","id":"%s"}' % id.encode(), record)):
+        with socket.socket(socket.AF_UNIX) as stranger:
+            stranger.settimeout(HANG_S)
+            stranger.connect(str(agent.state / "runner.sock"))
+            stranger.sendall(struct.pack("!II", len(text), len(body)) + text + body)
+            assert stranger.recv(100) == b""
+    gate.release()
+    assert agent.command(id, wait=True)["name"] == "stop.never"
+    assert agent.post("lock.none")["command_status"] == "SUCCEEDED"
+    assert agent.pids["runner"] == runner

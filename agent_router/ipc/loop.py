@@ -6,10 +6,8 @@ be called for an event meant for an earlier owner: every handler must be non-blo
 
 import heapq
 import itertools
-import os
 import select
 import time
-from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -28,9 +26,6 @@ class Loop:
         self._timers: list[Timer] = []
         self._cancelled = 0
         self._numbers = itertools.count()
-        self._calls: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()
-        self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-        self.watch(self._wake, self._woken)
 
     def watch(self, fd: int, handler: Handler, events: int = select.EPOLLIN) -> None:
         """Call handler(events) when `fd` is ready."""
@@ -62,17 +57,6 @@ class Loop:
             self._timers = [item for item in self._timers if item[2] is not None]
             heapq.heapify(self._timers)
             self._cancelled = 0
-
-    def call(self, function: Callable[..., None], *args: Any) -> None:
-        """Run function(*args) in the loop; the only method that other threads may use."""
-        self._calls.append((function, args))
-        os.eventfd_write(self._wake, 1)
-
-    def _woken(self, _: int) -> None:
-        os.eventfd_read(self._wake)
-        while self._calls:
-            function, args = self._calls.popleft()
-            function(*args)
 
     def run_once(self) -> None:
         for fd, events in self._epoll.poll(self._due(), MAX_EVENTS):

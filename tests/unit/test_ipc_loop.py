@@ -2,7 +2,6 @@ import contextlib
 import os
 import select
 import socket
-import threading
 import time
 
 import pytest
@@ -90,17 +89,6 @@ def test_an_event_of_a_closed_descriptor_reaches_nobody_in_the_same_batch(loop):
         loop.watch(reader, lambda _, number=number: end_the_other(number))
     loop.run_once()
     assert len(said) == 1
-
-
-def test_another_thread_may_call(loop):
-    said = []
-    threads = [threading.Thread(target=loop.call, args=(said.append, number)) for number in range(50)]
-    for thread in threads:
-        thread.start()
-    turn(loop, lambda: len(said) == 50)
-    assert sorted(said) == [*range(50)]
-    for thread in threads:
-        thread.join()
 
 
 # ---- connections

@@ -1,5 +1,6 @@
 """The few system calls that Python does not offer."""
 
+import contextlib
 import ctypes
 import os
 import struct
@@ -74,12 +75,14 @@ class OpenGuard:
         found, offset = [], 0
         while offset < len(data):
             length, _, _, _, _, fd, pid = FAN_EVENT.unpack_from(data, offset)
-            found.append((fd, pid))
+            if fd >= 0:
+                found.append((fd, pid))
             offset += length
         return found
 
     def allow(self, fd: int) -> None:
-        os.write(self.fd, FAN_ANSWER.pack(fd, FAN_ALLOW))
+        with contextlib.suppress(OSError):  # who wanted it was killed meanwhile
+            os.write(self.fd, FAN_ANSWER.pack(fd, FAN_ALLOW))
         os.close(fd)
 
 

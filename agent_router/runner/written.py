@@ -8,7 +8,7 @@ import os
 from agent_router.ipc.state import open_file
 from agent_router.runner import files
 
-COPY_BYTES = 1 << 20
+COPY_BYTES, COMPARED_BYTES = 1 << 20, 64 << 10
 RAW = ".raw"  # when there are two, the plugin's own is `log.raw`, and ours is `log`
 
 
@@ -28,8 +28,8 @@ class Written:
     def _resume(self) -> None:
         """A runner before this one kept something; how much, is not written down: the most that fits is right."""
         self._kept, self.fd = self.fd, files.reopen(self._path + RAW)
-        ours = os.pread(self._kept, COPY_BYTES, max(0, os.fstat(self._kept).st_size - COPY_BYTES))
-        fresh = os.pread(self.fd, COPY_BYTES, 0)
+        ours = os.pread(self._kept, COMPARED_BYTES, max(0, os.fstat(self._kept).st_size - COMPARED_BYTES))
+        fresh = os.pread(self.fd, COMPARED_BYTES, 0)
         self._taken = next(size for size in range(len(fresh), -1, -1) if ours.endswith(fresh[:size]))
 
     def is_over(self) -> bool:

@@ -18,7 +18,7 @@ from typing import Any
 from agent_router.catalogue.manifest import Manifest
 from agent_router.catalogue.manifest_rules import TEMPLATE
 from agent_router.catalogue.registry import Registry
-from agent_router.commands import batch, end_of_service, execspec, full_state, scrub
+from agent_router.commands import batch, end_of_service, execspec, full_state, parameters, scrub
 from agent_router.commands.calls import Answer, Batch, Call, Translate, Translated
 from agent_router.commands.verdict import Ended, Verdict, command_object, judge, shown_as
 from agent_router.config.environment import search_path
@@ -34,8 +34,6 @@ from agent_router.schema.problems import RequestError
 from agent_router.schema.validation import QUICK, TakesLong
 
 ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
-PARAM_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-PARAM_BYTES, PARAMS_BYTES = 32 << 10, 128 << 10
 REMEMBERED = 512
 MAX_SECRETS = 20_000
 LOOP_BYTES = 128 << 10  # more output is not judged in haste
@@ -133,8 +131,8 @@ class Dispatcher:
             argv += execspec.argv(manifest.exec, request, manifest.data["request"])
         head: Run = {
             "op": "run", "id": "", "name": name, "argv": argv, "at": time.time(), "action": "run", "timeout_s": 0,
-            "params": _param_variables(manifest, request),
-            "locks": _locks(manifest.locks, request), "grace_s": manifest.grace_s,
+            "params": parameters.param_variables(manifest, request),
+            "locks": parameters.locks(manifest.locks, request), "grace_s": manifest.grace_s,
             "out_limit": manifest.output_limit, "log_limit": manifest.log_limit,
         }  # fmt: skip
         if manifest.exec is not None:
@@ -306,7 +304,7 @@ def _id(given: str) -> str:
 def _completed(name: str, manifest: Manifest, params: Any, hasty: int) -> tuple[dict[str, Any], list[str]]:
     """(the request with its defaults, its secrets); raises as _validated() does."""
     hidden = _validated(name, manifest, params, hasty)
-    request = _with_defaults(manifest.data["request"], params)
+    request = parameters.with_defaults(manifest.data["request"], params)
     if request is not params:  # each default is right by itself, but may not go with what was sent
         _validated(f"{name} with its defaults", manifest, request, hasty)
     return request, hidden
@@ -340,62 +338,3 @@ def _timeout(manifest: Manifest, asked: float | None) -> float:
     if not math.isfinite(asked) or asked <= 0:
         raise RequestError(400, "timeout_invalid", "timeout_s must be a number of seconds above 0")
     return min(asked, manifest.timeout_s)  # a request may shorten it, never lengthen it
-
-
-def _with_defaults(schema: dict[str, Any], params: dict[str, Any]) -> dict[str, Any]:
-    """The request with the defaults of its top-level properties filled in."""
-    defaults = {
-        key: part["default"]
-        for key, part in schema.get("properties", {}).items()
-        if key not in params and isinstance(part, dict) and "default" in part
-    }
-    return {**params, **defaults} if defaults else params
-
-
-def _locks(templates: list[str], request: dict[str, Any]) -> list[str]:
-    """The names, their keys filled in; what is for a key that is null is no lock."""
-    meant = [text for text in templates if all(request[key] is not None for key in TEMPLATE.findall(text))]
-    return [TEMPLATE.sub(lambda match: _lock_value(request[match.group(1)]), text) for text in meant]
-
-
-def _lock_value(value: Any) -> str:
-    if isinstance(value, float | Decimal) and value == int(value):
-        value = int(value)
-    text = str(value)
-    if not text.startswith("/"):
-        return text
-    if "\0" in text:
-        raise RequestError(400, "request_invalid", f"{text!r} contains a zero byte, which no path can hold")
-    # One lock for a disk, however it is called, and for what is mounted from it.
-    real = os.path.realpath("/" + text.lstrip("/"))  # POSIX leaves two slashes at the beginning as they are
-    device = devices.whole_disk(real)
-    if device == real and not real.startswith("/dev/") and (mounted := devices.mounted_at(real)):
-        return devices.whole_disk(os.path.realpath(mounted))
-    return device
-
-
-def _param_variables(manifest: Manifest, request: dict[str, Any]) -> dict[str, str]:
-    """PARAM_… for the scalar values that are no secret, have a good name and fit an environment."""
-    found: dict[str, str] = {}
-    schema = manifest.request.schema
-    secret = annotations.marked_members(schema, request, "writeOnly", True) if manifest.has_secrets else set()
-    if None in secret:
-        return found
-    total = 0
-    for key, value in request.items():
-        if key in secret or not PARAM_NAME.fullmatch(key):
-            continue
-        if isinstance(value, bool):
-            text = "true" if value else "false"
-        elif isinstance(value, str):
-            text = value
-        elif isinstance(value, dict | list) or value is None:
-            continue
-        else:
-            text = dumps(value).decode()
-        size = len(text.encode())
-        if "\0" in text or size > PARAM_BYTES or total + size > PARAMS_BYTES:
-            continue
-        total += size
-        found["PARAM_" + key] = text
-    return found

@@ -6,7 +6,8 @@ from decimal import Decimal
 
 import pytest
 
-from agent_router.commands.dispatch import PARAM_BYTES, REMEMBERED, Dispatcher
+from agent_router.commands.dispatch import REMEMBERED, Dispatcher
+from agent_router.commands.parameters import PARAM_BYTES
 from agent_router.config import environment
 from agent_router.config.settings import Settings
 from agent_router.plugin import devices

@@ -12,11 +12,9 @@ import time
 import uuid
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
-from decimal import Decimal
 from typing import Any
 
 from agent_router.catalogue.manifest import Manifest
-from agent_router.catalogue.manifest_rules import TEMPLATE
 from agent_router.catalogue.registry import Registry
 from agent_router.commands import batch, end_of_service, execspec, full_state, parameters, scrub
 from agent_router.commands.calls import Answer, Batch, Call, Translate, Translated

@@ -70,8 +70,11 @@ class Memory(threading.Thread):
     def run(self) -> None:
         while not self._over.wait(0.1):
             pids = processes.marked(MARK, str(self._agent.root))
-            shares = {f"{pid} {processes.title(pid)[-30:]}": pss_mib(pid) for pid in pids}
-            shares["state"] = files_mib(self._agent.state)
+            files = files_mib(self._agent.state)
+            found = {f"{pid} {processes.title(pid)[-30:]}": pss_mib(pid) for pid in pids}
+            shares = {name: whole for name, (whole, _) in found.items()}
+            mapped = sum(part for _, part in found.values())  # of the state directory: counted once
+            shares["state"] = max(0.0, files - mapped)
             if (total := sum(shares.values())) > self.peak["all"]:
                 self.peak = {"all": total, **shares}
 
@@ -80,9 +83,13 @@ class Memory(threading.Thread):
         self.join()
 
 
-def pss_mib(pid: int) -> float:
+def pss_mib(pid: int) -> tuple[float, float]:
+    """All, and what of it are files in memory."""
     lines = processes.read(pid, "smaps_rollup").decode().splitlines()
-    return sum(int(line.split()[1]) for line in lines if line.startswith("Pss:")) / 1024
+    whole, files = (
+        sum(int(line.split()[1]) for line in lines if line.startswith(kind)) for kind in ("Pss:", "Pss_Shmem:")
+    )
+    return whole / 1024, files / 1024
 
 
 def files_mib(directory: Path) -> float:

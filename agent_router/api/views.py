@@ -15,7 +15,7 @@ from agent_router.api.later import Computed, Followed, Parked
 from agent_router.catalogue import listing, steps
 from agent_router.commands import objects
 from agent_router.commands.calls import Call
-from agent_router.commands.dispatch import Dispatcher
+from agent_router.commands.dispatch import ID, Dispatcher
 from agent_router.commands.judge_process import JudgeError, TookLong, Work
 from agent_router.ipc.messages import CancelAnswer, CommandAnswer, Question
 from agent_router.ipc.spool import Spooled
@@ -85,6 +85,9 @@ def _catalogue(work: Callable[..., bytes], *args: Any) -> Response:
 
 
 def _park(agent: Context, message: Question, finish: Callable[[Any, bytes], Response], body: bytes = b"") -> Response:
+    id = message.get("id")
+    if isinstance(id, str) and not ID.fullmatch(id):  # the runner hangs up on such a message
+        raise objects.unknown(id)
     return Parked(agent.ask, message, body, finish)
 
 

@@ -171,6 +171,14 @@ def test_an_unknown_command_is_404_on_every_route(client, runner):
         assert (answer.status_code, answer.json["code"]) == (404, "command_unknown")
 
 
+@pytest.mark.parametrize("id", ["%00", "..", "a%20b", "-x", "x" * 65, "%C3%BC", "a%0A"])
+def test_an_id_that_no_command_can_have_is_not_asked_for(client, runner, id):
+    for method, rest in (("GET", ""), ("DELETE", ""), ("GET", "/log"), ("GET", "/events")):
+        answer = client.open(f"/v1/commands/{id}{rest}", method=method)
+        assert (answer.status_code, answer.json["code"]) == (404, "command_unknown")
+    assert runner.asked == []
+
+
 def test_a_server_that_knows_how_gets_the_question_instead_of_an_answer(app):
     environ = {"REQUEST_METHOD": "GET", "PATH_INFO": "/v1/commands/x", KNOWN: True, "QUERY_STRING": "wait=true",
                "SERVER_NAME": "", "SERVER_PORT": "", "wsgi.url_scheme": "http"}  # fmt: skip

@@ -20,7 +20,7 @@ def test_a_broken_connection_is_taken_up_again(call, server, image, disk, etag):
     answer = call("image.write", device=disk, sources=server.url, digest=digest(image))
     assert answer["resumed"] == 5
     assert content(disk)[: len(image)] == image
-    assert [request.get("If-Range") for request in server.requests[1:]] == ['"one"' if etag == '"one"' else None] * 5
+    assert not any("If-Range" in request for request in server.requests), "the digest will judge"
 
 
 @pytest.mark.root
@@ -38,7 +38,7 @@ def test_an_image_replaced_meanwhile_is_not_mixed(call, server, image, disk):
     server.on_request = lambda habits: setattr(habits, "etag", f'"{len(habits.requests)}"')
     before = content(disk)
     with pytest.raises(PluginFailed, match="was replaced while it was read") as failed:
-        call("image.write", device=disk, sources=server.url, digest=digest(image))
+        call("image.write", device=disk, sources=server.url)
     assert_told_truly(disk, before, failed.value.partial)
 
 

@@ -82,7 +82,8 @@ class Attempts:
         self._written = True
         verdict = "written and verified" if image.wanted else "written"
         plugin.progress(source.offset, source.offset, "bytes", verdict)
-        stats = {**source.stats(), **done.stats}
+        stats = source.stats()  # a torrent brings it up to date when it is closed
+        stats.update(done.stats)
         failed = self.failed + stats.pop("failed", [])
         if isinstance(source, Lingers):
             _linger(source)

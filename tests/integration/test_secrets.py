@@ -112,7 +112,7 @@ def test_a_secret_is_masked_over_a_restart(fresh_agent, tmp_path: Path):
         assert_hidden(everything_shown(agent, ended["id"]) + everything_kept(agent), "hunter2-swordfish")
 
 
-LONG = "TOPSECRET-abcdefghijklmnopqrstuvwxyz-0123456789"
+LONG = "TOPSECRET-qwertzuiopasdfghjklyxcvbnm-8361940275"  # no part of it stands anywhere else
 # Where each text is cut: excerpts after 500 characters, messages after 180 and before the last 100, warnings after
 # 2,000, a log and an output at their limits.
 LEAKS = {

@@ -36,10 +36,10 @@ def _lock_value(value: Any) -> str:
     if isinstance(value, float | Decimal) and value == int(value):
         value = int(value)
     text = str(value)
+    if "\0" in text:
+        raise RequestError(400, "request_invalid", f"{text!r} contains a zero byte, which no lock can hold")
     if not text.startswith("/"):
         return text
-    if "\0" in text:
-        raise RequestError(400, "request_invalid", f"{text!r} contains a zero byte, which no path can hold")
     # One lock for a disk, however it is called, and for what is mounted from it.
     real = os.path.realpath("/" + text.lstrip("/"))  # POSIX leaves two slashes at the beginning as they are
     device = devices.whole_disk(real)

@@ -199,7 +199,7 @@ def test_a_device_has_one_lock_however_it_is_written(make, path):
     assert dispatcher.prepare("test.method", {"d": path.replace("/dev", "/tmp")}).head["locks"] == ["disk:/tmp/null"]
 
 
-@pytest.mark.parametrize("path", ["/dev/\0", "/\0x", "/tmp/\0"])
+@pytest.mark.parametrize("path", ["/dev/\0", "/\0x", "/tmp/\0", "a\0b", "\0"])
 def test_a_path_that_no_file_can_have_is_refused(make, path):
     dispatcher = make(effects="change", required=["d"], locks=["disk:{d}"])
     error = refused(dispatcher, {"d": path})

@@ -27,6 +27,7 @@ from agent_router.schema.validation import TakesLong
 
 RECONNECT_S = 0.02
 GONE_S = 30.0  # without a runner for so long, a question is answered with 503
+FRUITLESS = 20  # and after so many connections in a row on which the runner said nothing
 # After the last command: until its answer is with the client; and how long one that is under way may delay that.
 LINGER_S, LINGER_MOST_S = 1.0, 10.0
 
@@ -56,6 +57,7 @@ class RunnerConnection:
         self._path = dispatcher.settings.state + "/runner.sock"
         self._connection: Connection | None = None
         self._lost_at = time.monotonic()
+        self._fruitless = 0
         self._numbers = itertools.count(1)
         self._waiting: dict[int, Waiting] = {}
         self._by_command: dict[str, set[int]] = {}  # numbers of those that wait for the end of a command
@@ -89,9 +91,12 @@ class RunnerConnection:
         now = time.monotonic()
         for number, waiting in list(self._waiting.items()):
             if now - max(self._lost_at, waiting.since) > GONE_S:
-                self._take(number)
-                text = f"The runner does not answer on {self._path}; it may be restarting: try again"
-                waiting.refuse(RequestError(503, "runner_gone", text))
+                self._refuse(number, "does not answer; it may be restarting")
+
+    def _refuse(self, number: int, why: str) -> None:
+        waiting = self._take(number)
+        if waiting is not None:
+            waiting.refuse(RequestError(503, "runner_gone", f"The runner on {self._path} {why}: try again"))
 
     def _take(self, number: int) -> Waiting | None:
         waiting = self._waiting.pop(number, None)
@@ -122,11 +127,17 @@ class RunnerConnection:
     def _lost(self, _: Connection) -> None:
         self._connection = None
         self._lost_at = time.monotonic()
+        self._fruitless += 1
+        if self._fruitless >= FRUITLESS:  # one of these questions may be the reason, and would come again for ever
+            self._fruitless = 0
+            for number in list(self._waiting):
+                self._refuse(number, "hangs up again and again")
         self._loop.later(RECONNECT_S, self._connect)
 
     # ---- what the runner says
 
     def _message(self, connection: Connection, text: bytes, body: bytes) -> None:
+        self._fruitless = 0
         answer: Any = json.loads(text)
         if answer["op"] == "end":
             self._end(connection, answer, body)

@@ -108,7 +108,7 @@ def wipe(client: Client, disk: str) -> None:
     expect(command["command_status"] == "SUCCEEDED", f"wiped {disk}: {command['command_result']['wiped']}")
     again = client.call("disk.wipe", {"device": disk})
     expect(again["command_result"] == {"wiped": []}, "wiping it again finds nothing")
-    root = run("findmnt", "--noheadings", "--output", "SOURCE", "/").strip()
+    root = run("findmnt", "--noheadings", "--nofsroot", "--output", "SOURCE", "/").strip()
     other = root if root.startswith("/dev/") else "/dev/loop-control"
     refused = client.call("disk.wipe", {"device": other})
     expect(refused["command_status"] == "FAILED", f"another disk is refused: {refused['command_error']['message']}")
@@ -127,7 +127,7 @@ def write_image(client: Client, world: World, disk: str, url: str, digest: str) 
                 assert world.agent is not None
                 killed = kill_front(world.agent.pid)
                 break
-    expect(killed >= 2, f"kill -9 of the HTTP front ({killed} processes) in the middle of the write")
+    expect(killed > 0, f"kill -9 of the HTTP front (process {killed}) in the middle of the write")
     client.wait_until_up()
     expect(
         client.call("disk.list", {"types": ["loop"]})["command_status"] == "SUCCEEDED",

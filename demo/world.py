@@ -103,25 +103,18 @@ def slow_handler(folder: Path, mib_per_s: float) -> type[http.server.SimpleHTTPR
     return Handler
 
 
-def front_pids(supervisor: int) -> list[int]:
-    """The processes of a supervisor's HTTP front: its master and the workers."""
-    parents = {}
+def kill_front(supervisor: int) -> int:
+    """Kill a supervisor's HTTP front with SIGKILL, like a crash; returns its pid."""
     for entry in Path("/proc").iterdir():
         try:
-            if (entry / "cmdline").read_bytes().rstrip(b"\0") == b"agent-router: front":
-                parents[int(entry.name)] = int((entry / "stat").read_text().rsplit(")", 1)[1].split()[1])
-        except (OSError, ValueError):
+            title = (entry / "cmdline").read_bytes().rstrip(b"\0")
+            parent = int((entry / "stat").read_text().rsplit(")", 1)[1].split()[1])
+        except (OSError, ValueError, IndexError):
             continue
-    masters = [pid for pid, parent in parents.items() if parent == supervisor]
-    return masters + [pid for pid, parent in parents.items() if parent in masters]
-
-
-def kill_front(supervisor: int) -> int:
-    """Kill the whole HTTP front with SIGKILL, like a crash; returns the number of processes killed."""
-    pids = front_pids(supervisor)
-    for pid in pids:
-        os.kill(pid, signal.SIGKILL)
-    return len(pids)
+        if (title, parent) == (b"agent-router: front", supervisor):
+            os.kill(int(entry.name), signal.SIGKILL)
+            return int(entry.name)
+    return 0
 
 
 def run(*argv: str, stdin: str = "") -> str:

@@ -84,7 +84,7 @@ def test_a_range_with_another_digest_ends_it_before_the_image_is_over(call, serv
 @pytest.mark.parametrize(("spoil", "sentence"), [
     (lambda plan: plan.replace(b" 1024-1535 ", b" 1024-1534 "), "its own checksum does not match: it is damaged"),
     (lambda plan: plan[:500], "not a usable block map"),
-    (lambda plan: b"<html>404</html>", "BlockSize is missing"),
+    (lambda plan: b"<html>404</html>", "not a block map but an HTML page"),
     (lambda plan: plan.replace(b"<bmap", b'<!DOCTYPE x [<!ENTITY a "b">]><bmap', 1), "it declares entities"),
 ])  # fmt: skip
 def test_a_map_that_is_none_is_refused_before_the_image_is_asked_for(call, serve, file, disk, spoil, sentence):

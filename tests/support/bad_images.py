@@ -156,15 +156,9 @@ def _cut() -> Iterator[Bad]:
     )
     yield Bad("connection cut for good", "raw", bytes, "connection_lost", "cannot resume", WIPED,
               {"cut_after": SIZE - 2 * MIB, "ranges": False})  # fmt: skip
-    yield Bad("replaced meanwhile", "raw", bytes, "connection_lost", "was replaced", WIPED,
-              {"cut_after": SIZE - 2 * MIB, "on_request": _always_another})  # fmt: skip
     yield Bad("silent server", "raw", bytes, "connection_lost", "no new byte", WIPED,
               {"silent_after": SIZE - 2 * MIB, "on_request": _once}, {"patience_s": 0.5})  # fmt: skip
     yield Bad("empty", "raw", lambda image: b"", "empty", "is empty", UNTOUCHED)
-
-
-def _always_another(habits: Any) -> None:
-    habits.etag = f'"{len(habits.requests)}"'
 
 
 def _once(habits: Any) -> None:

@@ -79,7 +79,7 @@ cp "$dir/ram/ip" "$root/usr/bin/ip.real"
 cat >"$dir/ram/ip" <<IP
 #!/bin/sh
 case " \$* " in
-    *" link "*) echo "\$*" >>"$dir/links" ;;
+    *" link set "*) echo "\$*" >>"$dir/links" ;;
     *) exec /usr/bin/ip.real "\$@" ;;
 esac
 IP

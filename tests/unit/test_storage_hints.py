@@ -59,3 +59,9 @@ def test_operators_are_told_apart():
     assert split("=5") == ("=", ["5"])
     assert split("ssd") == ("", ["ssd"])
     assert split(20) == ("", ["20"])
+
+
+@pytest.mark.parametrize("value", ["S1", "acme_s1"])
+def test_a_negative_hint_holds_for_every_value_of_a_disk(value):
+    assert not matches(DISK, {"serial": f"s!= {value}"})
+    assert matches(DISK, {"serial": "s!= S2"})

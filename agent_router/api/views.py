@@ -26,6 +26,7 @@ from agent_router.schema.validation import TakesLong
 
 # Parsing more than this would be noticed by others.
 LARGE = 128 << 10
+CATALOGUE = 1 << 30  # as which all manifests count for the judge's limit: two minutes, as the machine may be slow
 QUERY = "agent.query"  # in a WSGI environment: the query, parsed
 
 
@@ -81,7 +82,7 @@ def _catalogue(work: Callable[..., bytes], *args: Any) -> Response:
         except JudgeError as error:
             raise _given_up("Reading the manifests", "Look for one with an unusually large schema", error) from None
 
-    return Computed(context().check, work, args, 0, finish)
+    return Computed(context().check, work, args, CATALOGUE, finish)
 
 
 def _park(agent: Context, message: Question, finish: Callable[[Any, bytes], Response], body: bytes = b"") -> Response:

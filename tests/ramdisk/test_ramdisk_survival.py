@@ -13,9 +13,7 @@ SIZE, HELD_AT = 12 << 20, 4 << 20
 
 
 # A known fault: in the ramdisk, not in tests/integration, the write then ends as OutcomeUnknown; the disk is right.
-UNSEEN = pytest.mark.xfail(
-    strict=False, reason="the end is reported as unknown"
-)
+UNSEEN = pytest.mark.xfail(strict=False, reason="the end is reported as unknown")
 VICTIMS = [("front",), ("runner",), pytest.param(("supervisor",), marks=UNSEEN), ROLES]
 
 

@@ -133,11 +133,17 @@ def resume(command: Command, base: str) -> int:
     if len(good) + 1 < len(lines) or lines[-1]:
         with contextlib.suppress(OSError):
             linux_files.replace(base + "/stream", b"".join(line + b"\n" for line in good))
+    if command.events >= 0:  # one that has ended says nothing more
+        _find_place(command)
+    return len(lines) - 1 - len(good)
+
+
+def _find_place(command: Command) -> None:
+    """Where to read on in the events file."""
     if os.fstat(command.events).st_size < command.events_read:
         command.events_read = 0  # it was emptied
     with contextlib.suppress(OSError):  # no data behind that place: all of it was read
         command.events_read = os.lseek(command.events, command.events_read, os.SEEK_DATA)
-    return len(lines) - 1 - len(good)
 
 
 def _take_up(command: Command, line: bytes) -> bool:

@@ -135,8 +135,12 @@ def test_a_note_that_is_older_than_the_process_is_of_another(state: State):
     assert state.recover().reason == reasons.UNKNOWN
 
 
-def test_an_end_in_the_journal_is_final(state: State):
+@pytest.mark.parametrize("said", ["", '{"seq": 1, "at": 20, "time": 1.5, "event": "progress", "data": {"done": 1}}\n'])
+def test_an_end_in_the_journal_is_final(state: State, said):
+    """Also that of a command that had something to tell while it ran."""
     (state.base / "out").write_text("{}")
+    if said:
+        (state.base / "stream").write_text(said)
     state.journal(f"P {ID} 4194300 {boottime():.3f}", f"X {ID} 0 done {time.time():.6f} ")
     command = state.recover()
     assert (command.reason, command.status, command.printed) == (reasons.DONE, 0, "{}")

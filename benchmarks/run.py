@@ -1,6 +1,6 @@
 """Measure the targets of this project and print one table; `make bench` sets up what it needs.
 
-run.py [--rows 1,2,6] [--name NAME]       BENCH_QUICK=1: a quick run, in two minutes
+run.py [--rows 1,2,6] [--name NAME]       BENCH_QUICK=1: a quick run, in five minutes
 BENCH_IPA: an environment with ironic-python-agent; BENCH_CPU: v1, v2 or proc;
 BENCH_OURS: a directory with another version of agent-router (pip install --target)
 """

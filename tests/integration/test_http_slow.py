@@ -170,6 +170,10 @@ WAITING = [
 ]  # fmt: skip
 
 
+# How each answer ends: the command, the response alone, the last chunk, the last event.
+END = dict(zip(WAITING, (b'"SUCCEEDED"', b"{}", b'"SUCCEEDED"', b"0\r\n\r\n", b"event: end\ndata: {"), strict=True))
+
+
 @pytest.mark.parametrize("what", WAITING)
 def test_many_waiting_clients_starve_nobody(agent: Agent, crowd: ExitStack, gate: Gate, what):
     params = {"until": str(gate)}
@@ -194,6 +198,8 @@ def test_many_waiting_clients_starve_nobody(agent: Agent, crowd: ExitStack, gate
     for sock in waiting:
         answer = b"".join(iter(lambda sock=sock: sock.recv(65536), b""))
         assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
+        _, body = answer.split(b"\r\n\r\n", 1)
+        assert END[what] in body
 
 
 @pytest.mark.parametrize("what", ["POST /v1/methods/stop.never", "GET /v1/commands/ID/log?follow=true"])

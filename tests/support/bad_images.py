@@ -156,9 +156,19 @@ def _cut() -> Iterator[Bad]:
     )
     yield Bad("connection cut for good", "raw", bytes, "connection_lost", "cannot resume", WIPED,
               {"cut_after": SIZE - 2 * MIB, "ranges": False})  # fmt: skip
+    # With a digest it does not matter what the ETag says, see _another_image.
+    yield Bad("replaced meanwhile", "raw", bytes, "digest_mismatch", "has SHA-256", WIPED,
+              {"cut_after": SIZE - 2 * MIB, "on_request": _another_image})  # fmt: skip
     yield Bad("silent server", "raw", bytes, "connection_lost", "no new byte", WIPED,
               {"silent_after": SIZE - 2 * MIB, "on_request": _once}, {"patience_s": 0.5})  # fmt: skip
     yield Bad("empty", "raw", lambda image: b"", "empty", "is empty", UNTOUCHED)
+
+
+def _another_image(habits: Any) -> None:
+    """From the second request on there is another image of the same size."""
+    habits.etag = f'"{len(habits.requests)}"'
+    if len(habits.requests) > 1:
+        habits.body = habits.body[:-1] + bytes([habits.body[-1] ^ 1])
 
 
 def _once(habits: Any) -> None:

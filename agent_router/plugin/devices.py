@@ -104,7 +104,7 @@ def mounts(directory: str) -> dict[str, str]:
         for line in file:
             # proc(5): field 4 (from 0) is the mount point, the source is the second field after the dash.
             left, _, right = line.partition(" - ")
-            point, source = _unescape(left.split()[4]), _unescape(right.split()[1])
+            point, source = unescape(left.split()[4]), unescape(right.split()[1])
             if point == real or point.startswith(real.rstrip("/") + "/"):
                 found[point] = source
     return found
@@ -116,7 +116,7 @@ def mounted_at(directory: str) -> str:
     return source if source.startswith("/dev/") else ""
 
 
-def _unescape(text: str) -> str:
+def unescape(text: str) -> str:
     """Undo the octal escapes of mountinfo, e.g. \\040 for a space."""
     return re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal[1], 8)), text)
 

@@ -5,12 +5,11 @@ machine.
 """
 
 import os
-import re
 import stat
 from dataclasses import dataclass
 from pathlib import Path
 
-from agent_router.plugin import InvalidRequest, Refused
+from agent_router.plugin import InvalidRequest, Refused, devices
 
 SYS = Path("/sys")
 PROC = Path("/proc")
@@ -91,14 +90,9 @@ def mountpoints(name: str, sys: Path = SYS, proc: Path = PROC) -> list[str]:
         fields, source = left.split(), right.split()[1:2]
         # btrfs shows a device number of its own, so compare the source as well.
         if fields[2] == number or source == [f"/dev/{name}"]:
-            found.append(_unescape(fields[4]))
+            found.append(devices.unescape(fields[4]))
     swaps = (read(proc / "swaps") or "").splitlines()[1:]
     return found + ["[SWAP]" for line in swaps if line.split()[0] == f"/dev/{name}"]
-
-
-def _unescape(text: str) -> str:
-    """Undo the octal escapes of mountinfo, e.g. \\040 for a space."""
-    return re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal[1], 8)), text)
 
 
 def uses(name: str, sys: Path = SYS, proc: Path = PROC) -> list[str]:
